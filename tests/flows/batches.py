@@ -1,4 +1,4 @@
-"""The batch lane in one step: what waits departs, ends at the provider and is collected, as the runs of both flows do it."""
+"""One-step helpers for the batch lane: submit waiting work, end it at the provider and collect it, as both flows do."""
 
 from anthropic_standin.testing import Endpoint
 from lanes.batch.batch import BatchKind, OpenBatch
@@ -9,18 +9,18 @@ from tasks.send_batch import send_batch
 
 
 async def kind(at: Connections, workload: str | None = None) -> BatchKind:
-    """Return the one kind of work that waits to depart."""
+    """Return the only kind of work that waits to depart."""
     (only,) = await at.db.run(ready_work.waiting_kinds, workload, now=await at.db.now())
     return only
 
 
 async def submit(at: Connections, workload: str | None = None) -> int:
-    """Submit what waits as one batch; return its number of items."""
+    """Submit the waiting work as one batch and return its number of items."""
     return await send_batch.fn(at, await kind(at, workload))
 
 
 async def end(at: Connections, endpoint: Endpoint) -> OpenBatch:
-    """Return the newest open batch, which has ended at the provider and was looked up since."""
+    """Return the newest open batch once it has ended at the provider and has been polled."""
     batch = (await at.db.run(batches.open_batches))[-1]
     assert batch.provider_batch_id is not None
     endpoint.ended(batch.provider_batch_id)
@@ -31,13 +31,13 @@ async def end(at: Connections, endpoint: Endpoint) -> OpenBatch:
 async def submit_and_end(
     at: Connections, endpoint: Endpoint, workload: str | None = None
 ) -> OpenBatch:
-    """Submit what waits; return the batch once it has ended."""
+    """Submit the waiting work and return the batch once it has ended."""
     await submit(at, workload)
     return await end(at, endpoint)
 
 
 async def collect_all(at: Connections, endpoint: Endpoint) -> None:
-    """Collect every batch that the provider has, once it has ended."""
+    """Collect every open batch that the provider has, once it has ended."""
     for batch in await at.db.run(batches.open_batches):
         if batch.provider_batch_id is not None:
             endpoint.ended(batch.provider_batch_id)

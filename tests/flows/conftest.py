@@ -1,4 +1,4 @@
-"""Both lanes without Prefect's server: tasks are called as functions, against a real Postgres and a real endpoint."""
+"""Fixtures for both lanes without a Prefect server: tasks run as functions, on a real Postgres and a real endpoint."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
@@ -26,38 +26,37 @@ from tests.passing_time import PassingTime
 from tests.prefect_standin import PrefectStandIn
 from tests.slack_standin import SlackStandIn
 
-RUN = UUID(int=4711)  # the flow run that everything in a test is part of
+RUN = UUID(int=4711)  # the flow run of every test
 
 
 def running_host() -> Iterator[Host]:
-    """Provide a host, which has one stand-in at a time."""
+    """Yield a host, which runs one stand-in at a time."""
     running = Host()
     yield running
     running.stop()
 
 
-host = pytest.fixture(
-    running_host, scope="session", name="host"
-)  # the stand-ins of all tests answer here
+# The stand-ins of all tests run on this host.
+host = pytest.fixture(running_host, scope="session", name="host")
 
 
 @pytest.fixture
 def endpoint(host: Host, tmp_path: Path, passing_time: PassingTime) -> Iterator[Endpoint]:
-    """A stand-in of the test's own: nobody else's batches are in its list, and its time is the test's."""
+    """Yield the test's own stand-in: it lists no other test's batches and uses the test's clock."""
     with host.standin(tmp_path / "endpoint", machine=passing_time.of_host) as running:
         yield running
 
 
 @pytest.fixture
 def db(db: Database) -> Iterator[Database]:
-    """A fresh database, as a run has it."""
+    """Yield a fresh database, with the run logger disabled."""
     with disable_run_logger():
         yield db
 
 
 @pytest_asyncio.fixture
 async def at(db: Database, endpoint: Endpoint) -> AsyncIterator[Connections]:
-    """A fresh database and the endpoint, as a run has them."""
+    """Yield connections to a fresh database and the endpoint, as a flow run has them."""
     provider = Provider(
         api_key=SecretStr("x"),
         base_url=endpoint.url,
@@ -67,13 +66,14 @@ async def at(db: Database, endpoint: Endpoint) -> AsyncIterator[Connections]:
     )
     async with opening(provider) as client:
         at = Connections(db, client, provider, RUN)
-        await at.client()  # the first test waits for the SDK here, whatever it measures
+        # Wait for the SDK here, so that no measurement of a test includes its import.
+        await at.client()
         yield at
 
 
 @contextmanager
 def asked_at(api_url: str) -> Iterator[None]:
-    """Prefect is asked at that address. Its own `temporary_settings` examines every setting again, which takes 30 ms."""
+    """Point Prefect at `api_url`; Prefect's own `temporary_settings` validates every setting again, which takes 30 ms."""
     context = get_settings_context()
     api = context.settings.api.model_copy(update={"url": api_url})
     settings = context.settings.model_copy(
@@ -85,21 +85,21 @@ def asked_at(api_url: str) -> Iterator[None]:
 
 @pytest.fixture
 def prefect(prefect: PrefectStandIn) -> Iterator[PrefectStandIn]:
-    """A Prefect server of the test's own, which everything in the test takes for its server."""
+    """Yield the test's own Prefect server, which all code under test uses."""
     with asked_at(prefect.api_url), disable_run_logger():
         yield prefect
 
 
 @pytest.fixture
 def standin() -> Iterator[SlackStandIn]:
-    """A Slack of the test's own."""
+    """Yield the test's own Slack."""
     running = SlackStandIn()
     yield running
     running.stop()
 
 
 class Sender:
-    """Puts items into the lanes, as somebody else, and looks at what became of them."""
+    """An upstream system that puts items into the lanes, in its own transactions, and reads their state."""
 
     def __init__(self, at: Connections, time: PassingTime, pool: Engine) -> None:
         self.at, self.time, self._pool = at, time, pool
@@ -114,7 +114,7 @@ class Sender:
         consumer: str | None = None,
         **spec: object,
     ) -> None:
-        """Items of a workload are routed to a lane."""
+        """Publish a workload, admit items of it and route them to `lane`."""
         now = await self.at.db.now()
         more = {"due_at": due_at, "consumer": consumer} | ({"payload": payload} if payload else {})
 
@@ -124,13 +124,13 @@ class Sender:
             route(connection, now=now)
 
     async def rows(self, query: str, **values: object) -> list[tuple[object, ...]]:
-        """What the database says."""
+        """Return the rows of a query."""
         return await self.at.db.run(
             lambda c: [tuple(row) for row in c.execute(text(query), values)]
         )
 
     async def work_rests(self) -> None:
-        """Time passes until all work that rests may be tried, if there is any."""
+        """Advance the clock until all work in back-off is ready, if there is any."""
         ((until,),) = await self.rows("select max(ready_at) from lanes.work where state = 'ready'")
         if until is None:
             return
@@ -138,7 +138,7 @@ class Sender:
         self.time.passes(seconds=max(0.0, (until - await self.at.db.now()).total_seconds()))
 
     async def states(self) -> dict[str, str]:
-        """Each item's state by key."""
+        """Return each item's state by key."""
         return {
             str(k): str(s)
             for k, s in await self.rows("select key, state from lanes.item_status order by key")
@@ -151,12 +151,12 @@ def sender(at: Connections, passing_time: PassingTime, pool: Engine) -> Sender:
 
 
 def quick(cases: Iterable[str], kept: Collection[str]) -> list[ParameterSet]:
-    """Return the cases of a table; those that are not `kept` repeat a rule and run with the slow tests."""
+    """Return the cases of a table; cases that are not in `kept` repeat a rule and run with the slow tests."""
     return [pytest.param(each, marks=() if each in kept else pytest.mark.slow) for each in cases]
 
 
 class RunLog:
-    """Keeps the warnings of a run."""
+    """A run logger that keeps only warnings."""
 
     def __init__(self, said: list[str]) -> None:
         self._said = said
@@ -171,7 +171,7 @@ class RunLog:
 
 
 class Nap:
-    """Sleeps without sleeping, and remembers how long."""
+    """A sleep that returns at once and records its length."""
 
     def __init__(self) -> None:
         self.slept: list[float] = []
@@ -187,7 +187,7 @@ def nap(monkeypatch: pytest.MonkeyPatch) -> Nap:
 
 
 async def until(told: Callable[[], object]) -> None:
-    """It is true of the world, within ten seconds."""
+    """Wait until `told` returns a true value, for at most ten seconds."""
     async with asyncio.timeout(10):
         while True:
             if told():

@@ -1,4 +1,4 @@
-"""The forms of the deployments, as Prefect computes them from the flows, and what they offer."""
+"""The parameter forms of the deployments, as Prefect computes them from the flows, and the workloads they offer."""
 
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -27,21 +27,21 @@ def flow_of(deployment: str) -> Flow[..., Any]:
 
 
 def schema_of(deployment: str) -> dict[str, Any]:
-    """Return the schema of its parameters, as Prefect computes and stores it."""
+    """Return the schema of a deployment's parameters, as Prefect computes and stores it."""
     return parameter_schema(flow_of(deployment)).model_dump()
 
 
 def fields(schema: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every field of the form, those of nested models too."""
+    """Yield every field of the form, including those of nested models."""
     for model in (schema, *schema.get("definitions", {}).values()):
         yield from model.get("properties", {}).items()
 
 
 def offered(schema: Mapping[str, Any]) -> list[str] | None:
-    """The workloads that the form offers, and what beside them; None where it takes what is typed.
+    """Return the workloads and the other choices that the form offers; None if it accepts free text.
 
     Raises:
-        ValueError: it does not ask for a workload.
+        ValueError: The form does not ask for a workload.
     """
     (choice,) = [field for _, field in fields(schema) if BESIDE in field]
     return choice.get("enum")

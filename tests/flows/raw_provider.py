@@ -1,4 +1,4 @@
-"""A provider of raw bytes: what no well-behaved server sends, over a real connection."""
+"""A provider of raw bytes: it sends, over a real connection, responses that no well-behaved server sends."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -9,7 +9,7 @@ HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
 
 
 def body(content: bytes, *, kind: bytes = b"application/json") -> Say:
-    """A whole answer of status 200."""
+    """Return a handler that sends a complete answer of status 200."""
 
     async def say(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         length = b"%d" % len(content)
@@ -26,12 +26,12 @@ def body(content: bytes, *, kind: bytes = b"application/json") -> Say:
 
 
 async def reset(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """The connection is reset before any byte of an answer."""
+    """Reset the connection before any byte of an answer."""
     writer.transport.abort()
 
 
 async def trickle(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """A body that never ends, a byte at a time: no read of it ever times out."""
+    """Send an endless body, one byte at a time, so that no read times out."""
     writer.write(HEAD + b"content-length: 1000000\r\n\r\n")
     while not writer.is_closing():
         writer.write(b" ")
@@ -40,13 +40,13 @@ async def trickle(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None
 
 
 async def silence(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
-    """No byte, until the client gives up."""
+    """Send no byte until the client gives up."""
     await reader.read()
 
 
 @asynccontextmanager
 async def saying(say: Say, hear: Callable[[bytes], object] = len) -> AsyncIterator[str]:
-    """The address of a provider that answers every request so; `hear` is told the head of each."""
+    """Yield the address of a provider that answers every request with `say`; `hear` receives the head of each request."""
 
     open_: set[asyncio.StreamWriter] = set()
 

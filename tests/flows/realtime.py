@@ -1,4 +1,4 @@
-"""The real-time lane in one step: what waits is claimed, asked and saved, as a drain does it."""
+"""One-step helpers for the real-time lane: claim, ask and save waiting work, as a drain does."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -23,12 +23,12 @@ from tests.conftest import NOON
 
 
 def a_state(**how: Any) -> DrainState:
-    """The state of a drain that has seen nothing; rests are as long as they can be."""
+    """Return the state of a new drain whose back-offs have their full length."""
     return DrainState(NOON, jitter=lambda: 1.0, **how)
 
 
 async def claim(at: Connections, *, limit: int = 50) -> list[ClaimedWork]:
-    """Claim what may be claimed now, up to `limit` of each version."""
+    """Claim the work that is ready now, up to `limit` of each version."""
     now = await at.db.now()
     waiting = await at.db.run(work.waiting, Lane.REALTIME, now=now)
     most = dict.fromkeys(waiting.versions, limit)
@@ -38,7 +38,7 @@ async def claim(at: Connections, *, limit: int = 50) -> list[ClaimedWork]:
 
 
 async def answer(at: Connections, state: DrainState | None = None) -> Counter[Outcome]:
-    """What waits is asked once and saved; the attempts that this added, by outcome."""
+    """Claim, ask and save the ready work once; return the attempts that this added, by outcome."""
     before = await outcomes(at)
     await ask(at, await claim(at), state)
     return await outcomes(at) - before
@@ -47,7 +47,7 @@ async def answer(at: Connections, state: DrainState | None = None) -> Counter[Ou
 async def ask(
     at: Connections, claimed: Sequence[ClaimedWork], state: DrainState | None = None
 ) -> None:
-    """AskPack what was claimed once, all of it at once, and save what comes."""
+    """Ask the claimed work once, all at the same time, and save the results."""
     sizes = PackSizes(await at.db.run(sharing.in_force))
     made: list[Pack] = []
     for version in (await versions_of(at, claimed)).values():
@@ -58,12 +58,12 @@ async def ask(
 
 
 async def versions_of(at: Connections, claimed: Sequence[ClaimedWork]) -> Any:
-    """The versions of claimed work by their ids."""
+    """Return the versions of claimed work by id."""
     return await at.db.run(workloads.versions, {each.version_id for each in claimed})
 
 
 async def begun(at: Connections, made: Sequence[Pack], state: DrainState, **how: Any) -> Performer:
-    """A performer that asks these packs now, whatever the limiters say."""
+    """Return a performer that has begun to ask these packs, whatever the limiters allow."""
     now = await at.db.now()
     performer = Performer(at, state, HostClock(now), Wakes(), **how)
     begin(performer, made)
@@ -71,7 +71,7 @@ async def begun(at: Connections, made: Sequence[Pack], state: DrainState, **how:
 
 
 def begin(performer: Performer, made: Sequence[Pack]) -> None:
-    """AskPack these packs too."""
+    """Begin to ask these packs with the same performer."""
     for pack in made:
         performer.state.claims.update({each.claim.work_id: each.claim for each in pack.items})
         performer.state.scheduler.begin(pack, performer.clock())
@@ -81,13 +81,13 @@ def begin(performer: Performer, made: Sequence[Pack]) -> None:
 
 
 async def ask_packs(at: Connections, made: Sequence[Pack], state: DrainState, **how: Any) -> None:
-    """AskPack these packs, and save what comes; nothing is held afterwards."""
+    """Ask these packs and save the results; check that no place or claim remains."""
     await (await begun(at, made, state, **how)).close()
     assert (state.places.in_flight, state.claims) == ({}, {})
 
 
 async def outcomes(at: Connections) -> Counter[Outcome]:
-    """Every attempt so far, by outcome."""
+    """Return the number of attempts so far, by outcome."""
     rows = await at.db.run(
         lambda c: c.execute(
             text("select outcome, count(*) from lanes.attempt_log group by 1")

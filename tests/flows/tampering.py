@@ -1,4 +1,4 @@
-"""Stands between the SDK and the stand-in, and changes what it says."""
+"""A proxy between the SDK and the stand-in that changes the stand-in's answers."""
 
 import json
 import threading
@@ -12,16 +12,17 @@ Lines = list[dict[str, Any]]
 
 
 class Tampering:
-    """Passes everything on, but for messages, lines of results and the views of single batches, which a test may change."""
+    """A proxy that forwards everything; a test may change messages, result lines and the views of single batches."""
 
     def __init__(self, upstream: str) -> None:
         self.body: Callable[[bytes], bytes] = lambda body: body
         self.message: Callable[[bytes], bytes] = lambda body: body
         self.view: Callable[[dict[str, Any]], dict[str, Any]] = lambda view: view
-        self.reads: list[str] = []  # ids of the batches whose results were asked for
+        self.reads: list[str] = []  # ids of the batches whose results were requested
 
         class TamperingHandler(BaseHTTPRequestHandler):
-            wbufsize = -1  # an answer leaves whole: half of one waits 40 ms for its receipt
+            # Send each answer as a whole: half an answer waits 40 ms for its acknowledgement.
+            wbufsize = -1
 
             def do_GET(self) -> None:
                 tampering._pass_on(self, upstream)
@@ -30,7 +31,7 @@ class Tampering:
                 tampering._pass_on(self, upstream)
 
             def log_message(self, format: str, *args: Any) -> None:
-                """Nothing."""
+                """Log nothing."""
 
         tampering = self
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), TamperingHandler)
@@ -38,14 +39,14 @@ class Tampering:
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
     def lines(self, change: Callable[[Lines], Lines]) -> None:
-        """From now on the results are what `change` makes of them."""
+        """Pass the result lines through `change` from now on."""
         self.body = lambda body: b"".join(
             json.dumps(line).encode() + b"\n"
             for line in change([json.loads(line) for line in body.splitlines()])
         )
 
     def honest(self) -> None:
-        """From now on everything is passed on as it is."""
+        """Forward everything unchanged from now on."""
         self.body, self.view, self.message = lambda body: body, lambda view: view, lambda body: body
 
     def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""Workloads of several accounts: each is answered and billed by its own, and the troubles of one hold up no other."""
+"""Workloads of several accounts: each account answers and bills its own, and no account's failure blocks another."""
 
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
@@ -34,7 +34,7 @@ another_host = pytest.fixture(running_host, scope="module", name="another_host")
 
 @pytest.fixture
 def abroad(another_host: Host, tmp_path: Path, passing_time: PassingTime) -> Iterator[Endpoint]:
-    """The endpoint of another account."""
+    """Yield the endpoint of another account."""
     with another_host.standin(tmp_path / "abroad", machine=passing_time.of_host) as running:
         yield running
 
@@ -57,7 +57,7 @@ class Blocks:
 
 @pytest.fixture
 def blocks(abroad: Endpoint) -> Blocks:
-    """Block eu, of the other account."""
+    """Return the blocks that can be loaded: `eu`, of the other account."""
     made = Blocks()
     made.put("eu", abroad, listing_grace_s=5, create_within_s=10)
     return made
@@ -65,19 +65,19 @@ def blocks(abroad: Endpoint) -> Blocks:
 
 @pytest_asyncio.fixture
 async def both(at: Connections, blocks: Blocks) -> AsyncIterator[Connections]:
-    """The main account, from which others are reached."""
+    """Yield the connections of the main account, which open the other accounts."""
     opened = Accounts(at, blocks.load)
     yield opened.main
     await opened.close()
 
 
 def billed(endpoint: Endpoint) -> int:
-    """How many messages the account was billed for."""
+    """Return how many messages the account was billed for."""
     return int(endpoint.bill()["responses"])
 
 
 async def answered(at: Connections, sender: Sender, *keys: str) -> None:
-    """A drain runs until these items are answered."""
+    """Run a drain until these items are answered."""
     wanted = set(keys)
 
     async def done() -> bool:
@@ -101,7 +101,7 @@ async def test_each_account_answers_and_is_billed_for_its_own_workloads(
     assert await sender.rows(accounts) == [("bills", "acme-eu"), ("letters", "127.0.0.1")]
 
 
-async def test_an_account_that_is_refused_holds_up_no_other_on_either_lane(
+async def test_a_refused_account_blocks_no_other_account_on_either_lane(
     both: Connections,
     endpoint: Endpoint,
     abroad: Endpoint,
@@ -123,7 +123,7 @@ async def test_an_account_that_is_refused_holds_up_no_other_on_either_lane(
     assert await sender.rows(held) == [("b",), ("c",), ("e",)]
 
 
-async def test_batches_of_two_accounts_leave_and_come_home_by_their_own(
+async def test_batches_of_two_accounts_are_submitted_and_collected_by_their_own_account(
     both: Connections,
     endpoint: Endpoint,
     abroad: Endpoint,
@@ -137,7 +137,7 @@ async def test_batches_of_two_accounts_leave_and_come_home_by_their_own(
     assert (await send_waiting(both, None, sleep=nap)).items == 3
     of = {each.workload: each for each in await both.db.run(batches.open_batches)}
     assert {name: each.provider for name, each in of.items()} == {"letters": "lanes", "bills": "eu"}
-    # the workload moves, and its batch comes home by the account that has it
+    # The workload moves to the main account, but the account that created its batch still collects it.
     await sender.items("d", lane=Lane.BATCH, workload="bills", provider="lanes")
     for each, there in ((of["letters"], endpoint), (of["bills"], abroad)):
         assert each.provider_batch_id is not None
@@ -167,7 +167,7 @@ async def test_a_create_without_an_answer_blocks_its_own_account_only(
     assert await sender.rows(states) == [("bills", "submitted"), ("letters", "submitted")]
 
 
-async def test_work_for_a_block_that_cannot_be_loaded_waits_and_people_are_told(
+async def test_work_of_an_account_whose_block_cannot_be_loaded_waits_and_opens_an_incident(
     both: Connections,
     blocks: Blocks,
     endpoint: Endpoint,
@@ -187,7 +187,7 @@ async def test_work_for_a_block_that_cannot_be_loaded_waits_and_people_are_told(
     assert billed(abroad) == 1
 
 
-async def test_the_load_of_one_account_is_none_of_another_s(
+async def test_the_load_of_each_account_contains_only_its_own_work(
     both: Connections, sender: Sender
 ) -> None:
     await sender.items("c", "d", lane=Lane.REALTIME, workload="bills", provider="eu")
@@ -203,7 +203,7 @@ async def test_the_load_of_one_account_is_none_of_another_s(
     assert seen == {"lanes": [("letters", 1)], "eu": [("bills", 2)]}
 
 
-async def test_the_bill_of_each_account_is_compared_with_what_it_answered(
+async def test_the_bill_of_each_account_is_compared_with_its_own_answers(
     at: Connections, blocks: Blocks, abroad: Endpoint, sender: Sender, prefect: PrefectStandIn
 ) -> None:
     now = await at.db.now()
@@ -225,7 +225,7 @@ async def test_the_bill_of_each_account_is_compared_with_what_it_answered(
     assert await sender.rows(OPEN) == [
         ("bill_differs", f"bill of {noon + timedelta(days=1):%Y-%m-%d} for account acme-eu")
     ]
-    # days with which a workload moved to another account are not compared
+    # Days on which a workload moved to another account are not compared.
     await sender.items("d", lane=Lane.REALTIME, workload="bills", provider="lanes")
     await opened.main.each_account()
     assert await compare_bill.fn(opened.main) == []

@@ -1,5 +1,5 @@
-"""Due items that somebody bound to batch are never rescued: a look tells that they are at risk, while people can
-still do something about it, and when it is over."""
+"""Due items that a person bound to batch are never rescued: a look opens an incident while people can still act,
+and resolves it once the items are overdue."""
 
 from datetime import timedelta
 
@@ -18,7 +18,7 @@ async def told(at: Connections, state: IncidentState) -> list[Incident]:
     return await at.db.run(incidents.list_newest, states=[state])
 
 
-async def test_what_is_bound_to_a_late_batch_is_told_as_at_risk_until_it_is_overdue(
+async def test_items_bound_to_a_late_batch_open_an_at_risk_incident_until_they_are_overdue(
     at: Connections, sender: Sender
 ) -> None:
     due_at = await at.db.now() + timedelta(hours=8)

@@ -1,4 +1,4 @@
-"""Work of a stream goes on beside other work of it, no more than was asked for, and nothing of it is left behind."""
+"""Background tasks with a limit: they run concurrently, never more than the limit, and none is left running."""
 
 import asyncio
 from collections import defaultdict
@@ -9,7 +9,7 @@ from tasks.background import BoundedTasks, bounded_tasks
 
 
 class Pieces:
-    """Pieces of work that end when they are let: which began, and how those ended that did."""
+    """Pieces of work that end when a test lets them; records which pieces began and how they ended."""
 
     def __init__(self) -> None:
         self.begun: list[int] = []
@@ -34,7 +34,7 @@ class Pieces:
 
 
 async def settle() -> None:
-    """Whatever can go on has gone on."""
+    """Run the event loop until every task that can continue has continued."""
     for _ in range(20):
         await asyncio.sleep(0)
 
@@ -44,7 +44,7 @@ async def begin_all(pieces: Pieces, numbers: range, work: BoundedTasks) -> None:
         await work.begin(pieces.work, number)
 
 
-async def test_no_more_than_so_many_are_under_way_and_the_next_begins_when_any_ends() -> None:
+async def test_pieces_run_up_to_the_limit_and_the_next_begins_when_any_ends() -> None:
     pieces = Pieces()
 
     async def run() -> None:
@@ -61,7 +61,7 @@ async def test_no_more_than_so_many_are_under_way_and_the_next_begins_when_any_e
     assert pieces.ended == dict.fromkeys(range(4), "done")
 
 
-async def test_the_block_has_ended_when_its_last_piece_has() -> None:
+async def test_the_block_ends_when_its_last_piece_ends() -> None:
     pieces = Pieces()
 
     async def run() -> None:
@@ -75,9 +75,7 @@ async def test_the_block_has_ended_when_its_last_piece_has() -> None:
     assert running.done()
 
 
-async def test_what_one_raises_is_raised_once_those_beside_it_have_ended_and_no_other_begins() -> (
-    None
-):
+async def test_an_error_is_raised_after_the_running_pieces_end_and_no_other_piece_begins() -> None:
     pieces = Pieces()
 
     async def run() -> None:
@@ -108,7 +106,7 @@ async def test_a_failure_of_the_last_piece_is_raised_too() -> None:
         await run()
 
 
-async def test_a_block_that_fails_lets_what_is_under_way_end_and_its_own_failure_counts() -> None:
+async def test_a_failing_block_waits_for_its_pieces_and_raises_its_own_error() -> None:
     pieces = Pieces()
 
     async def run() -> None:
@@ -126,7 +124,7 @@ async def test_a_block_that_fails_lets_what_is_under_way_end_and_its_own_failure
     assert pieces.ended == {0: "done", 1: "failed"}
 
 
-async def test_a_block_that_is_cancelled_leaves_nothing_under_way() -> None:
+async def test_a_cancelled_block_cancels_its_running_pieces() -> None:
     pieces = Pieces()
 
     async def run() -> None:

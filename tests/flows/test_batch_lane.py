@@ -1,4 +1,4 @@
-"""The batch lane from submit to collect, and every way in which it can be interrupted."""
+"""The batch lane from submit to collect, and every way to interrupt it."""
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -68,7 +68,7 @@ async def test_collecting_a_batch_twice_changes_nothing(
 
 
 @pytest.mark.slow
-async def test_a_results_stream_that_breaks_off_is_read_again_without_doubling_anything(
+async def test_a_broken_results_stream_is_read_again_without_duplicates(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
@@ -90,7 +90,7 @@ async def test_a_results_stream_that_breaks_off_is_read_again_without_doubling_a
 
 
 @pytest.mark.slow
-async def test_a_lost_answer_to_the_create_adopts_the_batch_and_pays_once(
+async def test_a_batch_whose_create_answer_was_lost_is_adopted_and_paid_once(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     before = endpoint.bill()["batches_created"]
@@ -108,7 +108,7 @@ async def test_a_lost_answer_to_the_create_adopts_the_batch_and_pays_once(
 
 
 @pytest.mark.slow
-async def test_a_submitter_that_died_before_the_create_leaves_work_that_is_submitted_once_after_the_grace_period(
+async def test_work_of_a_batch_that_was_never_created_is_submitted_once_after_the_grace_period(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     before = endpoint.bill()["batches_created"]
@@ -118,9 +118,8 @@ async def test_a_submitter_that_died_before_the_create_leaves_work_that_is_submi
     assert await reconcile_unresolved(at) is BatchFinding.WAIT
     (sentence,) = await describe_unconfirmed(at)
     assert sentence.startswith("batch 1 of letters, 12 items, has been intended since ")
-    sender.time.passes(
-        seconds=10
-    )  # of the 10 that a create may take and the 5 in which it is listed
+    # A create may take 10 seconds, and a created batch is listed within 5 more.
+    sender.time.passes(seconds=10)
     assert await reconcile_unresolved(at) is BatchFinding.WAIT
     sender.time.passes(seconds=5)
     assert await reconcile_unresolved(at) is BatchFinding.RELEASE
@@ -133,7 +132,7 @@ async def test_a_submitter_that_died_before_the_create_leaves_work_that_is_submi
 
 
 @pytest.mark.slow
-async def test_a_refused_create_gives_the_work_back_unspent(
+async def test_a_refused_create_returns_the_work_without_spending_retry_budget(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
@@ -156,7 +155,7 @@ async def test_a_refused_create_gives_the_work_back_unspent(
     assert await sender.rows(frozen) == []
 
 
-async def test_one_poisonous_request_of_a_batch_fails_alone(
+async def test_one_invalid_request_of_a_batch_fails_alone(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
@@ -185,7 +184,7 @@ async def test_expired_requests_return_alone_and_spend_no_retry_budget(
 
 
 @pytest.mark.slow
-async def test_packs_of_a_batch_are_divided_exactly_and_a_wrong_id_is_retried_alone(
+async def test_packs_of_a_batch_split_cost_and_tokens_exactly_and_wrong_ids_are_retried(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH, batch_pack=4)
@@ -210,7 +209,7 @@ async def test_packs_of_a_batch_are_divided_exactly_and_a_wrong_id_is_retried_al
     assert part_tokens == whole_tokens
 
 
-async def test_results_are_applied_in_transactions_of_so_many_items_however_they_are_packed(
+async def test_results_are_saved_in_transactions_of_chunk_items_whatever_the_pack_size(
     at: Connections, endpoint: Endpoint, sender: Sender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saved: list[int] = []
@@ -227,7 +226,7 @@ async def test_results_are_applied_in_transactions_of_so_many_items_however_they
     assert set((await sender.states()).values()) == {"settled"}
 
 
-async def test_work_that_no_result_mentions_is_missing_and_ready_again(
+async def test_work_without_a_result_is_recorded_as_missing_and_becomes_ready_again(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     await sender.items(*KEYS[:2], lane=Lane.BATCH)
@@ -255,7 +254,7 @@ async def test_work_that_no_result_mentions_is_missing_and_ready_again(
     assert lost == Outcome.MISSING
 
 
-async def test_a_batch_that_was_created_long_before_an_intent_is_never_adopted(
+async def test_a_batch_created_long_before_an_intent_is_never_adopted(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     body = {
@@ -271,10 +270,10 @@ async def test_a_batch_that_was_created_long_before_an_intent_is_never_adopted(
     assert await reconcile_unresolved(at) is BatchFinding.WAIT
 
 
-async def test_items_with_their_histories_fill_a_batch_by_bytes_and_the_rest_follows(
+async def test_items_with_histories_fill_a_batch_up_to_its_byte_limit_and_the_rest_stays_ready(
     at: Connections, sender: Sender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A history is loaded no further than it fits: of the entity's later items none is looked at in vain."""
+    """Histories are loaded only as far as they fit: at most one read of two items is in vain."""
     now = await at.db.now()
 
     def put(connection: Connection) -> None:

@@ -1,4 +1,4 @@
-"""The provider's bill beside the ledger: both lanes, requests of others, lost answers, and the incident of a day."""
+"""The provider's bill against the ledger: both lanes, requests of others, lost answers, and the incident of a day."""
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -26,7 +26,7 @@ INCIDENTS = "select subject, state, sentence from lanes.incident_log where promi
 async def at(
     db: Database, endpoint: Endpoint, passing_time: PassingTime
 ) -> AsyncIterator[Connections]:
-    """It is noon of the next day, far from where one day's bill ends; an admin key is set."""
+    """Yield connections with an admin key, at noon of the next day, far from the end of a billing day."""
     now = await db.now()
     noon = now.replace(hour=12, minute=0, second=0) + timedelta(days=1)
     passing_time.passes(seconds=(noon - now).total_seconds())
@@ -37,7 +37,7 @@ async def at(
 
 
 async def served(at: Connections, endpoint: Endpoint, sender: Sender) -> None:
-    """Both lanes answered some items, a day ago."""
+    """Answer some items on both lanes, then let a day pass."""
     await sender.items("r1", "r2", "r3", lane=Lane.REALTIME)
     assert await answer(at) == {Outcome.VALID: 3}
     await sender.items("b1", "b2", lane=Lane.BATCH)
@@ -51,19 +51,19 @@ async def compared(at: Connections) -> list[str]:
 
 
 async def message(sender: Sender, key: str) -> str:
-    """The message that answered an item."""
+    """Return the id of the message that answered an item."""
     query = "select a.message_id from lanes.attempt a join lanes.item i on i.id = a.item_id where i.key = :key"
     ((found,),) = await sender.rows(query, key=key)
     return str(found)
 
 
 async def a_strangers_call(endpoint: Endpoint) -> str:
-    """The message that answered a call of which the ledger knows nothing."""
+    """Make a call that the ledger does not know and return the id of its message."""
     async with endpoint.async_client() as client:
         return (await client.messages.create(**asking("a stranger's"))).id
 
 
-async def test_a_day_on_which_both_agree_opens_nothing(
+async def test_a_day_on_which_bill_and_ledger_agree_opens_no_incident(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     await served(at, endpoint, sender)
@@ -72,7 +72,7 @@ async def test_a_day_on_which_both_agree_opens_nothing(
     assert await sender.rows(INCIDENTS) == []
 
 
-async def test_usage_of_another_key_is_not_ours(
+async def test_usage_of_another_api_key_is_not_compared(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     await served(at, endpoint, sender)
@@ -82,7 +82,7 @@ async def test_usage_of_another_key_is_not_ours(
     assert said.endswith("agrees with the ledger")
 
 
-async def test_what_the_ledger_does_not_know_is_an_incident_until_the_bill_agrees(
+async def test_usage_missing_from_the_ledger_is_an_incident_until_the_bill_agrees(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     await served(at, endpoint, sender)
@@ -105,7 +105,7 @@ async def test_what_the_ledger_does_not_know_is_an_incident_until_the_bill_agree
 
 
 @pytest.mark.parametrize(("key", "lane"), [("r2", Lane.REALTIME), ("b1", Lane.BATCH)])
-async def test_a_response_that_is_missing_from_the_bill_is_named(
+async def test_a_response_missing_from_the_bill_is_named(
     at: Connections, endpoint: Endpoint, sender: Sender, key: str, lane: Lane
 ) -> None:
     await served(at, endpoint, sender)
@@ -117,7 +117,7 @@ async def test_a_response_that_is_missing_from_the_bill_is_named(
     assert lost in told
 
 
-async def test_an_answer_that_was_lost_explains_a_surplus_within_its_bound(
+async def test_a_lost_answer_explains_a_surplus_of_the_bill_up_to_its_bound(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     endpoint.fault("messages", "drop", times=1)
@@ -136,7 +136,7 @@ async def test_an_answer_that_was_lost_explains_a_surplus_within_its_bound(
     assert "more than the ledger" in told
 
 
-async def test_a_refused_admin_key_says_what_to_check_and_ends_nothing(
+async def test_a_refused_admin_key_is_reported_and_resolves_no_incident(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     await served(at, endpoint, sender)
@@ -159,11 +159,11 @@ async def test_a_refused_admin_key_says_what_to_check_and_ends_nothing(
         ({"amount": "NaN"}, "no answer that can be read (ValueError)"),
         ({"model": 3, "amount": {}}, "no answer that can be read (TypeError)"),
         ({"starting_at": "2026-01-01"}, "no answer that can be read (TypeError)"),
-        ({"starting_at": "2026-01-01T00:00:00Z"}, ""),  # a day that was not asked for
+        ({"starting_at": "2026-01-01T00:00:00Z"}, ""),  # a day that was not requested
     ],
     ids=str,
 )
-async def test_a_bill_of_another_shape_is_no_difference(
+async def test_an_unexpected_bill_opens_no_incident(
     at: Connections, sender: Sender, monkeypatch: pytest.MonkeyPatch, wrong: Any, said: str
 ) -> None:
     row = {"workspace_id": None, "model": "claude-haiku-5-5", "service_tier": "standard"}

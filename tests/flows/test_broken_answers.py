@@ -1,4 +1,4 @@
-"""Broken answers on both lanes: each harms its own item alone, its neighbours settle, and nothing billed goes unrecorded."""
+"""Broken answers on both lanes: each harms only its own item, its neighbours settle, and all billed calls are recorded."""
 
 import json
 import threading
@@ -34,9 +34,8 @@ BOOKED = """
 select a.key, a.outcome, a.cost_usd, a.bound_usd, s.message_id is not null as billed
   from lanes.attempt_log a left join lanes.spend s on s.message_id = a.message_id
 """
-NAMES = st.sampled_from(
-    ["msg_same", "msg_other"]
-)  # of messages: each of another call is a bill of its own
+# Ids of messages: a repeated id of another call is a bill of its own.
+NAMES = st.sampled_from(["msg_same", "msg_other"])
 BALANCE = """
 select (select coalesce(sum(cost_usd), 0) from lanes.attempt_log) = (select coalesce(sum(cost_usd), 0) from lanes.spend),
        not exists (select from lanes.spend where least(cost_usd, input_tokens, output_tokens, cache_read_tokens,
@@ -44,7 +43,7 @@ select (select coalesce(sum(cost_usd), 0) from lanes.attempt_log) = (select coal
        not exists (select from lanes.attempt where least(cost_usd, bound_usd) < 0)
 """
 runs = count()
-NONCE = "cafecafecafecafe"  # what is drawn says so where the run has its own
+NONCE = "cafecafecafecafe"  # placeholder in drawn lines for the nonce of the batch
 
 
 @pytest.fixture
@@ -64,13 +63,13 @@ async def at(db: Database, tampering: Tampering) -> AsyncIterator[Connections]:
 async def submitted(
     at: Connections, endpoint: Endpoint, sender: Sender, keys: Sequence[str], **spec: Any
 ) -> OpenBatch:
-    """A batch of these items that has ended at the provider."""
+    """Submit a batch of these items and return it once it has ended at the provider."""
     await sender.items(*keys, lane=Lane.BATCH, **spec)
     return await submit_and_end(at, endpoint, spec.get("workload"))
 
 
 async def brought_home(at: Connections, sender: Sender, batch: OpenBatch) -> None:
-    """The results were read until the batch was closed: three times where some cannot be read."""
+    """Read the results until the batch is closed: three times if some cannot be read."""
     for _ in range(2):
         try:
             await collect.bring_home(at, batch)
@@ -81,7 +80,7 @@ async def brought_home(at: Connections, sender: Sender, batch: OpenBatch) -> Non
 
 
 async def request_of(sender: Sender, batch: BatchId) -> dict[str, int]:
-    """The number of each item's request, by key."""
+    """Return the number of each item's request by key."""
     rows = await sender.rows(
         "select i.key, m.request_no from lanes.batch_member m join lanes.work w on w.id = m.work_id"
         " join lanes.item i on i.id = w.item_id where m.batch_id = :id",
@@ -91,7 +90,7 @@ async def request_of(sender: Sender, batch: BatchId) -> dict[str, int]:
 
 
 def spoiling(told: Callable[[dict[str, Any], int], bytes], nonce: str) -> Callable[[bytes], bytes]:
-    """The results, each line as `told` makes it from the honest one and the number of its request."""
+    """Return a rewriter of results; `told` makes each line from the honest line and the number of its request."""
 
     def body(honest: bytes) -> bytes:
         numbered = {
@@ -104,7 +103,7 @@ def spoiling(told: Callable[[dict[str, Any], int], bytes], nonce: str) -> Callab
 
 
 async def harmed(sender: Sender, spoiled: dict[str, FieldKind]) -> list[str]:
-    """What is wrong with what became of the items: of those by key whose answers were spoiled, and of the others."""
+    """Describe each item with a wrong outcome; `spoiled` contains the kind of each broken answer by key."""
     rows = {str(key): rest for key, *rest in await sender.rows(BOOKED)}
     wrong: list[str] = []
     for key, state in (await sender.states()).items():
@@ -123,7 +122,7 @@ async def harmed(sender: Sender, spoiled: dict[str, FieldKind]) -> list[str]:
     return wrong
 
 
-async def test_a_batch_with_every_kind_of_broken_answer_comes_home_and_harms_no_neighbour(
+async def test_a_batch_with_every_kind_of_broken_answer_is_collected_and_harms_no_neighbour(
     at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering
 ) -> None:
     spoiled = {f"k{number:03}": kind for number, kind in enumerate(KINDS.values())}
@@ -151,7 +150,7 @@ async def test_a_batch_with_every_kind_of_broken_answer_comes_home_and_harms_no_
 @pytest.mark.slow
 @settings(max_examples=5)
 @given(data=st.data(), requests=st.integers(1, 6), pack=st.integers(1, 3))
-async def test_whatever_lines_a_provider_sends_the_batch_is_closed_its_bills_add_up_and_right_answers_count(
+async def test_any_result_lines_close_the_batch_balance_the_ledger_and_settle_right_answers(
     at: Connections,
     endpoint: Endpoint,
     sender: Sender,
@@ -185,7 +184,7 @@ async def test_whatever_lines_a_provider_sends_the_batch_is_closed_its_bills_add
 @pytest.mark.slow
 @settings(max_examples=4)
 @given(odd=views(VIEW))
-async def test_a_batch_of_which_the_provider_says_odd_times_and_counts_comes_home(
+async def test_a_batch_with_odd_times_and_counts_is_collected(
     at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering, odd: dict[str, Any]
 ) -> None:
     run = next(runs)
@@ -206,10 +205,10 @@ async def test_a_batch_of_which_the_provider_says_odd_times_and_counts_comes_hom
     [[*KINDS.values()][::9], pytest.param([*KINDS.values()], marks=pytest.mark.slow)],
     ids=len,
 )
-async def test_broken_answers_of_calls_leave_no_place_and_no_claim_behind_and_harm_no_neighbour(
+async def test_broken_answers_of_calls_release_their_places_and_claims_and_harm_no_neighbour(
     at: Connections, sender: Sender, tampering: Tampering, kinds: Sequence[FieldKind]
 ) -> None:
-    """`answer` itself expects that no place stays taken and that nothing stays claimed."""
+    """`answer` itself asserts that no place stays occupied and no work stays claimed."""
     left, lock = iter(kinds), threading.Lock()
 
     def message(honest: bytes) -> bytes:
@@ -221,9 +220,8 @@ async def test_broken_answers_of_calls_leave_no_place_and_no_claim_behind_and_ha
     tampering.message = message
     await sender.items(*keys, lane=Lane.REALTIME, max_failures=1)
     outcomes = Counter[Outcome]()
-    while await sender.rows(
-        "select from lanes.work where state = 'ready' limit 1"
-    ):  # fifty at a time
+    # Each round answers up to fifty items.
+    while await sender.rows("select from lanes.work where state = 'ready' limit 1"):
         outcomes += await answer(at)
         await sender.work_rests()
     billed = [kind for kind in kinds if kind.is_billed]
@@ -240,7 +238,7 @@ async def test_broken_answers_of_calls_leave_no_place_and_no_claim_behind_and_ha
 
 
 @pytest.mark.slow
-async def test_answers_that_all_have_one_name_are_each_booked(
+async def test_answers_with_the_same_message_id_are_each_billed(
     at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering
 ) -> None:
     def named_alike(honest: bytes) -> bytes:

@@ -1,6 +1,6 @@
-"""Budgets on both lanes, against a real endpoint: unpaid work waits and goes on by itself, and the bill never exceeds them.
+"""Budgets on both lanes, against a real endpoint: unpaid work waits and resumes by itself; the bill never exceeds them.
 
-A batch leaves with the items that its budgets can pay; the others stay, and an item that no period can pay is reported.
+A batch departs with the items that its budgets can pay; the others wait, and an item that no period can pay is reported.
 """
 
 from datetime import datetime, timedelta
@@ -36,9 +36,8 @@ from tests.prefect_standin import PrefectStandIn
 
 KEYS = [f"r{n:02d}" for n in range(8)]
 SIZE = call_bytes({"text": "letter r00"})
-CALL = upper_bound(
-    version(), SIZE + 1, lane=Lane.REALTIME, at=NOON
-)  # of one item, whose key may have another digit
+# The bound of one item, whose key may have another digit.
+CALL = upper_bound(version(), SIZE + 1, lane=Lane.REALTIME, at=NOON)
 IN_BATCH = upper_bound(version(), SIZE, lane=Lane.BATCH, marked=False, at=NOON)
 STATES = "select state, count(*) from lanes.work group by 1 order by 1"
 BILL = "select coalesce(sum(cost_usd), 0) from lanes.spend"
@@ -60,13 +59,13 @@ async def put(
 
 
 class Paying:
-    """A drain's parts that claim and ask, a step at a time."""
+    """The parts of a drain that claim and ask, one step at a time."""
 
     def __init__(self, at: Connections) -> None:
         self.at = at
 
     async def step(self, *, together: bool = False) -> PaidClaims:
-        """What its budgets pay for is claimed and asked, each item alone or all in one call; what came of it is saved."""
+        """Claim the work that budgets can pay, ask each item alone or all in one call, and save the results."""
         async with self.at.db.transaction() as run:
             then = await run(
                 paid_claims.claim,
@@ -84,7 +83,7 @@ class Paying:
         return then
 
 
-async def test_a_budget_of_0_pays_nothing_and_work_is_kept_without_a_failure(
+async def test_a_budget_of_0_pays_nothing_and_its_work_waits_without_a_failure(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     await sender.items(*KEYS, lane=Lane.REALTIME)
@@ -100,15 +99,14 @@ async def test_a_budget_of_0_pays_nothing_and_work_is_kept_without_a_failure(
         ("budget",)
     ]
     sender.time.passes(hours=24)
-    assert (
-        await at.db.run(load.backlog, Lane.REALTIME, now=await at.db.now())
-    ).ready == 0  # of no period is anything paid
+    # A budget of 0 pays in no period.
+    assert (await at.db.run(load.backlog, Lane.REALTIME, now=await at.db.now())).ready == 0
     await put(at.db, "1")
     assert (await at.db.run(load.backlog, Lane.REALTIME, now=await at.db.now())).ready == 8
 
 
 @pytest.mark.slow
-async def test_a_budget_is_used_to_within_the_bound_of_one_item_and_never_exceeded(
+async def test_a_budget_is_spent_to_within_the_bound_of_one_item_and_never_exceeded(
     at: Connections, sender: Sender
 ) -> None:
     await sender.items(*(f"r{n:03d}" for n in range(200)), lane=Lane.REALTIME)
@@ -124,12 +122,12 @@ async def test_a_budget_is_used_to_within_the_bound_of_one_item_and_never_exceed
     ((billed,),) = await sender.rows(BILL)
     assert billed == stands.spent_usd
     assert hard - CALL < stands.spent_usd <= hard
-    assert parts[0] > parts[-1] == 1  # fewer at a time, as less is left
+    assert parts[0] > parts[-1] == 1  # claims shrink as the budget runs out
     assert stands.is_used_up or then.stopped
     assert {str(state) for state, _ in await sender.rows(STATES)} == {"done", "ready"}
 
 
-async def test_items_share_a_call_within_what_each_reserved(
+async def test_items_that_share_a_call_stay_within_their_reservations(
     at: Connections, sender: Sender
 ) -> None:
     await sender.items(*KEYS, lane=Lane.REALTIME, realtime_pack=8)
@@ -139,7 +137,7 @@ async def test_items_share_a_call_within_what_each_reserved(
     assert await sender.rows("select count(*), sum(items) from lanes.spend") == [(1, 8)]
 
 
-async def test_the_parts_of_a_refused_pack_are_asked_within_what_each_item_reserved(
+async def test_the_parts_of_a_refused_pack_are_asked_within_the_reservation_of_each_item(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     await sender.items(*KEYS, lane=Lane.REALTIME, realtime_pack=8)
@@ -147,15 +145,16 @@ async def test_the_parts_of_a_refused_pack_are_asked_within_what_each_item_reser
     endpoint.fault("messages", "status", match="letter r07", **fault)
     await put(at.db, str(8 * CALL))
     await Paying(at).step(together=True)
+    # No answer began after the refusal, so the version may be to blame.
     assert await sender.rows(STATES) == [
         ("done", 7),
         ("ready", 1),
-    ]  # no answer began after the refusal, so the version may be to blame
+    ]
     (stands,) = await at.db.run(budgets.statuses, now=await at.db.now())
     assert (stands.reserved_usd, stands.unknown_usd) == (0, 0)
 
 
-async def test_a_pack_of_which_nothing_was_heard_may_have_cost_one_call(
+async def test_a_pack_with_an_unknown_outcome_is_booked_with_the_bound_of_one_call(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     await sender.items(*KEYS, lane=Lane.REALTIME, realtime_pack=8)
@@ -168,7 +167,7 @@ async def test_a_pack_of_which_nothing_was_heard_may_have_cost_one_call(
     assert stands.unknown_usd == bound < 8 * CALL
 
 
-async def test_one_item_dearer_than_what_is_left_holds_no_urgent_neighbour_back(
+async def test_an_item_that_exceeds_the_remaining_budget_does_not_block_urgent_neighbours(
     at: Connections, sender: Sender
 ) -> None:
     now = await at.db.now()
@@ -192,7 +191,7 @@ async def test_one_item_dearer_than_what_is_left_holds_no_urgent_neighbour_back(
 
 
 @pytest.mark.slow
-async def test_a_drain_goes_on_by_itself_once_the_budget_is_raised(
+async def test_a_drain_resumes_by_itself_once_the_budget_is_raised(
     at: Connections, sender: Sender, prefect: PrefectStandIn
 ) -> None:
     await sender.items(*KEYS, lane=Lane.REALTIME)
@@ -213,7 +212,7 @@ async def test_a_drain_goes_on_by_itself_once_the_budget_is_raised(
 
 
 @pytest.mark.slow
-async def test_a_batch_keeps_its_bound_and_takes_no_more_than_is_left(
+async def test_a_batch_reserves_its_bound_and_contains_only_items_that_the_budget_can_pay(
     at: Connections, sender: Sender, nap: Nap
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
@@ -230,7 +229,7 @@ async def test_a_batch_keeps_its_bound_and_takes_no_more_than_is_left(
     assert departed.items + (await send_waiting(at, None, sleep=nap)).items == 8
 
 
-async def test_a_batch_keeps_the_bound_of_what_is_written_to_a_cache_for_the_requests_that_mark_it(
+async def test_a_batch_reserves_the_cost_of_cache_writes_only_for_its_marked_requests(
     at: Connections, sender: Sender, nap: Nap
 ) -> None:
     await sender.items(*(f"k{n:02d}" for n in range(12)), lane=Lane.BATCH)
@@ -245,7 +244,7 @@ async def test_a_batch_keeps_the_bound_of_what_is_written_to_a_cache_for_the_req
     assert stands.reserved_usd == 11 * plain + marked
 
 
-async def test_beyond_a_soft_limit_what_may_wait_goes_to_batch_and_nothing_else(
+async def test_beyond_a_soft_limit_only_items_that_may_wait_go_to_batch(
     at: Connections, sender: Sender
 ) -> None:
     now = await at.db.now()
@@ -264,7 +263,7 @@ async def test_beyond_a_soft_limit_what_may_wait_goes_to_batch_and_nothing_else(
 
 
 @pytest.mark.slow
-async def test_a_budget_is_told_at_80_and_at_100_percent_as_one_incident_that_ends_when_it_is_raised(
+async def test_a_budget_opens_one_incident_at_80_and_100_percent_and_a_higher_budget_resolves_it(
     at: Connections, sender: Sender
 ) -> None:
     await sender.items(*KEYS, lane=Lane.REALTIME)
@@ -295,7 +294,7 @@ def run(connection: Connection, query: str, now: datetime) -> None:
 
 
 async def dear(at: Connections, sender: Sender, *, chars: int = 40_000, **spec: Any) -> Decimal:
-    """One large item came first, and then eight small ones: what the large one may cost in a batch."""
+    """Admit one large item, then eight small ones; return the bound of the large one in a batch."""
     await sender.items("dear", payload={"text": "x" * chars}, lane=Lane.BATCH, **spec)
     await sender.items(*KEYS, lane=Lane.BATCH, **spec)
     return upper_bound(version(**spec), chars, lane=Lane.BATCH, marked=False, at=NOON)
@@ -303,7 +302,7 @@ async def dear(at: Connections, sender: Sender, *, chars: int = 40_000, **spec: 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("pack", [1, 4, 20])
-async def test_an_item_that_no_day_can_pay_stays_behind_alone_and_is_told_until_it_is_gone(
+async def test_an_item_that_no_day_can_pay_waits_alone_and_is_reported_until_it_is_canceled(
     at: Connections, sender: Sender, nap: Nap, pack: int
 ) -> None:
     cost = await dear(at, sender, batch_pack=pack)
@@ -323,7 +322,7 @@ async def test_an_item_that_no_day_can_pay_stays_behind_alone_and_is_told_until_
 
 
 @pytest.mark.slow
-async def test_an_item_that_no_day_can_pay_leaves_once_its_budget_is_raised(
+async def test_an_item_that_no_day_can_pay_departs_once_its_budget_is_raised(
     at: Connections, sender: Sender, nap: Nap
 ) -> None:
     cost = await dear(at, sender)
@@ -336,15 +335,14 @@ async def test_an_item_that_no_day_can_pay_leaves_once_its_budget_is_raised(
 
 
 @pytest.mark.slow
-async def test_what_does_not_fit_today_waits_untold_and_what_fits_leaves(
+async def test_items_beyond_the_rest_of_today_wait_without_an_incident_and_the_others_depart(
     at: Connections, sender: Sender, nap: Nap
 ) -> None:
     cost = await dear(at, sender)
     await put(at.db, str(cost + IN_BATCH / 2))
     await send_waiting(at, None, sleep=nap)
-    assert await sender.rows(WAITING) == [
-        (each,) for each in KEYS
-    ]  # the dear one was first, and fits
+    # The large item was first, and it fits.
+    assert await sender.rows(WAITING) == [(each,) for each in KEYS]
     await put(at.db, str(cost + 10 * IN_BATCH))
     await sender.items("dear2", payload={"text": "x" * 40_000}, lane=Lane.BATCH)
     departed = await send_waiting(at, None, sleep=nap)

@@ -1,4 +1,4 @@
-"""Both lanes cache what their calls share, by the real SDK over HTTP, where it is measured to pay; the ledger is the bill."""
+"""Prompt caching on both lanes, by the real SDK over HTTP: used where it measurably pays, and the ledger is the bill."""
 
 from decimal import Decimal
 
@@ -17,9 +17,8 @@ from tests.flows.conftest import Sender
 from tests.flows.test_limits import until_answered
 from tests.prefect_standin import PrefectStandIn
 
-LONG = (
-    "Sort the letter by these rules. " * 600
-)  # more than the shortest prefix that the provider caches
+# Longer than the shortest prefix that the provider caches.
+LONG = "Sort the letter by these rules. " * 600
 SHORT = "Sort the letter by these rules. " * 100
 SHARED = estimate_shared_tokens(version(instructions=LONG).spec)
 SPENT = "select sum(cost_usd), sum(cache_read_tokens), sum(cache_write_tokens) from lanes.spend"
@@ -32,24 +31,24 @@ async def marks(sender: Sender) -> list[tuple[object, ...]]:
 async def answered(
     opened: Drain, sender: Sender, instructions: str, items: int, before: int = 0
 ) -> None:
-    """So many items more are asked, one after the other."""
+    """Ask `items` more items, one after the other."""
     for n in range(items):
         await sender.items(f"k{before + n:03d}", lane=Lane.REALTIME, instructions=instructions)
         await until_answered(opened, sender, before + n + 1)
 
 
 async def looks(opened: Drain, sender: Sender, **after: float) -> None:
-    """The drain looks at its cache, so much later."""
+    """Advance the clock and let the drain review its cache marks."""
     sender.time.passes(**after)
     await opened.main.marks.look()
 
 
-# Calls on trial need not be a second apart: each is asked after the other. A drain looks when a test says so.
+# Trial calls need not be a second apart, because each is asked after the other. A drain looks when a test says so.
 AT_ONCE = DrainPace(trial_s=0, first_answers_s=3_600)
 
 
 @pytest.mark.slow
-async def test_a_drain_marks_what_its_calls_share_once_it_is_measured_to_pay(
+async def test_a_drain_marks_shared_content_once_caching_is_measured_to_pay(
     at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
 ) -> None:
     async with drain(at, standing=False, pace=AT_ONCE) as opened:
@@ -74,7 +73,7 @@ async def test_a_drain_marks_what_its_calls_share_once_it_is_measured_to_pay(
 
 
 @pytest.mark.slow
-async def test_a_prefix_that_is_too_short_is_given_up(
+async def test_a_drain_stops_marking_a_prefix_that_is_too_short(
     at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
 ) -> None:
     async with drain(at, standing=False, pace=AT_ONCE) as opened:
@@ -103,7 +102,7 @@ async def batched(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("hits", "after"), [(1.0, "all"), (0.3, "none")])
-async def test_a_batch_finds_out_with_few_requests_and_then_all_are_marked_or_none(
+async def test_a_batch_tries_caching_with_a_few_requests_and_then_marks_all_or_none(
     at: Connections,
     endpoint: Endpoint,
     sender: Sender,
@@ -111,9 +110,8 @@ async def test_a_batch_finds_out_with_few_requests_and_then_all_are_marked_or_no
     hits: float,
     after: str,
 ) -> None:
-    monkeypatch.setattr(
-        EchoEngine, "batch_step", 8
-    )  # those that are worked off together each write: chance may put many there
+    # Marked requests in one step all write to the cache; chance may put many into the usual step of 64.
+    monkeypatch.setattr(EchoEngine, "batch_step", 8)
     endpoint.reset(batch_cache_hits=hits)
     await batched(at, endpoint, sender, 400, "a")
     sent = "select requests, marked_requests from lanes.batch order by id"

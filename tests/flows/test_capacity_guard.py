@@ -1,4 +1,4 @@
-"""A router that sees the load of real time sends what may wait to batch, and nothing else."""
+"""The router's capacity guard: when real time is full, items that may wait go to batch, and no others do."""
 
 from datetime import datetime
 
@@ -16,7 +16,7 @@ from tests.store.tries import claimed_item, rows, save, tried
 
 
 def time_calls(connection: Connection, *, now: datetime, calls: int = TIMED) -> None:
-    """So many calls of another workload took a second each."""
+    """Record `calls` calls of another workload that took a second each."""
     publish(connection, "known", now=now)
     for number in range(calls):
         save(
@@ -26,13 +26,12 @@ def time_calls(connection: Connection, *, now: datetime, calls: int = TIMED) -> 
 
 
 @pytest.mark.slow
-async def test_what_may_wait_goes_to_batch_once_real_time_is_full_and_what_is_bound_stays(
+async def test_items_that_may_wait_go_to_batch_once_real_time_is_full_and_bound_items_stay(
     db: Database, pool: Engine
 ) -> None:
     now = await db.now()
-    rooms = Rooms(
-        lambda: [LaneAccount("acme", most_calls=1)]
-    )  # one call at once, of a second: an item a second
+    # One call at a time, of one second: one item per second.
+    rooms = Rooms(lambda: [LaneAccount("acme", most_calls=1)])
     with pool.begin() as sender:
         time_calls(sender, now=now)
         publish(
@@ -47,9 +46,8 @@ async def test_what_may_wait_goes_to_batch_once_real_time_is_full_and_what_is_bo
         said = {each.key: each for each in rows(reader, "route_log")}
     free = [said[f"k{n}"] for n in range(9)]
     full = [each for each in free if each.reason == "capacity"]
-    assert (
-        len(full) == 6
-    )  # five before an item are answered in its five seconds, and two of them were bound
+    # Five earlier items are answered within an item's five seconds, and two of those five were bound.
+    assert len(full) == 6
     assert {each.lane for each in full} == {"batch"}
     assert all(
         each.explanation.startswith("real time is full: with ") and each.binds is None
@@ -59,7 +57,7 @@ async def test_what_may_wait_goes_to_batch_once_real_time_is_full_and_what_is_bo
 
 
 @pytest.mark.slow
-async def test_a_lane_that_nobody_has_timed_is_full_for_nobody(db: Database, pool: Engine) -> None:
+async def test_a_lane_with_too_few_timed_calls_is_never_full(db: Database, pool: Engine) -> None:
     now = await db.now()
     with pool.begin() as sender:
         time_calls(sender, now=now, calls=TIMED - 1)
@@ -75,7 +73,7 @@ async def test_a_lane_that_nobody_has_timed_is_full_for_nobody(db: Database, poo
         assert {each.lane for each in rows(reader, "route_log")} == {"realtime"}
 
 
-async def test_the_load_is_not_looked_at_where_nothing_goes_to_real_time_but_what_must(
+async def test_the_load_is_not_read_when_only_bound_items_go_to_real_time(
     db: Database, pool: Engine
 ) -> None:
     rooms = Rooms(lambda: [LaneAccount("acme")])
@@ -88,7 +86,7 @@ async def test_the_load_is_not_looked_at_where_nothing_goes_to_real_time_but_wha
 
 
 @pytest.mark.slow
-async def test_what_must_go_to_real_time_takes_of_the_room_of_a_look_that_is_new_still(
+async def test_bound_items_use_up_the_room_that_a_recent_look_measured(
     db: Database, pool: Engine, passing_time: PassingTime
 ) -> None:
     rooms = Rooms(lambda: [LaneAccount("acme", most_calls=1)])
@@ -116,7 +114,7 @@ async def test_what_must_go_to_real_time_takes_of_the_room_of_a_look_that_is_new
     assert rooms._looked_at == looked_at
 
 
-async def test_rules_that_fail_and_odd_moments_lose_no_item_and_harm_no_neighbour(
+async def test_failing_rules_and_odd_times_lose_no_item_and_harm_no_neighbour(
     db: Database, pool: Engine
 ) -> None:
     now = await db.now()

@@ -1,4 +1,4 @@
-"""Two drains meet one outage of the provider, by the real SDK over HTTP: together they ask one call at a time."""
+"""Two drains during one outage of the provider, by the real SDK over HTTP: together they ask one call at a time."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -27,16 +27,16 @@ from tests.prefect_standin import PrefectStandIn
 
 MODEL = "claude-haiku-5-5"
 SOON_S = 20
-STEP_S = 0.5  # that pass with each look
+STEP_S = 0.5  # seconds that pass with each look
 
 
-# A second in which drains hear each other is a twentieth here: time passes as much quicker.
+# Drains share circuits every second; here every twentieth of a second, because time passes that much faster.
 SHARED_OFTEN = DrainPace(share_s=0.05)
 
 
 @asynccontextmanager
 async def two_drains(at: Connections, time: PassingTime) -> AsyncIterator[tuple[Drain, Drain]]:
-    """Two that share nothing but Postgres: each has its own pool."""
+    """Open two drains that share only Postgres: each has its own pool."""
     async with (
         Database(at.db.url, clock=time.of_database) as another,
         drain(at, standing=False, pace=SHARED_OFTEN) as one,
@@ -46,7 +46,7 @@ async def two_drains(at: Connections, time: PassingTime) -> AsyncIterator[tuple[
 
 
 async def turns(*drains: Drain, sender: Sender, until: Callable[[], Awaitable[bool]]) -> float:
-    """The drains go on beside each other until it is so; in how many seconds."""
+    """Run the drains concurrently until `until` is true; return how many seconds passed."""
     done, passed = asyncio.Event(), 0.0
 
     async def goes_on(opened: Drain) -> None:
@@ -98,7 +98,7 @@ def answered(sender: Sender, number: int) -> Callable[[], Awaitable[bool]]:
 
 
 def after(passing: float) -> Callable[[], Awaitable[bool]]:
-    """So many seconds later."""
+    """Return a condition that becomes true `passing` seconds later."""
     turns = iter(range(round(passing / STEP_S)))
 
     async def asked() -> bool:
@@ -108,7 +108,7 @@ def after(passing: float) -> Callable[[], Awaitable[bool]]:
 
 
 @pytest.mark.slow
-async def test_during_an_outage_two_drains_ask_one_call_at_a_time_and_both_answer_soon_after_it(
+async def test_two_drains_ask_one_call_at_a_time_in_an_outage_and_both_answer_soon_after_it(
     at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
 ) -> None:
     down(endpoint)
@@ -117,15 +117,13 @@ async def test_during_an_outage_two_drains_ask_one_call_at_a_time_and_both_answe
         await turns(one, other, sender=sender, until=is_open(sender))
         ((opened_at,),) = await sender.rows("select faulted_at from lanes.outage")
         assert isinstance(opened_at, datetime)
-        await turns(
-            one, other, sender=sender, until=after(2)
-        )  # what was in flight has ended, and both have heard of it
+        # Afterwards the calls in flight have ended, and both drains have read the circuit.
+        await turns(one, other, sender=sender, until=after(2))
         before, began = hits(endpoint), await at.db.now()
         await turns(one, other, sender=sender, until=after(30))
         lasted = (await at.db.now() - began).total_seconds()
-        assert (
-            2 <= hits(endpoint) - before <= 3 + lasted / LONGEST_REST_S
-        )  # rests of 1, 2, 4, then 5 seconds, for both
+        # The drains share back-offs of 1, 2, 4, then 5 seconds.
+        assert 2 <= hits(endpoint) - before <= 3 + lasted / LONGEST_REST_S
         await evaluate(at.db)
         alone = "select promise from lanes.incident where parent_id is null"
         assert await sender.rows(alone) == [("provider_down",)]
@@ -159,7 +157,7 @@ def closed(sender: Sender) -> Callable[[], Awaitable[bool]]:
 
 
 @pytest.mark.slow
-async def test_a_killed_prober_holds_the_others_up_for_no_longer_than_its_probe(
+async def test_a_killed_prober_delays_other_drains_no_longer_than_its_probe_lasts(
     at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
 ) -> None:
     down(endpoint)
@@ -169,9 +167,8 @@ async def test_a_killed_prober_holds_the_others_up_for_no_longer_than_its_probe(
     sender.time.passes(seconds=6)
     now = await at.db.now()
     seen = (await at.db.run(circuits.open_circuits, at.provider.account))[MODEL]
-    assert (
-        await at.db.run(circuits.take_probe, seen, now=now) is not None
-    )  # by one of which nothing more is heard
+    # The drain that takes this probe never reports.
+    assert await at.db.run(circuits.take_probe, seen, now=now) is not None
     endpoint.reset()
     async with two_drains(at, sender.time) as (one, other):
         await turns(one, other, sender=sender, until=after(PROBE.total_seconds() - 5))
@@ -183,7 +180,7 @@ async def test_a_killed_prober_holds_the_others_up_for_no_longer_than_its_probe(
 
 
 @pytest.mark.slow
-async def test_a_drain_that_begins_in_an_outage_asks_nothing_but_its_probe(
+async def test_a_drain_that_starts_in_an_outage_sends_only_its_probe(
     at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
 ) -> None:
     down(endpoint)
@@ -193,16 +190,13 @@ async def test_a_drain_that_begins_in_an_outage_asks_nothing_but_its_probe(
         outages.record_fault, at.provider.account, MODEL, Fault("529", 3, now, now), now=now
     )
     async with drain(at, standing=False, pace=SHARED_OFTEN) as opened:
-        assert opened.main.state.health.circuits.has_open(
-            await at.db.now()
-        )  # before it claims anything
+        # The circuit is open before the drain claims anything.
+        assert opened.main.state.health.circuits.has_open(await at.db.now())
         await turns(opened, sender=sender, until=after(3))
     assert hits(endpoint) <= 2
 
 
-async def test_a_probe_for_which_nothing_is_left_to_ask_is_given_back(
-    at: Connections, sender: Sender
-) -> None:
+async def test_a_probe_without_work_to_ask_is_returned(at: Connections, sender: Sender) -> None:
     now = await at.db.now()
     await at.db.run(
         outages.record_fault, at.provider.account, MODEL, Fault("529", 3, now, now), now=now
@@ -228,7 +222,7 @@ async def test_a_probe_for_which_nothing_is_left_to_ask_is_given_back(
 
 
 @pytest.mark.slow
-async def test_a_limit_of_the_provider_opens_no_circuit_and_closes_none(
+async def test_a_rate_limit_neither_opens_nor_closes_a_circuit(
     at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
 ) -> None:
     endpoint.fault("messages", "status", status=429, error_type="rate_limit_error", retry_after_s=1)
@@ -253,7 +247,7 @@ async def test_a_limit_of_the_provider_opens_no_circuit_and_closes_none(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("trouble", ["alter table lanes.outage rename to outage_away"])
-async def test_a_drain_that_cannot_read_circuits_rests_by_itself_and_answers(
+async def test_a_drain_that_cannot_read_circuits_backs_off_by_itself_and_answers(
     at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn, trouble: str
 ) -> None:
     await at.db.run(lambda c: c.execute(text(trouble)))
@@ -268,7 +262,7 @@ async def test_a_drain_that_cannot_read_circuits_rests_by_itself_and_answers(
 
 
 @pytest.mark.slow
-async def test_a_model_that_no_version_in_force_asks_any_more_is_probed_for_the_work_that_needs_it(
+async def test_a_model_that_only_old_versions_use_is_probed_for_the_work_that_needs_it(
     at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
 ) -> None:
     endpoint.fault(
@@ -287,7 +281,7 @@ async def test_a_model_that_no_version_in_force_asks_any_more_is_probed_for_the_
 
 
 @pytest.mark.slow
-async def test_a_limit_of_one_model_holds_back_no_workload_of_another(
+async def test_a_rate_limit_of_one_model_does_not_block_workloads_of_another(
     at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
 ) -> None:
     limited = {"status": 429, "error_type": "rate_limit_error", "retry_after_s": 60}

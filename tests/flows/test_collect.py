@@ -1,5 +1,5 @@
-"""What collecting makes of results that end early, come twice, are nobody's or say that the account is in
-trouble: one file because each asks one stand-in for other lines of the same batch."""
+"""Collecting results that end early, come twice, belong to others or report trouble of the account:
+one file because each test makes one stand-in send other lines of the same batch."""
 
 import asyncio
 import json
@@ -52,14 +52,14 @@ def tampering(endpoint: Endpoint) -> Iterator[Tampering]:
 
 @pytest_asyncio.fixture
 async def at(db: Database, tampering: Tampering) -> AsyncIterator[Connections]:
-    """A fresh database, and the endpoint behind somebody who tampers with its results."""
+    """Yield connections to a fresh database, and to the endpoint through a proxy that tampers with its results."""
     block = Provider(api_key=SecretStr("x"), base_url=tampering.url, poll_s=0.2, listing_grace_s=5)
     async with opening(block) as client:
         yield Connections(db, client, block)
 
 
 @pytest.mark.parametrize("ahead_s", [-180, 180])
-async def test_a_batch_took_as_long_as_its_provider_says_whatever_its_clock_says(
+async def test_the_duration_of_a_batch_does_not_depend_on_the_clock_of_its_provider(
     at: Connections, endpoint: Endpoint, sender: Sender, ahead_s: int
 ) -> None:
     endpoint.reset(clock_ahead_s=ahead_s)
@@ -74,7 +74,7 @@ async def test_a_batch_took_as_long_as_its_provider_says_whatever_its_clock_says
     assert ended - begun < timedelta(seconds=20)
 
 
-async def test_an_ended_batch_of_which_nobody_says_when_ended_when_that_was_seen(
+async def test_an_ended_batch_without_an_end_time_ended_when_its_end_was_seen(
     at: Connections, tampering: Tampering, endpoint: Endpoint, sender: Sender
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
@@ -91,7 +91,7 @@ async def run_sql(at: Connections, query: str) -> None:
 
 
 def without(*numbers: int) -> Any:
-    """The results but for those of the requests."""
+    """Return a change that removes the results of these requests."""
     endings = tuple(f"-{number}" for number in numbers)
     return lambda lines: [line for line in lines if not line["custom_id"].endswith(endings)]
 
@@ -100,7 +100,7 @@ def without(*numbers: int) -> Any:
 
 
 @pytest.mark.slow
-async def test_results_that_end_before_their_last_line_are_not_believed_and_nothing_is_paid_twice(
+async def test_results_that_end_before_their_last_line_are_read_again_and_nothing_is_paid_twice(
     at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
@@ -126,14 +126,14 @@ async def test_results_that_end_before_their_last_line_are_not_believed_and_noth
 
 
 def counting(**counts: int) -> Any:
-    """What the provider says of a batch, but with those counts of its requests."""
+    """Return a change of a batch's view that sets these counts of requests, and all others to 0."""
     return lambda view: (
         view | {"request_counts": {**dict.fromkeys(view["request_counts"], 0), **counts}}
     )
 
 
 async def read_short(at: Connections, sender: Sender, batch: OpenBatch, *, times: int = 2) -> None:
-    """The results were read so often, a minute apart, and ended early."""
+    """Read the results `times` times, a minute apart, while they end early."""
     for _ in range(times):
         with pytest.raises(collect.ShortRead):
             await collect.bring_home(at, batch)
@@ -141,7 +141,7 @@ async def read_short(at: Connections, sender: Sender, batch: OpenBatch, *, times
 
 
 @pytest.mark.slow
-async def test_three_short_reads_alike_and_a_minute_apart_make_the_rest_missing_with_an_incident(
+async def test_three_equal_short_reads_a_minute_apart_make_the_rest_missing_and_open_an_incident(
     at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
@@ -171,7 +171,7 @@ async def test_three_short_reads_alike_and_a_minute_apart_make_the_rest_missing_
 
 @pytest.mark.slow
 @pytest.mark.parametrize("lacking", [range(12), [3, 7]])
-async def test_what_the_provider_counts_as_answered_is_never_missing_and_nothing_is_paid_again(
+async def test_items_that_the_provider_counts_as_answered_are_never_missing_and_never_paid_again(
     at: Connections,
     endpoint: Endpoint,
     sender: Sender,
@@ -210,7 +210,7 @@ async def test_what_the_provider_counts_as_answered_is_never_missing_and_nothing
 
 @pytest.mark.slow
 @pytest.mark.parametrize("decide", [decisions.give_up, decisions.resubmit])
-async def test_what_a_person_lets_go_of_a_batch_that_cannot_be_read_is_bounded_and_the_batch_is_closed(
+async def test_a_decision_on_an_unreadable_batch_bounds_its_cost_and_closes_the_batch(
     at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering, decide: Any
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
@@ -233,7 +233,7 @@ async def test_what_a_person_lets_go_of_a_batch_that_cannot_be_read_is_bounded_a
 @pytest.mark.parametrize(
     "spoiled", [{"result": None}, {}, {"result": {"type": "succeeded", "message": None}}]
 )
-async def test_a_line_without_a_result_is_read_again_and_spoils_no_other(
+async def test_a_line_without_a_result_is_read_again_and_harms_no_other_line(
     at: Connections,
     endpoint: Endpoint,
     sender: Sender,
@@ -251,20 +251,19 @@ async def test_a_line_without_a_result_is_read_again_and_spoils_no_other(
     assert set((await sender.states()).values()) == {"settled"}
 
 
-# -- results that come twice, or are nobody's
+# -- results that come twice, or belong to others
 
 
 @pytest.mark.slow
-async def test_lines_that_come_twice_are_one_attempt_and_all_outcomes_add_up_to_the_items(
+async def test_duplicate_lines_are_one_attempt_and_all_outcomes_add_up_to_the_items(
     at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH, batch_pack=3)
     endpoint.fault("batch_request", "wrong_ids", times=1)
     endpoint.fault("batch_request", "expire", times=1)
     batch = await submit_and_end(at, endpoint)
-    tampering.lines(
-        lambda lines: [lines[0], *lines, *lines[:2], *reversed(lines)]
-    )  # within a chunk, and across
+    # Duplicates within a chunk, and across chunks.
+    tampering.lines(lambda lines: [lines[0], *lines, *lines[:2], *reversed(lines)])
     await collect.bring_home(at, batch, chunk=6)
     await collect.bring_home(at, batch, chunk=6)
     assert await sender.rows("select count(*), count(distinct key) from lanes.attempt_log") == [
@@ -279,7 +278,7 @@ async def test_lines_that_come_twice_are_one_attempt_and_all_outcomes_add_up_to_
 
 
 @pytest.mark.slow
-async def test_lines_of_other_batches_and_of_requests_that_do_not_exist_change_nothing(
+async def test_lines_of_other_batches_and_of_unknown_requests_change_nothing(
     at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
@@ -303,7 +302,7 @@ async def test_lines_of_other_batches_and_of_requests_that_do_not_exist_change_n
 
 
 @pytest.mark.slow
-async def test_a_batch_of_which_no_line_is_ours_is_a_strangers_and_nothing_of_ours_is_missing(
+async def test_a_batch_without_a_line_of_ours_is_foreign_and_none_of_our_items_is_missing(
     at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
@@ -318,7 +317,7 @@ async def test_a_batch_of_which_no_line_is_ours_is_a_strangers_and_nothing_of_ou
     assert await sender.rows("select distinct state from lanes.work") == [("submitted",)]
 
 
-async def test_outcomes_that_do_not_add_up_open_an_incident_and_stop_nothing(
+async def test_outcomes_that_do_not_add_up_open_an_incident_and_block_nothing(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
@@ -332,11 +331,11 @@ async def test_outcomes_that_do_not_add_up_open_an_incident_and_stop_nothing(
     ]
 
 
-# -- batches that were adopted, and batches whose items went elsewhere
+# -- adopted batches, and batches whose items went elsewhere
 
 
 async def adopted(at: Connections, endpoint: Endpoint, sender: Sender) -> OpenBatch:
-    """Everything that waits, in a batch that has ended and that no result has proved ours yet."""
+    """Submit the waiting work; return its adopted batch, which has ended and which no result has proved ours yet."""
     (kind,) = await at.db.run(ready_work.waiting_kinds, None, now=await at.db.now())
     endpoint.fault("batches.create", "drop", times=1)
     with pytest.raises(CallFailed):
@@ -352,12 +351,12 @@ async def adopted(at: Connections, endpoint: Endpoint, sender: Sender) -> OpenBa
 
 
 @pytest.mark.slow
-async def test_an_adopted_batch_of_which_no_line_can_be_read_is_neither_proved_nor_missing_however_often_it_is_read(
+async def test_an_adopted_batch_without_a_readable_line_is_neither_proved_nor_missing(
     at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
     batch = await adopted(at, endpoint, sender)
-    tampering.view = counting()  # which leaves room for everything
+    tampering.view = counting()  # counts no answers, so that every item might be missing
     for nothing in (b"{}\n" * 12, b""):
         tampering.body = lambda _, nothing=nothing: nothing
         await read_short(at, sender, batch, times=4)
@@ -371,7 +370,7 @@ async def test_an_adopted_batch_of_which_no_line_can_be_read_is_neither_proved_n
     assert await sender.rows("select state, unproved from lanes.batch") == [("collected", False)]
 
 
-async def test_the_first_line_that_can_be_read_lets_an_adopted_batch_go_whatever_stands_before_or_behind_it(
+async def test_the_first_readable_line_decides_that_an_adopted_batch_is_not_ours(
     at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
@@ -389,7 +388,7 @@ async def test_the_first_line_that_can_be_read_lets_an_adopted_batch_go_whatever
 
 @pytest.mark.slow
 @pytest.mark.parametrize("decide", [decisions.give_up, decisions.resubmit])
-async def test_a_batch_whose_items_went_elsewhere_is_booked_to_its_last_line_and_is_never_incomplete(
+async def test_a_given_up_or_resubmitted_batch_is_billed_to_its_last_line_and_never_incomplete(
     at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering, decide: Any
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
@@ -412,11 +411,11 @@ async def test_a_batch_whose_items_went_elsewhere_is_booked_to_its_last_line_and
     assert "batch_incomplete" not in [row[0] for row in await sender.rows(INCIDENTS)]
 
 
-# -- whose trouble it is
+# -- faults of an item, of the account and of the provider
 
 
 @pytest.mark.slow
-async def test_of_a_refused_pack_every_item_is_asked_alone_and_only_the_one_refused_alone_is_poison(
+async def test_every_item_of_a_refused_pack_is_asked_alone_and_only_the_one_refused_alone_is_poison(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH, batch_pack=4)
@@ -458,7 +457,7 @@ async def test_of_a_refused_pack_every_item_is_asked_alone_and_only_the_one_refu
         (404, "not_found_error", "model: claude-haiku-5-5"),
     ],
 )
-async def test_trouble_of_the_account_within_a_batch_keeps_the_items_unspent_and_opens_the_incident_of_a_refused_call(
+async def test_an_account_error_within_a_batch_spends_no_retry_budget_and_opens_an_incident(
     at: Connections, endpoint: Endpoint, sender: Sender, status: int, error_type: str, message: str
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH, batch_pack=3)
@@ -475,9 +474,8 @@ async def test_trouble_of_the_account_within_a_batch_keeps_the_items_unspent_and
     await sender.work_rests()
     again = await submit_and_end(at, endpoint)
     await at.db.run(lambda c: recording.thaw(c, now=before))
-    assert await sender.rows(INCIDENTS) == [
-        ("provider_frozen", 12, "critical")
-    ]  # a create that is taken proves nothing
+    # A successful create proves nothing.
+    assert await sender.rows(INCIDENTS) == [("provider_frozen", 12, "critical")]
     await collect.bring_home(at, again)
     await at.db.run(lambda c: recording.thaw(c, now=before))
     assert await sender.rows(INCIDENTS) == []
@@ -489,7 +487,7 @@ async def test_trouble_of_the_account_within_a_batch_keeps_the_items_unspent_and
     ("status", "error_type"),
     [(529, "overloaded_error"), (429, "rate_limit_error"), (500, "api_error")],
 )
-async def test_an_outage_within_a_batch_spends_nothing_and_needs_nobody(
+async def test_an_outage_within_a_batch_spends_no_retry_budget_and_opens_no_incident(
     at: Connections, endpoint: Endpoint, sender: Sender, status: int, error_type: str
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
@@ -502,7 +500,7 @@ async def test_an_outage_within_a_batch_spends_nothing_and_needs_nobody(
 
 
 @pytest.mark.slow
-async def test_a_pack_at_which_the_provider_fails_while_others_are_answered_is_asked_item_by_item_and_spends_nothing(
+async def test_a_pack_that_faults_among_answered_packs_is_asked_item_by_item_and_spends_nothing(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH, batch_pack=4)
@@ -512,14 +510,11 @@ async def test_a_pack_at_which_the_provider_fails_while_others_are_answered_is_a
     assert await sender.rows(back) == [(4, 0, True)]
 
 
-# -- large answers
-
-
 # -- many batches
 
 
 class ManualSeconds:
-    """Seconds that pass when the test says so."""
+    """A clock in seconds that a test advances."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -535,14 +530,14 @@ def clock() -> ManualSeconds:
 
 @pytest.fixture
 def many(at: Connections, clock: ManualSeconds, monkeypatch: pytest.MonkeyPatch) -> Collector:
-    """A collector outside a run: its tasks are called as functions."""
+    """Return a collector outside a run, whose tasks are called as functions."""
     monkeypatch.setattr(collect, "collect_batch", collect.collect_batch.fn)
     return Collector(at, clock=clock)
 
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the collector warns of."""
+    """Return the warnings of the collector."""
     said: list[str] = []
 
     class ErrorLog:
@@ -550,7 +545,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             said.append(message % args)
 
         def info(self, message: str, *args: object) -> None:
-            """What a batch brought is no trouble."""
+            """Ignore information, which is no trouble."""
 
     monkeypatch.setattr(collect, "get_run_logger", ErrorLog)
     return said
@@ -559,7 +554,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 async def several(
     at: Connections, endpoint: Endpoint, sender: Sender, number: int
 ) -> list[OpenBatch]:
-    """Batches of a workload each, ended at the provider and not looked up yet; the n-th has n items, from 1."""
+    """Submit a batch per workload, the n-th (from 1) with n items; each has ended at the provider but was not polled."""
     for n in range(1, number + 1):
         await sender.items(*KEYS[:n], lane=Lane.BATCH, workload=f"letters{n}")
         (kind,) = await at.db.run(ready_work.waiting_kinds, f"letters{n}", now=await at.db.now())
@@ -571,7 +566,7 @@ async def several(
     return opened
 
 
-async def test_every_tick_notes_that_collect_looks_at_the_open_batches(
+async def test_every_tick_records_when_collect_looked_at_the_open_batches(
     at: Connections, many: Collector
 ) -> None:
     before = await at.db.now()
@@ -591,7 +586,7 @@ async def tick(many: Collector) -> None:
 
 
 @pytest.mark.slow
-async def test_whatever_one_batch_raises_all_others_come_home_and_it_is_told_once_and_met_again(
+async def test_an_error_of_one_batch_is_logged_once_and_retried_while_all_others_are_collected(
     at: Connections,
     endpoint: Endpoint,
     sender: Sender,
@@ -639,7 +634,7 @@ async def test_whatever_one_batch_raises_all_others_come_home_and_it_is_told_onc
 
 
 @pytest.mark.slow
-async def test_a_batch_in_trouble_rests_longer_each_time_and_the_others_are_looked_up_at_every_tick(
+async def test_a_failing_batch_backs_off_longer_each_time_while_others_are_polled_at_every_tick(
     at: Connections,
     endpoint: Endpoint,
     sender: Sender,
@@ -667,7 +662,7 @@ async def test_a_batch_in_trouble_rests_longer_each_time_and_the_others_are_look
 
 
 @pytest.mark.slow
-async def test_only_a_few_batches_are_looked_up_or_collected_at_once(
+async def test_only_a_few_batches_are_polled_or_collected_at_once(
     at: Connections,
     endpoint: Endpoint,
     sender: Sender,
@@ -700,7 +695,7 @@ async def test_only_a_few_batches_are_looked_up_or_collected_at_once(
 
 
 @pytest.mark.slow
-async def test_a_batch_that_takes_long_holds_up_neither_a_tick_nor_another_batch_nor_the_end_of_the_run(
+async def test_a_slow_batch_delays_neither_a_tick_nor_another_batch_nor_the_end_of_the_run(
     at: Connections,
     endpoint: Endpoint,
     sender: Sender,
@@ -722,7 +717,8 @@ async def test_a_batch_that_takes_long_holds_up_neither_a_tick_nor_another_batch
     whole = collect.collect_batch
     monkeypatch.setattr(collect, "collect_batch", collect_batch)
     await many.tick()
-    await many.close(within_s=2.0)  # those that end have ended, and what has not is given up
+    # Close waits for the batches that end in time and gives up the other.
+    await many.close(within_s=2.0)
     assert await states(sender) == {
         first.id: "ended",
         second.id: "collected",
@@ -732,11 +728,11 @@ async def test_a_batch_that_takes_long_holds_up_neither_a_tick_nor_another_batch
     await again.wait()
     await many.tick()
     await many.close(within_s=0.1)
-    assert begun.count(first.id) == 2  # once before, and once at these two ticks
+    assert begun.count(first.id) == 2  # once before, and once in these two ticks
 
 
 @pytest.mark.slow
-async def test_archived_results_are_told_once_and_stand_in_the_batchs_note_while_others_come_home(
+async def test_archived_results_are_logged_once_and_noted_on_their_batch_while_others_are_collected(
     at: Connections,
     endpoint: Endpoint,
     sender: Sender,
@@ -767,7 +763,7 @@ async def test_archived_results_are_told_once_and_stand_in_the_batchs_note_while
 
 
 @pytest.mark.slow
-async def test_items_that_an_open_transaction_holds_keep_their_batch_open_and_are_never_missing(
+async def test_items_locked_by_an_open_transaction_keep_their_batch_open_and_are_never_missing(
     at: Connections,
     endpoint: Endpoint,
     sender: Sender,
@@ -802,11 +798,11 @@ async def test_items_that_an_open_transaction_holds_keep_their_batch_open_and_ar
     ]
 
 
-# -- what the database refuses
+# -- results that the database refuses
 
 
 @pytest.mark.slow
-async def test_a_result_that_the_database_refuses_is_invalid_and_keeps_no_neighbour_and_no_batch(
+async def test_a_result_that_the_database_refuses_is_invalid_and_blocks_no_neighbour_and_no_batch(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
@@ -821,7 +817,7 @@ async def test_a_result_that_the_database_refuses_is_invalid_and_keeps_no_neighb
 
 
 @pytest.mark.slow
-async def test_an_attempt_that_the_database_refuses_keeps_its_batch_open_and_no_neighbour(
+async def test_an_attempt_that_the_database_refuses_keeps_its_batch_open_and_blocks_no_neighbour(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
@@ -842,11 +838,11 @@ async def test_an_attempt_that_the_database_refuses_keeps_its_batch_open_and_no_
     ]
 
 
-# -- what packs call their items
+# -- ids of the items in a pack
 
 
 def answers(line: dict[str, Any]) -> list[dict[str, Any]]:
-    """What a line says of the items of its pack; a change of it is written back by `saying`."""
+    """Return the answers that a line contains for the items of its pack; `saying` writes changes back."""
     return json.loads(line["result"]["message"]["content"][0]["text"])["answers"]
 
 
@@ -856,14 +852,14 @@ def saying(line: dict[str, Any], said: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-async def test_answers_under_ids_that_an_input_guessed_are_nobodys(
+async def test_answers_under_ids_that_an_input_guessed_are_ignored(
     at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH, batch_pack=4)
     batch = await submit_and_end(at, endpoint)
 
     def obeyed(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The model did as an input bade it: it answered for its neighbours too, under the ids that one would guess."""
+        """Answer as an input demanded of the model: for its neighbours too, under the ids that one would guess."""
         guesses = [{"id": str(slot), "answer": {"category": "guessed"}} for slot in range(5)]
         return [saying(line, [*guesses, *answers(line), *guesses]) for line in lines]
 

@@ -1,4 +1,4 @@
-"""A run of `depart` tries everything that waits, whatever becomes of one kind, and says what could not leave."""
+"""A run of `depart` tries every kind of waiting work, whatever fails, and reports what could not depart."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -31,18 +31,18 @@ LIMITED = {"status": 429, "error_type": "rate_limit_error", "message": "too many
 
 
 async def intended_only(at: Connections, waiting: BatchKind) -> None:
-    """An intent of the account stands that nobody creates."""
+    """Commit an intent of the account for a batch that is never created."""
     assert await prepare(at, waiting, now=await at.db.now()) is not None
 
 
 async def asked_for(at: Connections, *, in_minutes: float) -> list[str]:
-    """The workloads for which a run of `depart` is asked by then."""
+    """Return the workloads that request a run of `depart` within `in_minutes`."""
     now = await at.db.now()
     return await at.db.run(ready_work.pressing, now=now + timedelta(minutes=in_minutes))
 
 
 @pytest.mark.slow
-async def test_a_kind_that_is_refused_does_not_keep_the_others(
+async def test_a_refused_kind_of_work_does_not_block_the_others(
     at: Connections, endpoint: Endpoint, sender: Sender, nap: Nap
 ) -> None:
     for workload in ("bills", "letters", "notes"):
@@ -65,21 +65,22 @@ async def test_a_kind_that_is_refused_does_not_keep_the_others(
 
 
 @pytest.mark.slow
-async def test_a_kind_whose_version_breaks_does_not_keep_the_others(
+async def test_a_kind_of_work_whose_version_is_broken_does_not_block_the_others(
     at: Connections, database_url: str, sender: Sender, nap: Nap
 ) -> None:
     await sender.items("a", lane=Lane.BATCH, workload="bills")
     await sender.items("a", lane=Lane.BATCH, workload="letters")
     broken = """update lanes.version set spec = spec - 'instructions' where workload = 'bills'"""
     await at.db.run(lambda c: c.exec_driver_sql(broken))
-    async with Database(database_url) as newer:  # of a release that cannot read it
+    # A newer release cannot read the version.
+    async with Database(database_url) as newer:
         departed = await send_waiting(replace(at, db=newer), None, sleep=nap)
     assert departed.items == 1
     assert [sentence.split(":")[0] for sentence in departed.failed] == ["bills"]
 
 
 @pytest.mark.slow
-async def test_a_run_checks_in_when_it_begins_and_says_what_it_sent_of_each_workload(
+async def test_a_run_records_its_start_and_how_many_items_it_sent_of_each_workload(
     at: Connections, sender: Sender, nap: Nap
 ) -> None:
     await sender.items("a", "b", lane=Lane.BATCH)
@@ -94,7 +95,7 @@ async def test_a_run_checks_in_when_it_begins_and_says_what_it_sent_of_each_work
 
 @pytest.mark.slow
 @pytest.mark.parametrize("busy", [OVERLOADED, LIMITED])
-async def test_a_provider_that_is_busy_is_asked_again_within_the_run(
+async def test_a_busy_provider_is_asked_again_within_the_run(
     at: Connections, endpoint: Endpoint, sender: Sender, nap: Nap, busy: dict[str, object]
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
@@ -108,7 +109,7 @@ async def test_a_provider_that_is_busy_is_asked_again_within_the_run(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("busy", [OVERLOADED, LIMITED])
-async def test_a_provider_that_stays_busy_is_asked_by_another_run_soon(
+async def test_a_provider_that_stays_busy_is_asked_by_another_run_within_minutes(
     at: Connections, endpoint: Endpoint, sender: Sender, nap: Nap, busy: dict[str, object]
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
@@ -125,7 +126,7 @@ async def test_a_provider_that_stays_busy_is_asked_by_another_run_soon(
 
 
 @pytest.mark.slow
-async def test_a_provider_that_was_not_reached_created_nothing_and_is_asked_again(
+async def test_an_unreachable_provider_created_nothing_and_is_asked_again(
     at: Connections, endpoint: Endpoint, sender: Sender, nap: Nap
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
@@ -141,7 +142,7 @@ async def test_a_provider_that_was_not_reached_created_nothing_and_is_asked_agai
 
 
 @pytest.mark.slow
-async def test_a_create_that_may_be_paid_is_never_tried_again_and_what_follows_waits_for_it(
+async def test_a_create_that_may_be_billed_is_never_retried_and_later_batches_wait_for_its_outcome(
     at: Connections, endpoint: Endpoint, sender: Sender, nap: Nap
 ) -> None:
     await sender.items("a", lane=Lane.BATCH, workload="bills")
@@ -160,7 +161,7 @@ async def test_a_create_that_may_be_paid_is_never_tried_again_and_what_follows_w
     assert (await send_waiting(at, None, sleep=nap)).items == 3
 
 
-async def test_a_run_that_only_waits_for_another_batch_says_so_and_does_not_fail(
+async def test_a_run_that_only_waits_for_another_batch_reports_it_and_does_not_fail(
     at: Connections, endpoint: Endpoint, sender: Sender, nap: Nap
 ) -> None:
     await sender.items("a", lane=Lane.BATCH)
@@ -174,7 +175,7 @@ async def test_a_run_that_only_waits_for_another_batch_says_so_and_does_not_fail
 
 
 @pytest.mark.slow
-async def test_another_account_is_not_kept_by_an_unresolved_create(
+async def test_an_unresolved_create_does_not_block_another_account(
     at: Connections, sender: Sender, nap: Nap
 ) -> None:
     await sender.items("a", lane=Lane.BATCH)
@@ -187,7 +188,7 @@ async def test_another_account_is_not_kept_by_an_unresolved_create(
 
 
 @pytest.mark.slow
-async def test_a_batch_that_the_provider_finds_too_large_is_halved(
+async def test_a_batch_that_the_provider_rejects_as_too_large_is_halved(
     at: Connections, endpoint: Endpoint, sender: Sender, nap: Nap
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
@@ -199,7 +200,7 @@ async def test_a_batch_that_the_provider_finds_too_large_is_halved(
 
 
 @pytest.mark.slow
-async def test_a_held_batch_keeps_no_other_with_as_many_requests(
+async def test_a_held_batch_does_not_block_another_batch_with_as_many_requests(
     at: Connections, endpoint: Endpoint, sender: Sender, nap: Nap
 ) -> None:
     await sender.items("a", "b", "c", lane=Lane.BATCH, workload="bills")
@@ -208,11 +209,11 @@ async def test_a_held_batch_keeps_no_other_with_as_many_requests(
     await sender.items("d", "e", "f", lane=Lane.BATCH, workload="letters")
     assert (await send_waiting(at, None, sleep=nap)).ending() == 3
     sent = "select requests, items from lanes.batch where workload = 'letters' order by id"
-    assert await sender.rows(sent) == [(2, 2), (1, 1)]  # one request moved to the next
+    assert await sender.rows(sent) == [(2, 2), (1, 1)]  # one request moved to the next batch
 
 
 @pytest.mark.slow
-async def test_one_item_that_could_not_be_told_apart_waits_while_the_others_leave(
+async def test_one_item_that_could_not_be_distinguished_waits_while_the_others_depart(
     at: Connections, sender: Sender, nap: Nap
 ) -> None:
     await sender.items("a", lane=Lane.BATCH, workload="bills")
@@ -227,17 +228,17 @@ async def test_one_item_that_could_not_be_told_apart_waits_while_the_others_leav
     assert await asked_for(at, in_minutes=11) == ["letters"]
 
 
-async def test_a_run_that_failed_and_waits_tells_both() -> None:
+async def test_a_run_that_failed_and_waits_reports_both() -> None:
     with pytest.raises(LanesError, match=r"^a: no; b: later$"):
         Departed(3, ["a: no"], ["b: later"]).ending()
 
 
-async def test_a_workload_that_nobody_published_is_refused_by_name(at: Connections) -> None:
+async def test_an_unpublished_workload_is_refused_by_name(at: Connections) -> None:
     with pytest.raises(UnknownWorkload, match='there is no workload "nobody"'):
         await send_waiting(at, "nobody")
 
 
-async def test_items_wait_for_reference_rows_that_cannot_be_read_and_others_leave(
+async def test_items_wait_while_their_reference_rows_cannot_be_read_and_other_items_depart(
     at: Connections, sender: Sender, nap: Nap
 ) -> None:
     facts = {"name": "facts", "relation": "ops.facts", "key": "payload.text", "column": "said"}
@@ -255,7 +256,7 @@ async def test_items_wait_for_reference_rows_that_cannot_be_read_and_others_leav
     found = await at.db.run(records, "letters", "a", now=await at.db.now())
     assert f"because its context cannot be read ({why})" in next_step(found, await at.db.now())
     await evaluate(at.db)
-    assert len(await sender.rows(f"{opened} and state = 'open'")) == 1  # `watch` leaves it alone
+    assert len(await sender.rows(f"{opened} and state = 'open'")) == 1  # `watch` leaves it open
     await at.db.run(
         lambda c: c.execute(text("create schema ops; create table ops.facts (said text)"))
     )

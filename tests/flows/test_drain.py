@@ -1,4 +1,4 @@
-"""Which drain stays warm, and which one reads."""
+"""Which drain stays warm, and which one reads the event stream."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -30,12 +30,12 @@ from tests.prefect_standin import PrefectStandIn
 from tests.store.test_signals import cut, wanted
 
 STATES = "select state, count(*) from lanes.work group by 1 order by 1"
-PROMPTLY_S = 10  # far longer than an answer takes, and shorter than what would delay it
+PROMPTLY_S = 10  # far longer than an answer takes, and shorter than any delay
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("keep_warm", [0, 1])
-async def test_a_standing_drain_stays_warm_only_where_one_is_to_be_kept(
+async def test_a_standing_drain_takes_the_keeper_role_only_if_a_drain_is_to_be_kept_warm(
     at: Connections, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch, keep_warm: int
 ) -> None:
     monkeypatch.setenv("LANES_KEEP_WARM", str(keep_warm))
@@ -45,7 +45,7 @@ async def test_a_standing_drain_stays_warm_only_where_one_is_to_be_kept(
         assert await at.db.run(holder_exists, Role.KEEPER) is bool(keep_warm)
 
 
-async def test_a_reader_whose_connection_died_reads_no_more_once_another_has_its_role(
+async def test_a_reader_that_lost_its_connection_stops_reading_once_another_drain_has_its_role(
     at: Connections, pool: Engine, prefect: PrefectStandIn
 ) -> None:
     async with RoleLock(at.db.url, Role.ROUTER) as one, RoleLock(at.db.url, Role.ROUTER) as other:
@@ -74,7 +74,7 @@ async def test_a_busy_router_hands_over_to_the_newer_drain_that_waits_for_its_ro
         assert not router.holds
 
 
-async def test_the_router_looks_for_work_at_once_and_another_drain_for_what_is_left(
+async def test_a_commit_of_another_session_makes_only_the_router_look_for_work_at_once(
     at: Connections, prefect: PrefectStandIn
 ) -> None:
     wakes = Wakes(routed_within_s=60)
@@ -92,7 +92,7 @@ async def test_the_router_looks_for_work_at_once_and_another_drain_for_what_is_l
 
 
 async def turns(opened: Drain, done: Callable[[], Awaitable[bool]]) -> None:
-    """The drain goes on as `flows.answer` has it, until it is done."""
+    """Run the drain as `flows.answer` does, until `done` is true."""
     while not await done():
         assert await opened.stays()
         await opened.turn()
@@ -109,7 +109,7 @@ async def until_answered(opened: Drain, sender: Sender, *keys: str) -> None:
 
 
 @pytest.mark.parametrize(("keeper", "stands_by"), [("here", False), ("elsewhere", True)])
-async def test_of_two_drains_that_are_kept_warm_the_second_stands_by_on_another_host(
+async def test_of_two_drains_that_are_kept_warm_the_second_stands_by_only_on_another_host(
     at: Connections,
     prefect: PrefectStandIn,
     monkeypatch: pytest.MonkeyPatch,
@@ -144,7 +144,7 @@ async def test_the_limit_of_the_work_pool_bounds_the_drains_of_all_hosts(
         assert await staying.goes_on() is goes_on
 
 
-async def test_the_limit_of_the_work_pool_that_was_read_last_holds_while_prefect_is_away(
+async def test_the_last_read_limit_of_the_work_pool_stays_in_force_while_prefect_is_unavailable(
     prefect: PrefectStandIn,
 ) -> None:
     prefect.limits["realtime"] = 16
@@ -161,13 +161,13 @@ async def test_the_limit_of_the_work_pool_that_was_read_last_holds_while_prefect
 
 
 async def first_answered(opened: Drain, sender: Sender) -> None:
-    """Answer the first item, by a call so short that two more calls are claimed ahead from then on."""
+    """Answer the first item, by a call so short that the drain claims two more calls ahead from then on."""
     await until_answered(opened, sender, "first")
     opened.main.state.places.call_s = 0.01
 
 
 async def claim_ahead(opened: Drain, endpoint: Endpoint, sender: Sender) -> None:
-    """Have both places of the drain taken by calls that stall, and two more items claimed."""
+    """Fill both places of the drain with calls that stall, and let it claim two more items."""
     await first_answered(opened, sender)
     endpoint.fault("messages", "stall")
     await sender.items("a", "b", "c", "d", lane=Lane.REALTIME)
@@ -175,7 +175,7 @@ async def claim_ahead(opened: Drain, endpoint: Endpoint, sender: Sender) -> None
 
 
 @pytest.mark.slow
-async def test_explain_names_the_reason_for_which_a_claimed_item_is_not_asked(
+async def test_explain_names_the_reason_why_a_claimed_item_is_not_asked(
     two_places: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
 ) -> None:
     await sender.items("first", lane=Lane.REALTIME)
@@ -191,12 +191,12 @@ async def test_explain_names_the_reason_for_which_a_claimed_item_is_not_asked(
 
 
 async def work_is(sender: Sender, **states: int) -> bool:
-    """Whether so much work is in each state."""
+    """Return whether the work has these counts by state."""
     return await sender.rows(STATES) == [*states.items()]
 
 
 async def until_work_is(sender: Sender, **states: int) -> None:
-    """So much work is in each state, soon, without a turn of the drain."""
+    """Wait until the work has these counts by state, without a turn of the drain."""
     async with asyncio.timeout(PROMPTLY_S):
         while True:
             if await work_is(sender, **states):
@@ -206,12 +206,12 @@ async def until_work_is(sender: Sender, **states: int) -> None:
 
 @pytest.fixture
 def two_places(at: Connections) -> Connections:
-    """Return a provider that takes two calls at once."""
+    """Return connections to a provider that takes two calls at once."""
     return replace(at, provider=at.provider.model_copy(update={"most_calls": 2}))
 
 
 @pytest.mark.slow
-async def test_a_drain_that_ends_gives_back_what_it_claimed_ahead(
+async def test_a_drain_that_ends_returns_the_work_that_it_claimed_ahead(
     two_places: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
 ) -> None:
     await sender.items("first", lane=Lane.REALTIME)
@@ -230,7 +230,7 @@ async def test_a_drain_that_ends_gives_back_what_it_claimed_ahead(
 
 
 @pytest.mark.slow
-async def test_a_claim_whose_versions_cannot_be_read_is_given_back_at_once_and_counts_for_nothing(
+async def test_a_claim_whose_versions_cannot_be_read_is_returned_at_once_without_a_failure(
     at: Connections, sender: Sender, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await sender.items("a", "b", lane=Lane.REALTIME)
@@ -257,7 +257,7 @@ async def test_a_claim_whose_versions_cannot_be_read_is_given_back_at_once_and_c
 
 
 @pytest.mark.slow
-async def test_a_failure_is_weighed_before_what_was_claimed_ahead_follows(
+async def test_a_rate_limit_stops_the_work_that_was_claimed_ahead(
     two_places: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
 ) -> None:
     await sender.items("first", lane=Lane.REALTIME)
@@ -269,9 +269,8 @@ async def test_a_failure_is_weighed_before_what_was_claimed_ahead_follows(
             "message": "slow",
             "retry_after_s": 60,
         }
-        endpoint.fault(
-            "messages", "status", times=2, **limited
-        )  # a third call would be answered, and billed
+        # A third call would be answered and billed.
+        endpoint.fault("messages", "status", times=2, **limited)
         await sender.items("a", "b", "c", "d", lane=Lane.REALTIME)
         await turns(opened, lambda: work_is(sender, done=1, ready=4))
     assert endpoint.bill()["responses"] == 1
@@ -294,11 +293,12 @@ async def test_an_urgent_item_is_answered_while_a_backlog_is_still_being_routed(
         ) == [(True,)]
 
 
-async def test_what_goes_on_beside_a_drain_ends_though_it_swallows_a_cancellation() -> None:
+async def test_background_tasks_close_even_if_a_task_swallows_a_cancellation() -> None:
     woken, beside = asyncio.Event(), BackgroundTasks()
 
     async def deaf() -> None:
-        await asyncio.wait_for(woken.wait(), 60)  # what ends while it is cancelled is not cancelled
+        # A wait that completes while it is cancelled swallows the cancellation.
+        await asyncio.wait_for(woken.wait(), 60)
         woken.clear()
 
     beside.keep("deaf", deaf, every_s=0)

@@ -1,4 +1,4 @@
-"""A definition from a file: the block says so first, then the version is in force; and nothing is half done."""
+"""A definition from a file: the block is saved first, then its version is in force, and no edit is half done."""
 
 import asyncio
 import json
@@ -36,7 +36,7 @@ async def test_a_candidate_is_saved_and_stored_and_no_publisher_puts_it_in_force
     assert await patience(at) == 7
 
 
-async def test_a_candidate_whose_block_could_not_be_saved_is_none(
+async def test_a_candidate_whose_block_could_not_be_saved_is_not_stored(
     at: Connections, prefect: PrefectStandIn
 ) -> None:
     await edit(at.db, wish(patience_s=5))
@@ -45,7 +45,7 @@ async def test_a_candidate_whose_block_could_not_be_saved_is_none(
     assert await at.db.run(candidates.find, "letters") is None
 
 
-async def test_a_block_that_says_what_was_rolled_back_says_so_until_it_says_something_else(
+async def test_a_block_with_a_rolled_back_definition_is_reported_until_the_block_changes(
     at: Connections, prefect: PrefectStandIn
 ) -> None:
     await edit(at.db, wish(patience_s=5))
@@ -61,7 +61,7 @@ async def test_a_block_that_says_what_was_rolled_back_says_so_until_it_says_some
     assert (await editing.publish(at.db)).problems == []
 
 
-async def test_while_a_canary_is_open_nothing_else_is_published_and_the_reason_is_said(
+async def test_an_open_canary_blocks_every_other_publication_and_the_reason_is_reported(
     at: Connections, prefect: PrefectStandIn
 ) -> None:
     await edit(at.db, wish(patience_s=5))
@@ -84,13 +84,13 @@ def wish(seen: dict[str, Any] | None = None, **fields: Any) -> Edit:
 
 
 async def patience(at: Connections) -> int | None:
-    """What the version in force says, None without any."""
+    """Return the patience of the version in force, None without one."""
     found = (await at.db.run(workloads.in_force)).get("letters")
     return found and found.spec.patience_s
 
 
 @pytest.mark.slow
-async def test_a_new_workload_is_a_block_a_version_in_force_and_a_schedule(
+async def test_a_new_workload_gets_a_block_a_version_in_force_and_a_schedule(
     at: Connections, prefect: PrefectStandIn
 ) -> None:
     assert await edit(at.db, wish(patience_s=5)) == EditReply(EditOutcome.PUBLISHED)
@@ -100,13 +100,12 @@ async def test_a_new_workload_is_a_block_a_version_in_force_and_a_schedule(
 
 
 @pytest.mark.slow
-async def test_a_changed_definition_replaces_everything_that_the_block_said(
+async def test_a_changed_definition_replaces_the_whole_block(
     at: Connections, prefect: PrefectStandIn
 ) -> None:
     await edit(at.db, wish(patience_s=5))
-    prefect.blocks["letters"]["forgotten_field"] = (
-        1  # of another release: with it the block is not valid
-    )
+    # A field of another release; with it the block is not valid.
+    prefect.blocks["letters"]["forgotten_field"] = 1
     seen = json.loads(json.dumps(prefect.blocks["letters"]))
     assert await edit(at.db, wish(seen, patience_s=7)) == EditReply(EditOutcome.PUBLISHED)
     assert "forgotten_field" not in prefect.blocks["letters"]
@@ -114,7 +113,7 @@ async def test_a_changed_definition_replaces_everything_that_the_block_said(
 
 
 @pytest.mark.slow
-async def test_a_block_that_was_edited_since_its_author_looked_is_left_alone(
+async def test_a_block_that_was_edited_since_its_author_read_it_is_not_changed(
     at: Connections, prefect: PrefectStandIn
 ) -> None:
     await edit(at.db, wish(patience_s=5))
@@ -129,7 +128,7 @@ async def test_a_block_that_was_edited_since_its_author_looked_is_left_alone(
 
 
 @pytest.mark.parametrize("status", [403, 409, 500])
-async def test_while_prefect_refuses_nothing_is_saved_and_nothing_is_published(
+async def test_an_edit_that_prefect_refuses_is_neither_saved_nor_published(
     at: Connections, prefect: PrefectStandIn, status: int
 ) -> None:
     prefect.status = status
@@ -138,7 +137,7 @@ async def test_while_prefect_refuses_nothing_is_saved_and_nothing_is_published(
     assert (prefect.blocks, await patience(at)) == ({}, None)
 
 
-async def test_a_block_that_somebody_saves_right_after_is_in_force_and_that_is_told(
+async def test_a_block_that_another_person_saves_right_after_an_edit_is_in_force_and_reported(
     at: Connections, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish = editing.publish
@@ -152,7 +151,7 @@ async def test_a_block_that_somebody_saves_right_after_is_in_force_and_that_is_t
     assert await patience(at) == 9
 
 
-async def test_what_could_not_be_published_is_said_to_be_saved(
+async def test_an_edit_that_could_not_be_published_is_reported_as_saved(
     at: Connections, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def held(*_: object, **__: object) -> None:
@@ -165,7 +164,7 @@ async def test_what_could_not_be_published_is_said_to_be_saved(
 
 
 @pytest.mark.slow
-async def test_a_publisher_that_read_the_old_block_does_not_bring_its_version_back(
+async def test_a_publisher_that_read_the_old_block_does_not_restore_its_version(
     at: Connections, prefect: PrefectStandIn
 ) -> None:
     await edit(at.db, wish(patience_s=5))
@@ -176,6 +175,6 @@ async def test_a_publisher_that_read_the_old_block_does_not_bring_its_version_ba
     assert await patience(at) == 7
 
 
-def test_an_edit_and_what_became_of_it_are_handed_over_as_json() -> None:
+def test_an_edit_and_its_reply_are_passed_as_json() -> None:
     wished, told = wish({"a": None}), EditReply(EditOutcome.ONLY_SAVED, "why")
     assert (Edit.read(wished.as_json()), EditReply.read(told.as_json())) == (wished, told)

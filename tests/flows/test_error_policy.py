@@ -1,8 +1,8 @@
-"""The error policy as one table: what each of the provider's troubles does to the item, its budget, the pace, the ledger
+"""The error policy as one table: what each fault of the provider does to the item, its budget, the pace, the ledger
 and the incidents, through the real SDK and a real connection; one file because it is one table.
 
-A lone item is tried in a silent lane, so that nothing proves that the model answers others; what a fault means beside
-answered neighbours follows below.
+A lone item is tried in a silent lane, so that no answer proves that the model serves others; faults among answered
+neighbours follow below.
 """
 
 from dataclasses import dataclass, replace
@@ -29,15 +29,15 @@ from tests.flows.realtime import a_state, answer
 
 MODEL = "claude-haiku-5-5"
 HAIKU, OPUS = version(realtime_model=MODEL), version(realtime_model="claude-opus-5-5")
-PATIENCE_S = 1.0  # how long a call may take where the provider never ends it
+PATIENCE_S = 1.0  # how long a call may take if the provider never ends it
 
 
 @dataclass(frozen=True)
 class Then:
-    """What is true afterwards of one item."""
+    """The expected state of one item afterwards."""
 
     state: str = "routed"
-    outcome: Outcome | None = None  # of its attempt; None: it was given back and has none
+    outcome: Outcome | None = None  # of its attempt; None: it was returned and has none
     failures: int = 0
     bounded: bool = False  # whether it may have been billed
     rests: str = "nothing"  # nothing, model or account
@@ -89,7 +89,7 @@ BY_STREAM = pytest.mark.parametrize(
 
 
 @BY_STATUS
-async def test_what_a_status_means_for_an_item(
+async def test_a_status_has_the_consequences_of_the_table_for_an_item(
     at: Connections, endpoint: Endpoint, sender: Sender, name: str
 ) -> None:
     said, then = STATUSES[name]
@@ -109,7 +109,7 @@ async def test_an_answer_that_was_billed_and_lost_is_unknown_within_a_bound(
 
 
 @BY_STREAM
-async def test_whatever_comes_back_the_item_has_its_attempt_and_waits(
+async def test_after_any_broken_response_the_item_has_its_attempt_and_waits(
     at: Connections, sender: Sender, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     say, then = STREAMS[name]
@@ -121,15 +121,15 @@ async def test_whatever_comes_back_the_item_has_its_attempt_and_waits(
         await met(replace(at, opening=client), sender, then)
 
 
-async def test_a_refused_connection_was_never_billed(at: Connections, sender: Sender) -> None:
+async def test_a_refused_connection_is_never_billed(at: Connections, sender: Sender) -> None:
     async with saying(raw_provider.reset) as url:
-        pass  # nobody listens there any more
+        pass  # no server listens there any more
     async with opening(at.provider.model_copy(update={"base_url": url})) as client:
         await met(replace(at, opening=client), sender, UNBILLED_FAULT)
 
 
 async def met(at: Connections, sender: Sender, then: Then) -> None:
-    """A lone item is asked once; everything that the table says is so."""
+    """Ask a lone item once and check everything that the table says."""
     await sender.items("a", lane=Lane.REALTIME)
     state = a_state()
     outcomes = await answer(at, state)
@@ -155,7 +155,7 @@ async def met(at: Connections, sender: Sender, then: Then) -> None:
 
 
 @pytest.mark.slow
-async def test_a_lone_item_that_is_refused_again_and_again_fails(
+async def test_a_lone_item_fails_after_repeated_refusals(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     endpoint.fault(
@@ -169,7 +169,7 @@ async def test_a_lone_item_that_is_refused_again_and_again_fails(
 
 
 @pytest.mark.slow
-async def test_a_refused_version_stops_and_goes_on_corrected_while_its_neighbours_are_answered(
+async def test_a_refused_version_stops_until_it_is_corrected_while_its_neighbours_are_answered(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     keys = [f"k{number}" for number in range(8)]
@@ -217,10 +217,10 @@ async def test_a_refused_version_stops_and_goes_on_corrected_while_its_neighbour
 
 
 @pytest.mark.slow
-async def test_an_outage_of_many_turns_fails_nobody_and_opens_one_incident_that_ends_when_all_are_served(
+async def test_a_long_outage_fails_no_item_and_opens_one_incident_until_all_items_are_answered(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
-    """Five faults an item, more than its retry budget."""
+    """Each item meets five faults, more than its retry budget."""
     state = DrainState(NOON, jitter=lambda: 0.0)
     await sender.items("before", lane=Lane.REALTIME, max_failures=3)
     await answer(at, state)
@@ -248,7 +248,7 @@ async def test_an_outage_of_many_turns_fails_nobody_and_opens_one_incident_that_
 
 
 @pytest.mark.slow
-async def test_every_item_of_a_pack_that_faults_beside_answered_ones_is_asked_alone_and_spends_nothing(
+async def test_items_of_a_pack_that_faults_among_answered_packs_are_asked_alone_and_spend_nothing(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     state = a_state()
@@ -267,7 +267,7 @@ async def test_every_item_of_a_pack_that_faults_beside_answered_ones_is_asked_al
 async def test_the_parts_of_a_divided_pack_are_saved_as_they_arrive(
     at: Connections, endpoint: Endpoint, sender: Sender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Half of the pack is answered; the other half hangs until long after."""
+    """Half of the pack is answered; the other half hangs until long afterwards."""
     monkeypatch.setattr(provider_client, "longest_call_s", lambda *_, **__: PATIENCE_S)
     endpoint.fault("messages", "status", status=413, error_type="request_too_large", times=1)
     endpoint.fault("messages", "stall", match="letter d")
@@ -277,7 +277,7 @@ async def test_the_parts_of_a_divided_pack_are_saved_as_they_arrive(
     assert await sender.rows("select sum(items) from lanes.spend") == [(2,)]
 
 
-async def test_one_pack_that_breaks_takes_no_other_along(
+async def test_one_pack_that_breaks_harms_no_other_pack(
     at: Connections, sender: Sender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = provider_client.ask
@@ -293,7 +293,7 @@ async def test_one_pack_that_breaks_takes_no_other_along(
     assert await sender.rows("select count(*) from lanes.spend") == [(5,)]
 
 
-async def test_an_answer_that_no_judge_can_read_is_billed_and_spoils_no_other(
+async def test_an_answer_that_breaks_the_judge_is_billed_and_harms_no_other_answer(
     at: Connections, sender: Sender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real, first = attempts.judge, iter([True])
@@ -311,13 +311,13 @@ async def test_an_answer_that_no_judge_can_read_is_billed_and_spoils_no_other(
 
 @dataclass(frozen=True)
 class Left:
-    """What is true after a run of `depart` met the trouble at the create: the batch, its work, the incident."""
+    """The expected state after a run of `depart` met the fault at the create: the batch, its work, the incident."""
 
     batch: str
     work: str
     incident: str | None = None
     subject: str | None = None  # None: the account
-    again: bool = False  # whether another run is asked for soon
+    again: bool = False  # whether another run is requested soon
 
 
 REFUSED = Left("released", "ready")
@@ -334,7 +334,7 @@ CREATES: dict[str, Left] = {
 
 
 @BY_STATUS
-async def test_what_a_status_means_for_a_batch(
+async def test_a_status_has_the_consequences_of_the_table_for_a_batch(
     at: Connections, endpoint: Endpoint, sender: Sender, nap: Nap, name: str
 ) -> None:
     said, _ = STATUSES[name]
@@ -344,7 +344,7 @@ async def test_what_a_status_means_for_a_batch(
 
 
 @pytest.mark.parametrize("kind", ["drop"])
-async def test_a_batch_that_was_created_though_its_answer_was_lost_is_created_once(
+async def test_a_batch_that_was_created_but_whose_answer_was_lost_is_created_once(
     at: Connections, endpoint: Endpoint, sender: Sender, nap: Nap, kind: str
 ) -> None:
     endpoint.fault("batches.create", kind)
@@ -355,7 +355,7 @@ async def test_a_batch_that_was_created_though_its_answer_was_lost_is_created_on
 
 
 @BY_STREAM
-async def test_whatever_comes_back_of_a_create_it_is_not_tried_again(
+async def test_after_any_broken_response_a_create_is_not_retried(
     at: Connections, sender: Sender, nap: Nap, name: str
 ) -> None:
     say, _ = STREAMS[name]
@@ -368,17 +368,17 @@ async def test_whatever_comes_back_of_a_create_it_is_not_tried_again(
 
 
 @pytest.mark.slow
-async def test_a_create_that_reached_nobody_leaves_its_work_ready(
+async def test_a_create_that_reached_no_server_leaves_its_work_ready(
     at: Connections, sender: Sender, nap: Nap
 ) -> None:
     async with saying(raw_provider.reset) as url:
-        pass  # nobody listens there any more
+        pass  # no server listens there any more
     async with opening(at.provider.model_copy(update={"base_url": url})) as client:
         await departs(replace(at, opening=client), sender, nap, replace(REFUSED, again=True))
 
 
 async def departs(at: Connections, sender: Sender, nap: Nap, then: Left) -> None:
-    """A lone item of the batch lane departs once; everything that the table says is so."""
+    """Send a lone item of the batch lane once and check everything that the table says."""
     await sender.items("a", lane=Lane.BATCH)
     departed = await send_waiting(at, None, sleep=nap)
     assert (departed.items, bool(departed.failed)) == (0, True)

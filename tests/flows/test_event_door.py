@@ -1,4 +1,4 @@
-"""The event door beside callers whose transactions stay open: neighbours get in, and what met a lock gets in once."""
+"""The event door while callers keep transactions open: neighbours are admitted, and locked keys are admitted once."""
 
 import asyncio
 from collections import Counter
@@ -52,7 +52,7 @@ def texts(pool: Engine) -> dict[str, str]:
 
 
 @pytest.mark.slow
-async def test_a_key_in_a_callers_open_transaction_holds_up_none_of_its_chunk(
+async def test_a_key_in_an_open_transaction_of_a_caller_blocks_no_other_event_of_its_chunk(
     db: Database, pool: Engine, reader: ArrivalReader
 ) -> None:
     chunk = [event(f"k{n}") for n in range(64)]
@@ -61,7 +61,7 @@ async def test_a_key_in_a_callers_open_transaction_holds_up_none_of_its_chunk(
         await reader.admit(chunk)
         assert set(texts(pool)) == {f"k{n}" for n in range(64)} - {"k40"}
         await reader.retry()
-        await reader.admit(chunk)  # a stored copy of each
+        await reader.admit(chunk)  # a stored copy of each event
         caller.rollback()
     await reader.retry()
     await reader.admit(chunk)
@@ -93,7 +93,7 @@ async def test_many_locked_keys_cost_a_bounded_number_of_waits(
     assert len(tried) <= 5 + 7  # and once each for the parts that were left
 
 
-async def test_amendments_of_an_item_in_an_open_transaction_are_taken_afterwards_in_their_order(
+async def test_amendments_of_an_item_in_an_open_transaction_are_applied_afterwards_in_their_order(
     db: Database, pool: Engine, reader: ArrivalReader
 ) -> None:
     await reader.admit([event("held"), event("free")])
@@ -118,7 +118,7 @@ async def test_amendments_of_an_item_in_an_open_transaction_are_taken_afterwards
         assert held.revision == 4
 
 
-async def test_the_watermark_passes_no_event_that_met_a_lock(
+async def test_the_watermark_does_not_pass_an_event_that_met_a_lock(
     db: Database, pool: Engine, reader: ArrivalReader
 ) -> None:
     stuck = event("held", ago=timedelta(minutes=3))
@@ -135,7 +135,7 @@ async def test_the_watermark_passes_no_event_that_met_a_lock(
 
 
 class Store:
-    """Prefect's stored events, given in pages of two; `since` is from when they were last read, `read` what was given."""
+    """Prefect's stored events in pages of two; `since` is the start of the last read, `read` the events it returned."""
 
     def __init__(self, *events: Event) -> None:
         self.events = list(events)
@@ -184,7 +184,7 @@ class EventPage:
 
 @pytest.fixture
 def stored(monkeypatch: pytest.MonkeyPatch) -> Store:
-    """What the server has stored."""
+    """Return the stored events of the server."""
     store = Store()
 
     @asynccontextmanager
@@ -195,7 +195,7 @@ def stored(monkeypatch: pytest.MonkeyPatch) -> Store:
     return store
 
 
-async def test_what_prefect_stores_just_after_a_drain_began_is_read_soon(
+async def test_an_event_that_prefect_stores_just_after_a_drain_began_is_read_soon(
     db: Database, stored: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(arrivals, "SOON_S", (0.0,))
@@ -213,11 +213,11 @@ async def test_what_prefect_stores_just_after_a_drain_began_is_read_soon(
 
 
 @pytest.mark.parametrize("ago", [timedelta(minutes=2), timedelta(minutes=20), timedelta(hours=23)])
-async def test_an_event_of_a_slow_clock_is_found_for_a_day_and_read_once(
+async def test_an_event_from_a_slow_clock_is_found_for_a_day_and_read_once(
     db: Database, pool: Engine, reader: ArrivalReader, stored: Store, ago: timedelta
 ) -> None:
     stored.events = [event("before", ago=ago)]
-    await reader.read_stored()  # the sweep goes on from here
+    await reader.read_stored()  # the sweep continues from here
     looking = LookBack(db, Stream[Event](), reader.admit)
     assert await looking.look() == 1
     assert await looking.look() == 0
@@ -229,14 +229,14 @@ async def test_an_event_of_a_slow_clock_is_found_for_a_day_and_read_once(
     assert await LookBack(db, Stream[Event](), reader.admit).look() == 0  # for the next router
 
 
-async def test_an_event_from_more_than_a_day_ago_is_not_looked_for(
+async def test_an_event_from_more_than_a_day_ago_is_not_read(
     db: Database, reader: ArrivalReader, stored: Store
 ) -> None:
     stored.events = [event("old", ago=timedelta(hours=24, minutes=10))]
     assert await LookBack(db, Stream[Event](), reader.admit).look() == 0
 
 
-async def test_a_look_reads_a_bounded_number_of_pages_and_the_next_one_goes_on(
+async def test_a_look_reads_a_bounded_number_of_pages_and_the_next_look_continues(
     db: Database, pool: Engine, reader: ArrivalReader, stored: Store
 ) -> None:
     stored.events = [
@@ -248,7 +248,7 @@ async def test_a_look_reads_a_bounded_number_of_pages_and_the_next_one_goes_on(
     assert len(texts(pool)) == 12
 
 
-async def test_a_span_is_not_done_while_an_event_of_it_meets_a_lock(
+async def test_a_span_is_not_complete_while_one_of_its_events_meets_a_lock(
     db: Database, pool: Engine, stored: Store
 ) -> None:
     reader = ArrivalReader(db, lambda: None)
@@ -256,7 +256,7 @@ async def test_a_span_is_not_done_while_an_event_of_it_meets_a_lock(
     with pool.connect() as caller:
         admit(caller, "held", now=NOON)
         assert await reader.looking.look() == 1
-        assert await reader.looking.look() == 1  # and again: the next reader must find it too
+        assert await reader.looking.look() == 1  # again: the next reader must find it too
         caller.rollback()
     await reader.retry()
     assert await reader.looking.look() == 1
@@ -264,7 +264,7 @@ async def test_a_span_is_not_done_while_an_event_of_it_meets_a_lock(
     assert set(texts(pool)) == {"held"}
 
 
-async def test_events_that_the_server_deleted_hide_none_that_come_later(
+async def test_events_that_the_server_deleted_hide_no_later_events(
     db: Database, pool: Engine, reader: ArrivalReader, stored: Store
 ) -> None:
     looking = LookBack(db, Stream[Event](), reader.admit)
@@ -287,7 +287,7 @@ async def test_streamed_events_beyond_the_queue_are_read_from_the_store_and_none
         reader.take(each)
     await reader.admit_next()
     assert set(texts(pool)) == {"k0", "k1"}
-    await reader.read_stored()  # they are stored seconds later
+    await reader.read_stored()  # the server stores them seconds later
     stored.events = burst
     await reader.read_stored()
     assert set(texts(pool)) == {f"k{n}" for n in range(5)}
@@ -295,7 +295,7 @@ async def test_streamed_events_beyond_the_queue_are_read_from_the_store_and_none
     assert (await db.run(items.watermark_of, items.ARRIVALS) or NOON) <= burst[2].occurred
 
 
-async def test_an_event_whose_resource_cannot_be_stored_is_a_refusal_and_harms_none_of_its_chunk(
+async def test_an_event_with_an_unstorable_resource_is_rejected_and_harms_no_other_of_its_chunk(
     db: Database, pool: Engine, reader: ArrivalReader
 ) -> None:
     def odd(resource: str, name: str = arrivals.ARRIVED) -> Event:
@@ -326,7 +326,9 @@ async def test_an_event_whose_resource_cannot_be_stored_is_a_refusal_and_harms_n
     assert {each.workload for each in kept} >= {"\ufffd", "x" * 512}
 
 
-async def test_room_is_free_again_once_what_waited_is_admitted(db: Database, pool: Engine) -> None:
+async def test_the_queue_has_room_again_once_its_events_are_admitted(
+    db: Database, pool: Engine
+) -> None:
     reader = ArrivalReader(db, lambda: None, queued_bytes=1_500)
     for number in range(5):
         reader.take(event(f"k{number}", "x" * 1_000))
@@ -334,7 +336,7 @@ async def test_room_is_free_again_once_what_waited_is_admitted(db: Database, poo
     assert len(texts(pool)) == 5
 
 
-async def test_fewer_large_events_are_admitted_in_one_transaction(
+async def test_one_transaction_admits_fewer_events_if_they_are_large(
     db: Database, pool: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []

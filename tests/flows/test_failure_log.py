@@ -1,4 +1,4 @@
-"""A micro-batch or a batch that failed is a warning in its run's log, with error and counts, and without what it was about."""
+"""A failed micro-batch or batch is a warning in its run's log, with error and counts, but without content of items."""
 
 import pytest
 
@@ -19,14 +19,14 @@ ROOMS = ("tasks.weighing", "tasks.collect", "tasks.send_batch", "tasks.departure
 
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The warnings of the run, whichever module gives them."""
+    """Return the warnings of the run, from every module."""
     warnings: list[str] = []
     for room in ROOMS:
         monkeypatch.setattr(f"{room}.get_run_logger", lambda: RunLog(warnings))
     return warnings
 
 
-async def test_a_micro_batch_that_failed_says_error_calls_and_items(
+async def test_a_failed_micro_batch_logs_its_error_calls_and_items(
     at: Connections, endpoint: Endpoint, sender: Sender, said: list[str]
 ) -> None:
     endpoint.fault("messages", "status", status=500, message="Internal server error")
@@ -37,7 +37,7 @@ async def test_a_micro_batch_that_failed_says_error_calls_and_items(
     ]
 
 
-async def test_answers_that_cannot_be_used_are_told_with_what_is_wrong_with_them(
+async def test_unusable_answers_are_logged_with_their_fault(
     at: Connections, endpoint: Endpoint, sender: Sender, said: list[str]
 ) -> None:
     endpoint.fault("messages", "invalid_output")
@@ -47,10 +47,10 @@ async def test_answers_that_cannot_be_used_are_told_with_what_is_wrong_with_them
     assert said[0].startswith("2 answers of letters cannot be used: the pack has no list ")
 
 
-async def test_a_refusal_that_quotes_its_input_is_told_without_it(
+async def test_a_refusal_that_quotes_its_input_is_logged_without_the_input(
     at: Connections, endpoint: Endpoint, sender: Sender, said: list[str]
 ) -> None:
-    await sender.items(SECRET, lane=Lane.REALTIME)  # the payload holds the key
+    await sender.items(SECRET, lane=Lane.REALTIME)  # the payload contains the key
     endpoint.fault(
         "messages", "status", status=400, message=f"there is {SECRET} in it", match=SECRET
     )
@@ -60,7 +60,7 @@ async def test_a_refusal_that_quotes_its_input_is_told_without_it(
     assert SECRET not in only
 
 
-async def test_what_goes_on_failing_is_summed_up_and_is_news_again_once_it_had_ended(
+async def test_a_repeated_failure_is_summed_up_and_logged_again_after_it_had_ended(
     at: Connections, endpoint: Endpoint, sender: Sender, said: list[str]
 ) -> None:
     log = FailureLog()
@@ -84,7 +84,7 @@ async def test_what_goes_on_failing_is_summed_up_and_is_news_again_once_it_had_e
     assert said[4:] == [down.sentence]
 
 
-async def test_a_batch_that_comes_home_with_failures_says_how_many_and_which(
+async def test_a_collected_batch_with_failures_logs_how_many_and_which(
     at: Connections, endpoint: Endpoint, sender: Sender, said: list[str]
 ) -> None:
     await sender.items(*(f"k{n:02d}" for n in range(12)), lane=Lane.BATCH)
@@ -102,7 +102,7 @@ async def test_a_batch_that_comes_home_with_failures_says_how_many_and_which(
     assert SECRET not in only
 
 
-async def test_a_batch_that_came_home_well_says_nothing_of_failures(
+async def test_a_collected_batch_without_failures_logs_no_warning(
     at: Connections, endpoint: Endpoint, sender: Sender, said: list[str]
 ) -> None:
     await sender.items("a", lane=Lane.BATCH)
@@ -110,7 +110,7 @@ async def test_a_batch_that_came_home_well_says_nothing_of_failures(
     assert said == []
 
 
-async def test_a_batch_that_is_refused_says_whose_it_was_and_how_many_items_it_held(
+async def test_a_refused_batch_logs_its_workload_and_its_number_of_items(
     at: Connections, endpoint: Endpoint, sender: Sender, said: list[str], nap: Nap
 ) -> None:
     endpoint.fault(

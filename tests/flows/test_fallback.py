@@ -1,4 +1,4 @@
-"""What real time cannot answer and may wait is answered by a batch in plain mode, through the real SDK over HTTP."""
+"""In plain mode a batch answers items that may wait and that real time cannot answer, by the real SDK over HTTP."""
 
 from collections.abc import Awaitable, Callable
 
@@ -19,7 +19,7 @@ PATIENCE_S = 1.0  # how long a call may take
 
 
 async def errors(at: Connections, endpoint: Endpoint, sender: Sender, state: DrainState) -> None:
-    """Every call of the item meets a 500 after others were answered."""
+    """Fail every call of the item with a 500 after others were answered."""
     endpoint.fault("messages", "status", status=500, match="letter bad")
     for turn in range(2):
         await sender.items(f"good{turn}", lane=Lane.REALTIME, workload="others")
@@ -31,7 +31,7 @@ async def errors(at: Connections, endpoint: Endpoint, sender: Sender, state: Dra
 
 
 async def times_out(at: Connections, endpoint: Endpoint, sender: Sender, state: DrainState) -> None:
-    """Every call of the item takes too long while others are answered."""
+    """Stall every call of the item while others are answered."""
     endpoint.fault("messages", "stall", match="letter bad")
     for turn in range(2):
         await sender.items(f"good{turn}", lane=Lane.REALTIME, workload="others")
@@ -42,7 +42,7 @@ async def times_out(at: Connections, endpoint: Endpoint, sender: Sender, state: 
 async def is_overloaded(
     at: Connections, endpoint: Endpoint, sender: Sender, state: DrainState
 ) -> None:
-    """The model is overloaded for a day, which spends no retry budget."""
+    """Overload the model for a day, which spends no retry budget."""
     endpoint.fault("messages", "status", status=529, error_type="overloaded_error")
     for _ in range(3):
         await answer(at, state)
@@ -60,7 +60,7 @@ async def is_overloaded(
         (is_overloaded, "given_up (after 1 failed attempt)"),
     ],
 )
-async def test_what_real_time_cannot_answer_a_batch_answers_and_each_answer_is_billed_once(
+async def test_an_item_that_real_time_cannot_answer_is_answered_by_a_batch_and_billed_once(
     at: Connections,
     endpoint: Endpoint,
     sender: Sender,

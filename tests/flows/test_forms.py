@@ -1,4 +1,4 @@
-"""The pages and forms of deployments in Prefect's interface: their words, links and order, and optional inputs."""
+"""The pages and forms of deployments in Prefect's UI: their texts, links and order, and optional inputs."""
 
 import json
 import re
@@ -144,7 +144,7 @@ LINK = re.compile(r"\]\(([^)]+)\)")
 
 
 def stored(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """As Prefect's Postgres gives it back: jsonb orders keys by their length."""
+    """Return a schema as Prefect's Postgres returns it: jsonb orders keys by their length."""
     text = json.dumps(schema)
     return json.loads(
         text,
@@ -155,7 +155,7 @@ def stored(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def shown(model: Mapping[str, Any]) -> list[str]:
-    """The fields in the order in which the interface shows them."""
+    """Return the fields in the order in which the UI shows them."""
     properties = stored(model)["properties"]
     return sorted(properties, key=lambda name: properties[name].get("position", 0))
 
@@ -167,21 +167,21 @@ APPROVAL = RolloutApproval.with_initial_data(description="Go on?").model_json_sc
 
 
 def form_of(name: str) -> Mapping[str, Any]:
-    """That of a block, of the approval, or of a deployment."""
+    """Return the form of a block, of the approval, or of a deployment."""
     if name == "approval":
         return APPROVAL
     return BLOCKS[name].model_json_schema() if name in BLOCKS else schema_of(name)
 
 
 @pytest.mark.parametrize("deployment", [each["name"] for each in DEPLOYMENTS])
-def test_the_workload_comes_first_and_who_and_why_come_last(deployment: str) -> None:
+def test_the_workload_is_first_and_who_and_why_are_last(deployment: str) -> None:
     models = schema_of(deployment)["definitions"]
     assert [shown(each) for each in models.values()] == (
         [ORDERS[deployment]] if deployment in ORDERS else []
     )
 
 
-def test_blocks_and_the_approval_keep_their_order_too() -> None:
+def test_blocks_and_approvals_keep_their_order_too() -> None:
     of_replay = ReplayApproval.with_initial_data(description="Promote it?").model_json_schema()
     assert [shown(each) for each in (APPROVAL, of_replay)] == 2 * [
         ["approve", "decline", "who", "why"]
@@ -202,7 +202,7 @@ def test_blocks_and_the_approval_keep_their_order_too() -> None:
 
 
 @pytest.mark.parametrize("form", [*(each["name"] for each in DEPLOYMENTS), *BLOCKS, "approval"])
-def test_every_field_has_words_and_none_is_a_choice_between_a_type_and_none(form: str) -> None:
+def test_every_field_has_a_title_and_a_description_and_none_is_a_union_with_none(form: str) -> None:
     for name, field in fields(form_of(form)):
         of_model = "$ref" in field  # its own description is shown
         assert field["title"], name
@@ -213,13 +213,13 @@ def test_every_field_has_words_and_none_is_a_choice_between_a_type_and_none(form
 
 
 @pytest.mark.parametrize("deployment", NOTHING_GIVEN)
-def test_callers_that_name_none_for_what_is_optional_are_still_taken(deployment: str) -> None:
+def test_callers_that_pass_none_for_optional_inputs_are_accepted(deployment: str) -> None:
     given = NOTHING_GIVEN[deployment]
     validate(given, schema_of(deployment), raise_on_error=True)
     assert flow_of(deployment).validate_parameters(given)
 
 
-def test_bounds_hold_for_what_is_optional() -> None:
+def test_bounds_apply_to_optional_inputs() -> None:
     given = NOTHING_GIVEN["promote"]["action"] | {"generation": 0}
     with pytest.raises(ValidationError, match="generation"):
         validate({"action": given}, schema_of("promote"), raise_on_error=True)
@@ -235,7 +235,7 @@ def test_one_switch_of_the_approval_is_an_answer(switched: dict[str, bool], appr
     assert (RolloutApproval(**signed).approve is True) is approved
 
 
-def test_switches_that_nobody_touched_are_refused_at_once_and_both_are_no_answer() -> None:
+def test_untouched_switches_are_refused_at_once_and_two_equal_switches_are_no_answer() -> None:
     with pytest.raises(ValidationError):
         validate({"who": "ada", "why": "well"}, APPROVAL, raise_on_error=True)
     for both in (True, False):
@@ -243,7 +243,7 @@ def test_switches_that_nobody_touched_are_refused_at_once_and_both_are_no_answer
             RolloutApproval(approve=both, decline=both, who="ada", why="well")
 
 
-def test_the_forms_that_are_kept_current_are_those_that_ask_for_a_workload() -> None:
+def test_the_forms_that_are_updated_are_those_that_ask_for_a_workload() -> None:
     asking = [
         each["name"]
         for each in DEPLOYMENTS
@@ -253,7 +253,7 @@ def test_the_forms_that_are_kept_current_are_those_that_ask_for_a_workload() -> 
 
 
 @pytest.mark.parametrize("deployment", CHOOSING)
-def test_a_form_offers_what_is_published_by_name_and_prefect_takes_nothing_else(
+def test_a_form_offers_the_published_workloads_by_name_and_prefect_refuses_all_others(
     deployment: str,
 ) -> None:
     schema = offer_workloads(schema_of(deployment), ["letters", "bills"])
@@ -269,12 +269,14 @@ def test_a_form_offers_what_is_published_by_name_and_prefect_takes_nothing_else(
     validate(
         {parameter: {"workload": "letters"}}, schema, raise_on_error=True, ignore_required=True
     )
-    if "default" in of:  # what the interface sends of a form that nobody touched
+    if "default" in of:  # what the UI sends for an untouched form
         validate({parameter: of["default"]}, schema, raise_on_error=True)
 
 
 @pytest.mark.parametrize("deployment", CHOOSING)
-def test_choices_follow_what_is_published_and_go_with_the_last(deployment: str) -> None:
+def test_choices_follow_the_published_workloads_and_disappear_with_the_last(
+    deployment: str,
+) -> None:
     bare = offer_workloads(schema_of(deployment), [])
     assert offered(bare) is None
     two = offer_workloads(bare, {"letters", "bills"})
@@ -284,18 +286,18 @@ def test_choices_follow_what_is_published_and_go_with_the_last(deployment: str) 
 
 @pytest.mark.parametrize("deployment", [each["name"] for each in DEPLOYMENTS])
 def test_a_choice_that_may_stay_empty_has_no_default(deployment: str) -> None:
-    """The interface shows an empty default as an empty choice, and Prefect refuses it as one that is not offered."""
+    """The UI shows an empty default as an empty choice, and Prefect refuses it as a choice that is not offered."""
     for _, field in fields(schema_of(deployment)):
         assert BESIDE not in field or "default" not in field
 
 
 def parts(name: str) -> list[str]:
-    """The paragraphs of its description."""
+    """Return the paragraphs of a deployment's description."""
     return DECLARED[name]["description"].strip().split("\n\n")
 
 
 @pytest.mark.parametrize("name", DECLARED)
-def test_it_says_what_it_is_then_in_three_lines_when_to_use_it_then_what_it_makes(
+def test_a_description_says_what_the_deployment_is_when_to_use_it_and_what_it_makes(
     name: str,
 ) -> None:
     first, when, makes, *_ = parts(name)
@@ -306,7 +308,7 @@ def test_it_says_what_it_is_then_in_three_lines_when_to_use_it_then_what_it_make
 
 
 @pytest.mark.parametrize("name", DECLARED)
-def test_every_link_of_a_description_leads_to_what_there_is(name: str) -> None:
+def test_every_link_of_a_description_has_a_target(name: str) -> None:
     for link in LINK.findall(DECLARED[name]["description"]):
         at = urlsplit(link)
         asked = dict(parse_qsl(at.query))

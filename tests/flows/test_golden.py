@@ -1,4 +1,4 @@
-"""A version is published, answers the golden set at a real endpoint, and `collect` puts it in force, or refuses it."""
+"""A published version answers the golden set at a real endpoint, and `collect` puts it in force or refuses it."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ GONE_OUT = "select distinct lane, purpose from lanes.spend where purpose <> 'ans
 
 
 async def a_golden_set(at: Connections, endpoint: Endpoint, sender: Sender) -> None:
-    """The labels are what the version in force says."""
+    """Label the items with the answers of the version in force."""
     await sender.items(*KEYS, lane=Lane.BATCH)
     await submit(at)
     await collect_all(at, endpoint)
@@ -43,7 +43,7 @@ def a_block(prefect: PrefectStandIn, **fields: Any) -> None:
 
 
 async def lane_answers(at: Connections, endpoint: Endpoint, lane: Lane) -> None:
-    """Both versions answer the set by that lane, and `collect` has its turn."""
+    """Let both versions answer the set on `lane`, then judge the candidates as `collect` does."""
     if lane is Lane.REALTIME:
         await answer(at)
     else:
@@ -59,7 +59,7 @@ async def in_force(at: Connections) -> int:
 
 
 @pytest.mark.parametrize("lane", Lane)
-async def test_a_better_prompt_answers_the_set_and_gets_in_force_by_itself(
+async def test_a_better_prompt_answers_the_golden_set_and_is_put_in_force_automatically(
     at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn, lane: Lane
 ) -> None:
     await a_golden_set(at, endpoint, sender)
@@ -84,7 +84,7 @@ async def test_a_better_prompt_answers_the_set_and_gets_in_force_by_itself(
 
 
 @pytest.mark.parametrize("lane", Lane)
-async def test_a_first_version_answers_its_set_and_gets_in_force_by_itself(
+async def test_a_first_version_answers_its_golden_set_and_is_put_in_force_automatically(
     at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn, lane: Lane
 ) -> None:
     lines = [FileLine(submission(key), {"category": "a"}) for key in KEYS]
@@ -109,7 +109,7 @@ async def test_a_first_version_answers_its_set_and_gets_in_force_by_itself(
 
 
 @pytest.mark.parametrize("lane", Lane)
-async def test_a_version_that_loses_the_set_is_refused_told_and_forced(
+async def test_a_version_that_loses_on_the_golden_set_is_refused_and_reported_and_can_be_forced(
     at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn, lane: Lane
 ) -> None:
     await a_golden_set(at, endpoint, sender)

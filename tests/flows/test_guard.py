@@ -1,4 +1,4 @@
-"""Standing runs see which standing role is free and ask for its run: real locks, and a Prefect that answers over HTTP."""
+"""Standing runs detect a free standing role and request its run: real locks, and a Prefect that answers over HTTP."""
 
 import asyncio
 import time
@@ -29,18 +29,18 @@ SOON_S = 10
 
 
 def hasty() -> Vacancies:
-    """Asks for a role as soon as it is seen free."""
+    """Return vacancies that request a run as soon as its role is seen free."""
     return Vacancies(free_for=timedelta(0))
 
 
 async def asked(guard: Guard) -> None:
-    """The guard looked, and what it asked for was answered."""
+    """Let the guard look once and wait until its requests are answered."""
     await guard.look()
     await asyncio.gather(*guard._asking.values())
 
 
 @pytest.mark.parametrize("free", STANDING, ids=lambda run: run.flow)
-async def test_a_run_is_asked_for_whose_role_is_free_and_none_whose_role_is_held(
+async def test_a_run_is_requested_if_its_role_is_free_and_not_if_its_role_is_held(
     db: Database, prefect: PrefectStandIn, free: StandingRun
 ) -> None:
     async with AsyncExitStack() as held:
@@ -55,7 +55,7 @@ async def test_a_run_is_asked_for_whose_role_is_free_and_none_whose_role_is_held
     }
 
 
-async def test_a_role_that_is_free_for_a_moment_only_is_left_alone(
+async def test_a_role_that_is_free_only_for_a_moment_is_not_requested(
     db: Database, prefect: PrefectStandIn
 ) -> None:
     guard = Guard(db, every_s=0)
@@ -65,12 +65,12 @@ async def test_a_role_that_is_free_for_a_moment_only_is_left_alone(
 
 
 @pytest.mark.slow
-async def test_several_lookers_ask_once(db: Database, prefect: PrefectStandIn) -> None:
+async def test_several_guards_request_a_run_once(db: Database, prefect: PrefectStandIn) -> None:
     await asyncio.gather(*(asked(Guard(db, vacancies=hasty())) for _ in range(4)))
     assert {flow: len(prefect.asked(flow)) for flow in ALL} == dict.fromkeys(ALL, 1)
 
 
-async def test_lookers_of_two_minutes_ask_once_while_the_run_is_on_its_way(
+async def test_looks_a_minute_apart_request_a_run_once_while_that_run_is_starting(
     prefect: PrefectStandIn,
 ) -> None:
     now = datetime.now().astimezone()
@@ -83,14 +83,14 @@ async def test_lookers_of_two_minutes_ask_once_while_the_run_is_on_its_way(
     ("state", "age_s", "asks"),
     [("RUNNING", 3600, True), ("PENDING", 5, False), ("SCHEDULED", -900, True)],
 )
-async def test_only_a_run_that_may_still_take_the_role_keeps_from_asking(
+async def test_only_a_run_that_may_still_take_the_role_prevents_a_request(
     prefect: PrefectStandIn, state: str, age_s: float, asks: bool
 ) -> None:
     prefect.has_run("collect", state, age=timedelta(seconds=age_s))
     assert await ask_for_standing(COLLECTOR, datetime.now().astimezone()) is asks
 
 
-async def test_one_looker_does_not_ask_again_at_its_next_look(
+async def test_a_guard_does_not_repeat_its_request_at_the_next_look(
     db: Database, prefect: PrefectStandIn
 ) -> None:
     guard = Guard(db, vacancies=hasty(), every_s=0)
@@ -100,7 +100,7 @@ async def test_one_looker_does_not_ask_again_at_its_next_look(
     assert len(prefect.requests) == before
 
 
-async def test_without_a_warm_drain_nobody_asks_for_one(
+async def test_no_drain_is_requested_if_none_is_kept_warm(
     db: Database, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LANES_KEEP_WARM", "0")
@@ -118,7 +118,7 @@ async def test_a_prefect_that_hangs_delays_no_look_and_is_asked_again(
     looked = asyncio.Event()
 
     async def impatient(run: StandingRun, now: datetime) -> bool:
-        await looked.wait()  # a look that waited for it would never end
+        await looked.wait()  # a look that waited for Prefect would never end
         return await ask_for_standing(run, now, limit_s=0.3 if prefect.hangs else SOON_S)
 
     prefect.hangs = True
@@ -136,17 +136,17 @@ async def test_a_prefect_that_hangs_delays_no_look_and_is_asked_again(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("broken", [{"hangs": True}, {"status": 503}, {"status": 500}])
-async def test_asking_for_a_run_ends_within_its_limit_whatever_prefect_does(
+async def test_a_request_for_a_run_ends_within_its_limit_whatever_prefect_does(
     prefect: PrefectStandIn, broken: dict[str, Any]
 ) -> None:
     prefect.breaks(**broken)
     began = time.monotonic()
     with pytest.raises((TimeoutError, httpx.HTTPError, PrefectException)):
         await ask_for_run(runs.depart("w"), limit_s=0.5)
-    assert time.monotonic() - began < 4  # its client would ask a 503 again for half a minute
+    assert time.monotonic() - began < 4  # Prefect's client would retry a 503 for half a minute
 
 
-async def test_a_guard_that_is_closed_leaves_nothing_behind(
+async def test_a_closed_guard_leaves_no_request_behind(
     db: Database, prefect: PrefectStandIn
 ) -> None:
     prefect.hangs = True
@@ -158,13 +158,13 @@ async def test_a_guard_that_is_closed_leaves_nothing_behind(
     assert all(each.done() for each in guard._asking.values())
 
 
-async def test_a_guard_outlives_a_database_that_is_away(prefect: PrefectStandIn) -> None:
+async def test_a_guard_survives_an_unavailable_database(prefect: PrefectStandIn) -> None:
     async with Database("postgresql+psycopg://nobody@127.0.0.1:1/nowhere") as away:
         await asked(Guard(away, vacancies=hasty()))
     assert prefect.requests == []
 
 
-async def test_a_run_asked_for_twice_under_one_key_is_one_run(prefect: PrefectStandIn) -> None:
+async def test_two_requests_with_one_key_make_one_run(prefect: PrefectStandIn) -> None:
     once = runs.depart("w").once_a_minute("deadline w", NOON)
     one, two = await ask_for_run(once), await ask_for_run(once)
     other = await ask_for_run(runs.depart("w"))
@@ -172,17 +172,17 @@ async def test_a_run_asked_for_twice_under_one_key_is_one_run(prefect: PrefectSt
     assert prefect.asked("depart") == [{"departure": {"workload": "w"}}] * 2
 
 
-async def test_the_role_of_the_asker_itself_may_be_the_free_one(
+async def test_a_drain_requests_a_standing_drain_if_the_role_of_the_keeper_is_free(
     db: Database, prefect: PrefectStandIn
 ) -> None:
-    """A drain asks for a drain: a standing one takes over what is to be kept warm."""
+    """A standing drain takes over from the drain that requested it, so that one is kept warm."""
     async with RoleLock(db.url, Role.DRAIN) as drain:
         await drain.share()
         await asked(Guard(db, vacancies=hasty()))
     assert prefect.asked("answer") == [KEEPER.next.parameters]
 
 
-async def test_a_role_that_another_user_holds_is_recorded_whatever_else_the_guard_does(
+async def test_a_role_that_another_user_holds_opens_an_incident(
     db: Database, databases: Databases, prefect: PrefectStandIn
 ) -> None:
     guard = Guard(db, vacancies=hasty(), every_s=0)
@@ -197,7 +197,7 @@ async def test_a_role_that_another_user_holds_is_recorded_whatever_else_the_guar
     assert {flow: len(prefect.asked(flow)) for flow in ALL} == dict.fromkeys(ALL, 1)
 
 
-async def test_a_breach_that_cannot_be_recorded_keeps_no_run_from_being_asked_for(
+async def test_a_breach_that_cannot_be_recorded_does_not_prevent_requests_for_other_roles(
     db: Database, databases: Databases, prefect: PrefectStandIn
 ) -> None:
     await db.run(
@@ -218,7 +218,7 @@ async def test_a_breach_that_cannot_be_recorded_keeps_no_run_from_being_asked_fo
 
 
 async def breaches(db: Database) -> list[tuple[str, str]]:
-    """Subject and state of the incidents of taken roles."""
+    """Return subject and state of the incidents of taken roles."""
     query = "select subject, state from lanes.incident_log where promise = 'role_taken' order by incident_id"
     return await db.run(
         lambda connection: [(row.subject, row.state) for row in connection.execute(text(query))]
@@ -240,7 +240,7 @@ async def test_a_run_that_lost_its_role_to_another_stops_ticking(
             await anext(ticks)
 
 
-async def test_a_run_whose_connection_died_takes_its_role_again_and_ticks_on(
+async def test_a_run_whose_connection_died_takes_its_role_again_and_continues_to_tick(
     db: Database, pool: Engine
 ) -> None:
     async with (
@@ -269,7 +269,7 @@ async def test_a_run_hands_over_to_the_next_one(db: Database) -> None:
         assert await taking
 
 
-async def test_a_standing_run_looks_after_the_others_even_while_a_tick_takes_long(
+async def test_a_standing_run_checks_the_other_roles_even_during_a_long_tick(
     db: Database, pool: Engine
 ) -> None:
     asked: asyncio.Queue[str] = asyncio.Queue()

@@ -1,4 +1,4 @@
-"""The lease alone tells that a drain lives: it is renewed beside the loop, and nothing is asked that could not be renewed."""
+"""Leases alone show that a drain is alive: a thread renews them, and claims that were not renewed are not asked."""
 
 import asyncio
 import time
@@ -43,7 +43,7 @@ async def test_a_drain_whose_calls_are_slow_renews_its_leases(
 
 
 @pytest.mark.slow
-async def test_the_claims_of_a_drain_that_died_are_anothers_once_their_leases_are_over(
+async def test_another_drain_takes_the_claims_of_a_dead_drain_once_their_leases_have_expired(
     at: Connections, sender: Sender, prefect: PrefectStandIn
 ) -> None:
     await sender.items("a", lane=Lane.REALTIME)
@@ -68,7 +68,7 @@ async def test_the_claims_of_a_drain_that_died_are_anothers_once_their_leases_ar
 
 
 @pytest.mark.slow
-async def test_a_drain_whose_every_session_is_ended_while_its_calls_are_in_flight_loses_no_claim(
+async def test_a_drain_that_loses_every_session_while_calls_are_in_flight_loses_no_claim(
     at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn, pool: Engine
 ) -> None:
     endpoint.fault("messages", "stall")
@@ -78,7 +78,7 @@ async def test_a_drain_whose_every_session_is_ended_while_its_calls_are_in_fligh
         opened.advance()
         with pool.begin() as connection:
             connection.execute(text(END_OTHERS))
-        await at.db.close()  # what its pool kept of those sessions
+        await at.db.close()  # sessions that the pool kept
         ((before,),) = await sender.rows("select min(lease_until) from lanes.work")
 
         async def renewed() -> bool:
@@ -96,7 +96,7 @@ async def test_a_drain_whose_every_session_is_ended_while_its_calls_are_in_fligh
     ]
 
 
-async def test_what_a_drain_holds_is_renewed_no_more_when_its_loop_stands_still_or_it_ended(
+async def test_a_drain_does_not_renew_its_leases_once_its_loop_has_stalled_or_ended(
     at: Connections, sender: Sender, prefect: PrefectStandIn
 ) -> None:
     await sender.items("a", lane=Lane.REALTIME, buffer_s=5, realtime_pack=20)
@@ -112,7 +112,7 @@ async def test_what_a_drain_holds_is_renewed_no_more_when_its_loop_stands_still_
 
 
 @pytest.mark.slow
-async def test_a_drain_asks_nothing_for_claims_that_it_could_not_renew_lately(
+async def test_a_drain_returns_claims_that_it_could_not_renew_recently_without_a_call(
     at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
 ) -> None:
     packed = {"lane": Lane.REALTIME, "buffer_s": 5, "realtime_pack": 2}
@@ -121,7 +121,7 @@ async def test_a_drain_asks_nothing_for_claims_that_it_could_not_renew_lately(
         await turns(opened, lambda: work_is(sender, claimed=1))
         long_ago = time.monotonic() - RENEWED_WITHIN_S
         opened.main.leases.record_claims(opened.main.state.claims.values(), at=long_ago)
-        await sender.items("b", **packed)  # it fills the pack
+        await sender.items("b", **packed)  # fills the pack
 
         async def given_back() -> bool:
             seen = "select distinct state, claim_no > 0 from lanes.work"

@@ -1,4 +1,4 @@
-"""The provider's limits as a drain meets them, by the real SDK over HTTP: calls are held back, and neither refused nor lost."""
+"""A drain under the provider's limits, by the real SDK over HTTP: calls wait, and none is refused or lost."""
 
 import asyncio
 
@@ -52,7 +52,7 @@ def refused(endpoint: Endpoint) -> int:
         {"input_tokens_per_minute": 9_000},
     ],
 )
-async def test_a_limit_of_the_provider_holds_calls_back_and_none_is_refused(
+async def test_a_limit_of_the_provider_delays_calls_and_none_is_refused(
     at: Connections,
     endpoint: Endpoint,
     sender: Sender,
@@ -79,7 +79,7 @@ async def test_a_limit_of_the_provider_holds_calls_back_and_none_is_refused(
 
 
 @pytest.mark.slow
-async def test_what_is_due_goes_before_what_is_not_while_the_limits_hold_calls_back(
+async def test_due_items_go_before_others_while_limits_delay_calls(
     at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
 ) -> None:
     endpoint.reset(requests_per_minute=20)
@@ -98,7 +98,7 @@ async def test_what_is_due_goes_before_what_is_not_while_the_limits_hold_calls_b
 
 
 @pytest.mark.slow
-async def test_drains_share_what_one_saw(
+async def test_drains_share_the_limits_that_one_of_them_saw(
     at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
 ) -> None:
     endpoint.reset(requests_per_minute=30)
@@ -116,7 +116,7 @@ async def test_drains_share_what_one_saw(
     assert rows == [(at.provider.account, model, "requests", 30, 29)]
 
 
-async def test_places_are_bounded_by_the_block_or_where_it_says_nothing_by_the_calls_length_once_limits_are_told(
+async def test_a_drain_has_more_places_once_the_limits_of_the_provider_are_known(
     at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
 ) -> None:
     await sender.items("a", lane=Lane.REALTIME)
@@ -128,7 +128,7 @@ async def test_places_are_bounded_by_the_block_or_where_it_says_nothing_by_the_c
 
 
 @pytest.mark.slow
-async def test_what_calls_took_is_learned_for_the_next(
+async def test_the_needs_of_calls_are_learned_from_earlier_calls(
     at: Connections, sender: Sender, prefect: PrefectStandIn
 ) -> None:
     await sender.items(*(f"k{n}" for n in range(25)), lane=Lane.REALTIME)
@@ -139,4 +139,5 @@ async def test_what_calls_took_is_learned_for_the_next(
         seen = await at.db.look(load.list_tries, "letters", now=await at.db.now())
         assert len(seen) == 25
         predicted = opened.main.state.rates.needs.of(Pack(version, [claimed(1, version)], NOON))
-        assert 0 < predicted.input < 400  # the frame that is assumed of what nobody saw
+        # For a version without calls, the frame alone is assumed to have 400 tokens.
+        assert 0 < predicted.input < 400

@@ -1,4 +1,4 @@
-"""What a run loads before it can begin: an event that wakes the real-time lane waits for all of it."""
+"""The modules that a run loads before it can begin: an event that wakes the real-time lane waits for all of them."""
 
 import subprocess
 import sys
@@ -19,15 +19,13 @@ def loaded(flow: str, *modules: str) -> list[str]:
 
 
 @pytest.mark.slow
-def test_a_drain_begins_without_the_sdk_the_rules_and_the_prices_which_load_beside_what_it_does_first() -> (
-    None
-):
+def test_a_drain_begins_without_loading_the_sdk_the_rules_and_the_prices() -> None:
     assert loaded("answer", *LATER) == []
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("flow", ["collect", "watch"])
-def test_a_standing_run_begins_without_the_sdk_because_its_role_is_free_until_then(
+def test_a_standing_run_begins_without_loading_the_sdk(
     flow: str,
 ) -> None:
     assert loaded(flow, *SDK) == []

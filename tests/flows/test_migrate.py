@@ -1,4 +1,4 @@
-"""Leading a rollout without Prefect's server: who leads, what is decided, and what is refused."""
+"""Leading a rollout without a Prefect server: which run leads, what it decides, and what it refuses."""
 
 import asyncio
 from collections.abc import Iterator
@@ -62,9 +62,7 @@ def quiet() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("quiet")
-async def test_a_run_leads_what_it_started_and_nobody_else_does(
-    database_url: str, file: str
-) -> None:
+async def test_only_the_run_that_started_a_rollout_leads_it(database_url: str, file: str) -> None:
     mine, other = uuid4(), uuid4()
     async with Database(database_url) as db:
         await db.run(publish, now=NOON)
@@ -81,7 +79,7 @@ async def test_a_replaced_run_continues_from_the_row(database_url: str, file: st
         await db.run(publish, now=NOON)
         async with leading(db, wanted(file), uuid4()) as first:
             assert first is not None
-        Path(file).unlink()  # the row holds what the file said
+        Path(file).unlink()  # the row contains the text of the file
         async with leading(db, None, replacement) as second:
             assert second is not None
             assert second.rollout.id == first.rollout.id
@@ -104,7 +102,7 @@ async def test_a_resumed_run_finds_its_own_rollout_and_starts_no_second(
 
 
 @pytest.mark.usefixtures("quiet")
-async def test_what_cannot_start_is_refused_and_leaves_nothing(
+async def test_a_rollout_that_cannot_start_is_refused_and_leaves_nothing(
     database_url: str, file: str
 ) -> None:
     async with Database(database_url) as db:
@@ -154,7 +152,9 @@ def tries(connection: Connection, outcome: Outcome, mark: str) -> None:
     save(connection, *(tried(each, outcome, at=later(seconds=1)) for each in claim(connection)))
 
 
-async def test_the_evidence_decides(database_url: str) -> None:
+async def test_the_evidence_decides_whether_a_rollout_holds_finishes_or_rolls_back(
+    database_url: str,
+) -> None:
     async with Database(database_url) as db:
         await db.run(publish, now=NOON)
         lead = Lead(db, await db.run(begin, playbook(step(100))))
@@ -191,7 +191,7 @@ async def test_a_sample_ratio_mismatch_holds_although_every_gate_passes(database
 
 
 @pytest.mark.slow
-async def test_it_holds_while_a_critical_incident_is_open_and_says_so_on_the_form(
+async def test_a_rollout_holds_while_a_critical_incident_is_open_and_says_so_on_the_form(
     database_url: str,
 ) -> None:
     breach = Assessment(Promise.REALTIME_SLOW, "letters", Verdict.FAILED, 900, 5, 40, "It is slow.")
@@ -220,7 +220,7 @@ async def test_it_holds_while_a_critical_incident_is_open_and_says_so_on_the_for
 
 
 @pytest.mark.slow
-async def test_the_form_shows_the_gates_as_they_are_and_a_loss_meanwhile_takes_the_share_back(
+async def test_the_form_shows_the_current_gates_and_a_loss_while_it_waits_rolls_back(
     database_url: str, prefect: PrefectStandIn
 ) -> None:
     prefect.has_run("migrate", "PAUSED")
@@ -260,7 +260,9 @@ async def test_the_form_shows_the_gates_as_they_are_and_a_loss_meanwhile_takes_t
     assert "### Plan" in prefect.artifacts[-1]["data"]
 
 
-async def test_figures_that_cannot_be_read_hold_and_decide_nothing(database_url: str) -> None:
+async def test_figures_that_cannot_be_read_hold_the_rollout_and_decide_nothing(
+    database_url: str,
+) -> None:
     async with Database(database_url) as db:
         await db.run(publish, now=NOON)
         lead = Lead(db, await db.run(begin, playbook(step(100))))
@@ -295,7 +297,7 @@ def test_a_playbook_that_cannot_be_read_is_refused(
 
 
 @pytest.mark.usefixtures("quiet")
-async def test_a_block_is_a_playbook_that_an_open_rollout_keeps_as_it_was(
+async def test_an_open_rollout_keeps_the_playbook_of_its_block_as_it_was(
     database_url: str, file: str, prefect: PrefectStandIn
 ) -> None:
     block = prefect.blocks[NAME] = {"content": Path(file).read_text()}
@@ -322,7 +324,7 @@ async def test_a_block_is_a_playbook_that_an_open_rollout_keeps_as_it_was(
         ("block:other", 'is not the name of its file or block, "other"'),
     ],
 )
-async def test_a_block_that_cannot_be_followed_is_refused_as_a_file_is(
+async def test_an_invalid_playbook_block_is_refused_like_a_file(
     prefect: PrefectStandIn, file: str, named: str, said: str
 ) -> None:
     texts = {
@@ -349,7 +351,7 @@ def test_a_new_file_among_the_playbooks_is_a_playbook(tmp_path: Path) -> None:
     assert load("slowly", folder=tmp_path).name == "slowly"
 
 
-def test_what_a_person_does_by_hand_is_done_or_refused(connection: Connection) -> None:
+def test_an_action_of_a_person_is_performed_or_refused(connection: Connection) -> None:
     def act(kind: type[PersonAction], **given: Any) -> str:
         signed = {"workload": "letters", "who": "bob", "why": "trial"}
         return kind(**signed | given).perform(connection, NOON).said
@@ -388,10 +390,10 @@ def test_what_a_person_does_by_hand_is_done_or_refused(connection: Connection) -
         ({"workload": "letters", "version": "v2", "who": "ada", "why": "costs"}, "version"),
     ],
 )
-def test_an_order_that_cannot_be_carried_out_is_refused_by_its_run_and_not_broken(
+def test_an_order_that_cannot_be_carried_out_is_refused_without_failing_its_run(
     order: dict[str, str], reason: str
 ) -> None:
-    """What breaks a run's parameters fails it, and a failed run of migrate is replaced by one without an order."""
+    """Invalid parameters would fail the run, and a failed run of migrate is replaced by one without an order."""
     with pytest.raises(ActionRefused, match=reason) as raised:
         Order.model_validate(order).read_order()
     state = refuse(raised.value)
@@ -399,8 +401,8 @@ def test_an_order_that_cannot_be_carried_out_is_refused_by_its_run_and_not_broke
     assert f"prefect.flow-run.{state.name}" in ENDED
 
 
-def test_whatever_the_schema_of_an_order_allows_is_an_order() -> None:
-    """Prefect checks a run's parameters by that schema, and refuses to make the run."""
+def test_every_value_that_the_schema_of_an_order_allows_is_valid() -> None:
+    """Prefect checks a run's parameters against that schema and refuses to create the run."""
     schema = Order.model_json_schema()["properties"]
     for name, field in schema.items():
         most = field.get("maxLength")
@@ -410,12 +412,12 @@ def test_whatever_the_schema_of_an_order_allows_is_an_order() -> None:
 
 
 def stored(connection: Connection, now: datetime) -> None:
-    """Version 2 of `letters` is a candidate beside version 1."""
+    """Publish version 1 of `letters` and store version 2 as its candidate."""
     publish(connection, now=now, split_percent=100)
     candidates.store(connection, "letters", spec(patience_s=5), now=now)
 
 
-async def test_a_version_playbook_starts_only_for_the_candidate_that_is_named(
+async def test_a_version_playbook_starts_only_for_the_named_candidate(
     database_url: str, tmp_path: Path
 ) -> None:
     (folder := tmp_path / "moving").mkdir()

@@ -1,4 +1,4 @@
-"""A drain that nobody answers does not look well: its run says so once, in state and artifact, and Prefect delays no answer."""
+"""A drain without answers reports an outage once, in its run's state and an artifact, and Prefect delays no answer."""
 
 import asyncio
 from dataclasses import replace
@@ -19,12 +19,12 @@ from tests.flows.test_drain import PROMPTLY_S, turns, until_answered
 from tests.prefect_standin import PrefectStandIn, StoredRun
 
 MODEL = "claude-haiku-5-5"
-LOOKS_ALWAYS = DrainPace(notice_s=0.05)  # a drain looks at itself all the time
+LOOKS_ALWAYS = DrainPace(notice_s=0.05)  # a drain checks itself all the time
 
 
 @pytest.fixture
 def prefect(prefect: PrefectStandIn) -> PrefectStandIn:
-    """It has the run that the drain is part of."""
+    """Return a Prefect server that has the run of the drain."""
     prefect.runs.append(
         StoredRun(str(RUN), "answer", {}, None, "RUNNING", datetime.now(UTC) - timedelta(hours=1))
     )
@@ -40,7 +40,7 @@ def down(endpoint: Endpoint) -> None:
 async def until_it_says(
     opened: Drain, prefect: PrefectStandIn, name: str, *, artifacts: int = 1
 ) -> str:
-    """The message of the run's state of that name, once its artifact stands too."""
+    """Wait for the run's state of that name and for its artifact; return the state's message."""
 
     async def said() -> bool:
         return (
@@ -55,7 +55,7 @@ async def until_it_says(
 
 
 @pytest.mark.slow
-async def test_a_drain_in_an_outage_says_so_once_and_says_when_it_is_over(
+async def test_a_drain_reports_an_outage_once_and_reports_its_end(
     at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
 ) -> None:
     await sender.items(*(f"k{n}" for n in range(8)), lane=Lane.REALTIME)
@@ -95,7 +95,7 @@ async def _unserved(sender: Sender) -> int:
 
 
 @pytest.mark.slow
-async def test_a_drain_that_ends_in_an_outage_ends_red_with_what_it_met(
+async def test_a_drain_that_ends_in_an_outage_fails_with_the_error_of_the_provider(
     at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
 ) -> None:
     await sender.items("a", lane=Lane.REALTIME)
@@ -109,7 +109,7 @@ async def test_a_drain_that_ends_in_an_outage_ends_red_with_what_it_met(
 
 
 @pytest.mark.slow
-async def test_a_drain_whose_account_takes_nothing_says_so_too(
+async def test_a_drain_whose_account_is_refused_reports_it_too(
     at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
 ) -> None:
     await sender.items("a", lane=Lane.REALTIME)
@@ -128,7 +128,7 @@ async def test_a_drain_whose_account_takes_nothing_says_so_too(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("trouble", ["hangs", "answers 503"])
-async def test_a_prefect_in_trouble_delays_no_answer_in_and_after_an_outage_and_is_told_later(
+async def test_prefect_in_trouble_delays_no_answer_and_receives_the_outage_report_later(
     at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn, trouble: str
 ) -> None:
     pace = replace(LOOKS_ALWAYS, notice_limit_s=0.5)
@@ -149,14 +149,14 @@ async def test_a_prefect_in_trouble_delays_no_answer_in_and_after_an_outage_and_
 
 
 @pytest.mark.slow
-async def test_nothing_follows_the_last_state_of_a_run(
+async def test_a_drain_completes_its_last_request_to_prefect_before_it_ends(
     at: Connections,
     endpoint: Endpoint,
     sender: Sender,
     prefect: PrefectStandIn,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A request that is under way when the drain ends is heard to its end."""
+    """A request that is in flight when the drain ends is completed, so that nothing follows the last state of the run."""
     begun, answered, told = asyncio.Event(), asyncio.Event(), list[str]()
 
     async def slowly(*_: object, **__: object) -> None:

@@ -1,4 +1,4 @@
-"""Events out reach a Prefect that answers over HTTP, hangs, fails or refuses; nobody waits for it."""
+"""Events out reach a Prefect that answers over HTTP, hangs, fails or refuses, and no caller waits for Prefect."""
 
 import asyncio
 import time
@@ -29,12 +29,12 @@ OPEN_TRANSACTIONS = """
 
 @pytest.fixture
 def db(db: Database, prefect: PrefectStandIn) -> Database:
-    """Beside a Prefect server of the test's own."""
+    """Return the database, with a Prefect server of the test's own."""
     return db
 
 
 async def add(db: Database, *keys: str, **payload: Any) -> None:
-    """Events that tell of items of these keys wait, in this order."""
+    """Add events about items of these keys to the outbox, in this order."""
 
     def put(connection: Connection) -> None:
         outbox.add(
@@ -50,17 +50,17 @@ async def add(db: Database, *keys: str, **payload: Any) -> None:
 
 
 async def left(db: Database) -> list[str]:
-    """The keys of the events that wait."""
+    """Return the keys of the events that wait."""
     query = text("select payload ->> 'key' from lanes.event_outbox order by id")
     return await db.run(lambda connection: list(connection.execute(query).scalars()))
 
 
 def told(prefect: PrefectStandIn) -> list[str]:
-    """The keys that Prefect took, in its order."""
+    """Return the keys that Prefect accepted, in its order."""
     return [each["payload"]["key"] for each in prefect.events]
 
 
-async def test_events_are_published_once_in_their_order_with_their_id_and_their_time(
+async def test_events_are_published_once_in_their_order_with_their_resource_and_time(
     db: Database, prefect: PrefectStandIn
 ) -> None:
     keys = [str(number) for number in range(8)]
@@ -94,7 +94,7 @@ async def test_a_publisher_that_finds_nothing_writes_nothing(db: Database) -> No
 @pytest.mark.parametrize(
     "broken", [{"hangs": True}, {"status": 503}, {"status": 401}, {"status": 404}]
 )
-async def test_an_outage_keeps_every_event_and_lasts_no_longer_than_one_request_may(
+async def test_an_outage_loses_no_event_and_lasts_at_most_one_request(
     db: Database, prefect: PrefectStandIn, broken: dict[str, Any]
 ) -> None:
     await add(db, "a", "b")
@@ -105,7 +105,7 @@ async def test_an_outage_keeps_every_event_and_lasts_no_longer_than_one_request_
     assert time.monotonic() - began < POST_S - 1
     assert await left(db) == ["a", "b"]
     prefect.heals()
-    assert await Publisher(db).publish() == 2  # the turn was left: nobody waits for its lease
+    assert await Publisher(db).publish() == 2  # the turn was returned: no lease to wait for
 
 
 async def test_while_prefect_hangs_no_transaction_is_open_and_no_row_is_locked(
@@ -125,7 +125,7 @@ async def test_while_prefect_hangs_no_transaction_is_open_and_no_row_is_locked(
 
 
 @pytest.mark.slow
-async def test_a_publisher_publishes_what_it_is_woken_for_and_stops_at_once(
+async def test_a_publisher_publishes_when_it_is_woken_and_stops_at_once(
     db: Database, prefect: PrefectStandIn
 ) -> None:
     publisher = Publisher(db, every_s=60)
@@ -146,7 +146,7 @@ async def test_a_publisher_publishes_what_it_is_woken_for_and_stops_at_once(
 
 
 @pytest.mark.slow
-async def test_a_publisher_goes_on_when_prefect_is_back(
+async def test_a_publisher_continues_when_prefect_is_available_again(
     db: Database, prefect: PrefectStandIn
 ) -> None:
     prefect.status = 503
@@ -161,7 +161,7 @@ async def test_a_publisher_goes_on_when_prefect_is_back(
 
 
 @pytest.mark.slow
-async def test_a_publisher_that_ends_tries_once_more_and_not_for_long(
+async def test_a_publisher_that_ends_tries_once_more_within_a_limit(
     db: Database, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with publishing(db) as publisher:
@@ -178,7 +178,7 @@ async def test_a_publisher_that_ends_tries_once_more_and_not_for_long(
     assert await left(db) == ["b"]
 
 
-async def test_two_publishers_at_once_post_each_event_once(
+async def test_concurrent_publishers_post_each_event_once(
     db: Database, prefect: PrefectStandIn
 ) -> None:
     keys = [str(number) for number in range(20)]
@@ -188,7 +188,7 @@ async def test_two_publishers_at_once_post_each_event_once(
 
 
 @pytest.mark.parametrize("poison", [["a"], ["d"], ["g"], ["a", "b", "f"]])
-async def test_an_event_that_prefect_refuses_stops_none_behind_it(
+async def test_an_event_that_prefect_refuses_blocks_no_later_event(
     db: Database, prefect: PrefectStandIn, poison: list[str]
 ) -> None:
     prefect.refuses = lambda event: event["payload"]["key"] in poison
@@ -198,7 +198,7 @@ async def test_an_event_that_prefect_refuses_stops_none_behind_it(
     assert await left(db) == []
 
 
-async def test_refused_events_that_fill_a_whole_request_stop_none_behind_them(
+async def test_refused_events_that_fill_a_whole_request_block_no_later_event(
     db: Database, prefect: PrefectStandIn
 ) -> None:
     prefect.refuses = lambda event: event["payload"]["key"] in "abcde"
@@ -207,11 +207,12 @@ async def test_refused_events_that_fill_a_whole_request_stop_none_behind_them(
     assert await left(db) == []
 
 
-async def test_answers_are_looked_for_behind_those_published_while_looking_past_them_is_slow_and_none_is_forgotten(
+async def test_after_a_slow_read_a_publisher_starts_at_its_last_event_and_no_late_event_is_lost(
     db: Database, prefect: PrefectStandIn
 ) -> None:
     publisher, later = Publisher(db, most=2), Publisher(db, most=2)
-    for each in (publisher, later):  # but for the first, no look is through all of them
+    # After its first read from the head of the queue, neither publisher starts at the head again.
+    for each in (publisher, later):
         each.heads = QueueCursor(slow_s=-1.0, rest_s=1e9)
     await add(db, "a", "b", "c")
     assert await publisher.publish() == 3
@@ -232,7 +233,7 @@ async def test_answers_are_looked_for_behind_those_published_while_looking_past_
     assert told(prefect)[4:] == ["e", "late"]
 
 
-async def test_what_is_refused_while_nothing_is_taken_waits_for_a_prefect_that_takes_something(
+async def test_events_refused_while_prefect_accepts_nothing_wait_until_it_accepts_one(
     db: Database, prefect: PrefectStandIn
 ) -> None:
     prefect.refuses = lambda _: True
@@ -246,7 +247,7 @@ async def test_what_is_refused_while_nothing_is_taken_waits_for_a_prefect_that_t
     assert await left(db) == []
 
 
-async def test_an_event_too_large_for_prefect_is_given_up_and_stops_none_behind_it(
+async def test_an_event_too_large_for_prefect_is_given_up_and_blocks_no_later_event(
     db: Database, prefect: PrefectStandIn
 ) -> None:
     await add(db, "large", text="x" * outgoing.LARGEST)
@@ -256,7 +257,7 @@ async def test_an_event_too_large_for_prefect_is_given_up_and_stops_none_behind_
     assert await left(db) == []
 
 
-async def test_large_events_travel_in_several_requests(
+async def test_large_events_are_sent_in_several_requests(
     db: Database, prefect: PrefectStandIn
 ) -> None:
     await add(db, *"abcd", text="x" * (outgoing.MOST_BYTES // 3))
@@ -265,7 +266,7 @@ async def test_large_events_travel_in_several_requests(
     assert prefect.requests.count("events") == 2
 
 
-async def test_who_has_little_time_leaves_what_would_go_too_fast(
+async def test_a_publisher_with_little_time_leaves_events_beyond_its_rate(
     db: Database, prefect: PrefectStandIn, caplog: pytest.LogCaptureFixture
 ) -> None:
     await add(db, *(str(number) for number in range(60)))
@@ -275,7 +276,7 @@ async def test_who_has_little_time_leaves_what_would_go_too_fast(
 
 
 @pytest.mark.slow
-async def test_a_publisher_at_work_opens_one_client_however_often_it_posts(
+async def test_a_running_publisher_opens_one_client_however_often_it_posts(
     db: Database, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = list[PrefectClient]()

@@ -1,4 +1,4 @@
-"""A model that shifts the answers of large packs is found out on both lanes, and its packs get smaller until they are right."""
+"""A model that shifts answers in large packs is detected on both lanes, and its packs shrink until they are right."""
 
 from decimal import Decimal
 
@@ -20,26 +20,26 @@ SHARES = "select pack, count(agrees), count(*) filter (where agrees), count(repe
 
 
 async def size(at: Connections, lane: Lane) -> int | None:
-    """What was decided for the lane, after the packer had its turn."""
+    """Decide the pack sizes and return the decision for the lane."""
     await decide_pack_sizes(at.db, await at.db.now())
     decided = await at.db.run(sharing.in_force)
     return next((each.size for place, each in decided.items() if place.lane is lane), None)
 
 
 async def answer_all(at: Connections) -> None:
-    """Everything that waits in real time is answered, what only measures too."""
+    """Answer all work that waits in real time, including work that only measures."""
     while (await answer(at)).total():
         pass
 
 
 async def seen(sender: Sender) -> list[list[int]]:
-    """How many shared a call, and of these: how many were asked alone, agreed, were asked again, and repeated."""
+    """Return rows of a pack size and how many of its items were asked alone, agreed, were asked again, and repeated."""
     found = await sender.rows(f"{SHARES} from lanes.pack_check group by 1 order by 1")
     return [[int(str(number)) for number in row] for row in found]
 
 
 @pytest.mark.slow
-async def test_in_real_time_answers_shifted_by_one_are_found_out_and_smaller_packs_are_right(
+async def test_answers_shifted_by_one_in_real_time_are_detected_and_smaller_packs_are_right(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     endpoint.fault("messages", "shift", above_items=5)
@@ -65,10 +65,12 @@ async def test_in_real_time_answers_shifted_by_one_are_found_out_and_smaller_pac
 
 
 @pytest.mark.slow
-async def test_in_batches_too(at: Connections, endpoint: Endpoint, sender: Sender) -> None:
+async def test_answers_shifted_by_one_in_batches_are_detected_too(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
     endpoint.fault("batch_request", "shift", above_items=5)
     await sender.items(*KEYS, lane=Lane.BATCH, **PACKED)
-    for _ in range(3):  # the items, then a sample of them alone, then some of it again
+    for _ in range(3):  # the items, then a sample alone, then some of the sample again
         assert await submit(at)
         await collect_all(at, endpoint)
     ((pack, checked, agreed, again, repeated),) = await seen(sender)
@@ -80,7 +82,7 @@ async def test_in_batches_too(at: Connections, endpoint: Endpoint, sender: Sende
 
 @pytest.mark.parametrize(("scope", "calls"), [("workload", 3), ("consumer", 4)])
 @pytest.mark.parametrize("lane", list(Lane))
-async def test_no_call_holds_items_of_two_consumers_where_the_workload_says_so(
+async def test_no_call_contains_items_of_two_consumers_if_the_workload_forbids_it(
     at: Connections, endpoint: Endpoint, sender: Sender, lane: Lane, scope: str, calls: int
 ) -> None:
     for place, key in enumerate(KEYS[:12]):

@@ -1,4 +1,4 @@
-"""The stand's own Prefect server: what stands before its app, and which events it stores."""
+"""The stand's own Prefect server: the guard in front of its app, and the events that it stores."""
 
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -21,8 +21,8 @@ OPS = "https://ops.example.com"
 
 
 def door(*origins: str) -> ASGIApp:
-    """Return an app that says yes to all, as pages of these origins and others find it."""
-    from tasks.prefect_server import guard  # Prefect's whole server comes with it: 2 s
+    """Return an app that answers "yes" to all requests, behind the guard for pages of these origins."""
+    from tasks.prefect_server import guard  # loads Prefect's whole server: 2 s
 
     async def answers(opened: WebSocket) -> None:
         await opened.accept()
@@ -67,7 +67,7 @@ def socket(app: ASGIApp, path: str, **headers: str) -> WebSocketTestSession:
         ("", 400),
     ],
 )
-def test_only_a_name_of_its_own_leads_in(host: str, status: int) -> None:
+def test_the_server_accepts_requests_only_under_its_own_names(host: str, status: int) -> None:
     assert asked(door(UI, OPS), host=host).status_code == status
     assert asked(door(UI, OPS), host=host, sec_fetch_mode="navigate").status_code == status
 
@@ -88,7 +88,7 @@ def test_only_a_name_of_its_own_leads_in(host: str, status: int) -> None:
         ("http://ops.example.com", False),
     ],
 )
-def test_a_web_socket_opens_to_programs_and_to_its_own_pages(
+def test_a_web_socket_opens_to_programs_and_to_pages_of_the_server(
     origin: str | None, opens: bool
 ) -> None:
     headers = {} if origin is None else {"origin": origin}
@@ -105,7 +105,7 @@ def test_a_web_socket_opens_to_programs_and_to_its_own_pages(
             assert refused.value.code == 1008
 
 
-def test_a_web_socket_under_a_foreign_name_stays_closed() -> None:
+def test_a_web_socket_under_a_foreign_name_is_refused() -> None:
     with (
         pytest.raises(WebSocketDenialResponse) as refused,
         socket(door(UI), "/api/events/in", host="foreign.test"),
@@ -114,14 +114,14 @@ def test_a_web_socket_under_a_foreign_name_stays_closed() -> None:
     assert refused.value.status_code == 400
 
 
-def test_who_lets_all_pages_in_still_names_the_hosts() -> None:
+def test_a_server_that_allows_all_origins_still_checks_the_host() -> None:
     app = door(UI, "*")
     with socket(app, "/api/events/in", origin="https://foreign.test") as opened:
         assert opened.receive_text() == "yes"
     assert asked(app, host="foreign.test").status_code == 400
 
 
-def test_a_page_that_a_person_opens_begins_with_the_login_and_no_other_page_may_frame_it() -> None:
+def test_a_page_that_a_person_opens_begins_with_the_login_and_cannot_be_framed() -> None:
     for path in ("/", "/v2/deployments/deployment/1/run?parameters=%7B%7D", "/apiary"):
         page = asked(door(UI), path, sec_fetch_mode="navigate", sec_fetch_dest="document")
         assert "Log in to Prefect" in page.text
@@ -133,7 +133,7 @@ def test_a_page_that_a_person_opens_begins_with_the_login_and_no_other_page_may_
         assert asked(door(UI), path, sec_fetch_mode="navigate").text == "yes"
 
 
-@pytest.mark.slow  # Prefect's whole server is loaded
+@pytest.mark.slow  # loads Prefect's whole server
 @pytest.mark.parametrize("bad", [{"text": "a\u0000b"}, {"text": "x" * 20_000}])
 async def test_events_that_postgres_refuses_are_left_out_and_harm_no_neighbour(
     own_database_url: str, bad: dict[str, str]
@@ -159,7 +159,7 @@ async def test_events_that_postgres_refuses_are_left_out_and_harm_no_neighbour(
         events.insert(place, event("bad", bad))
     async with engine.begin() as connection:
         await connection.execute(text("create table stored (name text, payload text)"))
-        # a long text of one character is compressed, and fits
+        # Postgres would compress a long text of one character, and it would fit.
         await connection.execute(text("alter table stored alter payload set storage external"))
         await connection.execute(text("create index on stored (payload)"))
     async with AsyncSession(engine) as session:
@@ -167,8 +167,7 @@ async def test_events_that_postgres_refuses_are_left_out_and_harm_no_neighbour(
         await session.commit()
         assert [*await session.scalars(text("select name from stored"))] == wanted
         await session.execute(text("drop table stored"))
-        with pytest.raises(
-            DBAPIError
-        ):  # this is no event's fault: Prefect writes all of them again
+        # No event causes this error, so Prefect writes all of them again.
+        with pytest.raises(DBAPIError):
             await leave_out_refused(write)(session, events)
     await engine.dispose()

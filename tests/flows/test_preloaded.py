@@ -1,4 +1,4 @@
-"""The process that waits for a run: which run gets it, and that it begins where its run does."""
+"""The process that waits for a run: which run gets it, and that it begins with the environment of its run."""
 
 import os
 import sys
@@ -14,7 +14,7 @@ from prefect.utilities.processutils import run_process
 from tasks import worker
 from tasks.worker import PreloadedProcess
 
-# Stands in for the modules `flows`: says what it started as, and from where it begins.
+# A stand-in for the module `flows`: it writes whether it waited and which run it serves.
 FLOWS = """
 import json, os, sys
 waits = sys.argv[1:] == ["--waits"]
@@ -45,7 +45,7 @@ async def waiting() -> AsyncIterator[PreloadedProcess]:
 async def run(
     of: PreloadedProcess, command: list[str], folder: Path, number: int, **more: str
 ) -> str:
-    """Run it, and return what it said."""
+    """Run the command and return what it wrote."""
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(folder), **more}
     said = folder / f"run-{number}"
     said.mkdir()
@@ -67,7 +67,7 @@ async def run(
 
 
 @pytest.mark.slow
-async def test_a_run_that_starts_like_the_last_one_gets_the_process_that_waits(
+async def test_a_run_that_starts_like_the_last_one_gets_the_waiting_process(
     waiting: PreloadedProcess, command: list[str], tmp_path: Path
 ) -> None:
     assert await run(waiting, command, tmp_path, 1) == "False 1"
@@ -89,7 +89,7 @@ async def test_a_run_with_another_setting_or_release_starts_its_own_process(
 
 
 @pytest.mark.slow
-async def test_a_run_starts_its_own_process_when_the_waiting_one_was_killed(
+async def test_a_run_starts_its_own_process_if_the_waiting_one_was_killed(
     waiting: PreloadedProcess, command: list[str], tmp_path: Path
 ) -> None:
     await run(waiting, command, tmp_path, 1)
@@ -101,7 +101,7 @@ async def test_a_run_starts_its_own_process_when_the_waiting_one_was_killed(
     assert await run(waiting, command, tmp_path, 2) == "False 2"
 
 
-def test_prefect_starts_a_run_by_the_function_that_is_replaced() -> None:
+def test_prefect_starts_runs_with_the_function_that_lanes_replaces() -> None:
     from prefect.runner import _starter_engine
 
     assert _starter_engine.run_process is run_process  # pyright: ignore[reportPrivateImportUsage]

@@ -1,4 +1,4 @@
-"""A preview is what is sent: its requests are compared with what leaves for the provider, its route with the router's."""
+"""A preview equals what is sent: its requests are compared with those to the provider, its route with the router's."""
 
 import json
 from collections.abc import AsyncIterator
@@ -36,7 +36,8 @@ create schema ops;
 create table ops.facts as
 select 'Where is it?' as title, '</item-reference> hostile' as plan from generate_series(1, 2);
 """
-AUTHOR = {  # whose keys the database does not keep in this order
+# The database does not keep the keys of this schema in this order.
+AUTHOR = {
     "type": "object",
     "additionalProperties": False,
     "required": ["reasoning", "kind"],
@@ -48,7 +49,7 @@ AUTHOR = {  # whose keys the database does not keep in this order
 
 
 class Wire:
-    """What left for the provider."""
+    """A recorder of the requests that are sent to the provider."""
 
     def __init__(self) -> None:
         self.bodies: list[dict[str, Any]] = []
@@ -67,7 +68,7 @@ def wire() -> Wire:
 async def watched(
     at: Connections, endpoint: Endpoint, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Connections]:
-    """The same connections, with a look at what leaves."""
+    """Yield the same connections, with their requests recorded."""
     http = DefaultAsyncHttpxClient(event_hooks={"request": [wire]})
     async with AsyncAnthropic(
         api_key="x", base_url=endpoint.url, max_retries=0, http_client=http
@@ -78,7 +79,7 @@ async def watched(
 
 @pytest.fixture
 def shown(address: str, tmp_path: Any, capsys: pytest.CaptureFixture[str]):
-    """What `lanes preview --json` says of an item."""
+    """Return a function that runs `lanes preview --json` for an item and returns its output."""
 
     def show(item: dict[str, Any]) -> Any:
         (tmp_path / "item.json").write_text(json.dumps(item))
@@ -151,9 +152,8 @@ async def test_a_preview_shows_the_request_that_reaches_the_provider(
         ((sent,),) = [[each["params"] for each in body["requests"]] for body in wire.bodies]
     request = said["lanes"][lane]["request"]
     assert request == sent
-    assert json.dumps(request["output_config"]) == json.dumps(
-        sent["output_config"]
-    )  # in the order of the answer's fields too
+    # The order of the answer's fields is the same, too.
+    assert json.dumps(request["output_config"]) == json.dumps(sent["output_config"])
     assert [said["route"][name] for name in ("lane", "reason", "explanation")] == list(routed[:3])
     assert [said["lanes"][name]["usd_estimate"] for name in Lane] == [
         f"{usd:.9f}" for usd in routed[3:]
@@ -166,7 +166,7 @@ async def test_a_preview_shows_the_request_that_reaches_the_provider(
 
 
 def put(connection: Connection, *sent: Any) -> None:
-    """The items are admitted and routed."""
+    """Admit and route the items."""
     now = clock(connection)
     items.admit(connection, sent, door="client", now=now)
     route(connection, now=now)

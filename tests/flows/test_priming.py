@@ -1,4 +1,4 @@
-"""A cold batch of many requests sends one of them as a primer, and the others wait for it as long as no due time suffers."""
+"""A cold batch of many requests sends one as a primer; the others wait for it unless a due time is at risk."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -30,37 +30,37 @@ from tests.flows.conftest import Nap, Sender
 from tests.flows.test_caching import LONG, SHARED, SHORT
 from tests.flows.test_reconcile import Killed
 
-ITEMS = 100  # of which a primer saves two cents
+ITEMS = 100  # with this many, a primer saves two cents
 SENT = "select requests, marked_requests from lanes.batch where state <> 'released' order by id"
 
 
 async def waiting(sender: Sender, prefix: str, items: int = ITEMS, **more: object) -> None:
-    """Items wait for a batch."""
+    """Admit items that wait for a batch."""
     keys = (f"{prefix}{n:03d}" for n in range(items))
     await sender.items(*keys, lane=Lane.BATCH, **{"instructions": LONG, **more})  # type: ignore[arg-type]
 
 
 async def asked_for(at: Connections) -> list[str]:
-    """The workloads for which a run of `depart` is asked now."""
+    """Return the workloads that request a run of `depart` now."""
     return await at.db.run(ready_work.pressing, now=await at.db.now())
 
 
 async def held_until(sender: Sender) -> datetime:
-    """How long the work waits at most."""
+    """Return the time until which the work waits at most."""
     ((until,),) = await sender.rows("select submit_at from lanes.workload")
     assert isinstance(until, datetime)
     return until
 
 
 async def should_leave(at: Connections) -> datetime:
-    """Until when the work waits, as the promises see it."""
+    """Return the time until which the work waits, as the promises see it."""
     (seen,) = (await at.db.run(measurements.measure, now=await at.db.now())).waiting
     assert seen.primer_until is not None
     return seen.primer_until
 
 
 @pytest.mark.slow
-async def test_the_others_wait_for_the_primer_and_then_read_what_it_wrote(
+async def test_the_other_requests_wait_for_the_primer_and_then_read_its_cache(
     at: Connections, endpoint: Endpoint, sender: Sender, nap: Nap
 ) -> None:
     await waiting(sender, "a")
@@ -91,19 +91,19 @@ async def test_the_others_wait_for_the_primer_and_then_read_what_it_wrote(
     assert await asked_for(at) == []
     bill = endpoint.bill()
     assert bill["cache_read_tokens"] == 20 * bill["cache_write_tokens"] == 20 * SHARED
-    await waiting(sender, "b")  # while it is warm
+    await waiting(sender, "b")  # while the cache is warm
     sender.time.passes(minutes=40)
     assert (await send_waiting(at, None, sleep=nap)).ending() == ITEMS
     assert (await sender.rows(SENT))[-1] == (ITEMS, ITEMS)
     await collect_all(at, endpoint)
-    await waiting(sender, "c")  # and once it is cold
+    await waiting(sender, "c")  # and once the cache is cold
     sender.time.passes(hours=2)
     assert (await send_waiting(at, None, sleep=nap)).items == 1
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("more", [{"items": 30}, {"instructions": SHORT}, {"batch_pack": 20}])
-async def test_where_a_primer_saves_too_little_no_batch_waits(
+async def test_no_batch_waits_if_a_primer_saves_too_little(
     at: Connections, sender: Sender, nap: Nap, more: dict[str, object]
 ) -> None:
     await waiting(sender, "a", **more)  # type: ignore[arg-type]
@@ -114,7 +114,7 @@ async def test_where_a_primer_saves_too_little_no_batch_waits(
 
 
 @pytest.mark.slow
-async def test_items_that_lose_their_value_meanwhile_wait_for_no_primer(
+async def test_items_that_lose_their_value_meanwhile_do_not_wait_for_a_primer(
     at: Connections, sender: Sender, nap: Nap
 ) -> None:
     await waiting(sender, "a", value_usd=0.01, half_life_s=3_600)
@@ -122,7 +122,7 @@ async def test_items_that_lose_their_value_meanwhile_wait_for_no_primer(
 
 
 @pytest.mark.slow
-async def test_a_due_time_that_would_suffer_lets_the_batch_leave_whole(
+async def test_a_due_time_at_risk_makes_the_whole_batch_depart_at_once(
     at: Connections, sender: Sender, nap: Nap
 ) -> None:
     await waiting(sender, "a")
@@ -133,7 +133,7 @@ async def test_a_due_time_that_would_suffer_lets_the_batch_leave_whole(
 
 
 @pytest.mark.slow
-async def test_a_due_time_that_comes_while_others_wait_ends_the_wait(
+async def test_a_due_item_that_arrives_during_the_wait_ends_the_wait(
     at: Connections, sender: Sender, nap: Nap
 ) -> None:
     await waiting(sender, "a")
@@ -147,7 +147,7 @@ async def test_a_due_time_that_comes_while_others_wait_ends_the_wait(
 
 
 @pytest.mark.slow
-async def test_a_primer_that_does_not_come_back_is_waited_for_until_its_time_and_not_repeated(
+async def test_a_primer_without_a_result_delays_the_others_only_until_its_limit_and_is_not_repeated(
     at: Connections, sender: Sender, nap: Nap, endpoint: Endpoint
 ) -> None:
     endpoint.reset(turnaround_s=10**6)
@@ -167,7 +167,7 @@ async def test_a_primer_that_does_not_come_back_is_waited_for_until_its_time_and
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", ["expire", "status"])
-async def test_a_primer_that_failed_lets_the_others_leave_at_once(
+async def test_a_primer_that_failed_lets_the_others_depart_at_once(
     at: Connections, endpoint: Endpoint, sender: Sender, nap: Nap, fault: str
 ) -> None:
     endpoint.fault("batch_request", fault, times=1)
@@ -181,7 +181,7 @@ async def test_a_primer_that_failed_lets_the_others_leave_at_once(
 
 
 @pytest.mark.slow
-async def test_where_a_batch_of_one_request_could_not_be_told_apart_none_is_sent(
+async def test_no_primer_is_sent_if_a_batch_of_one_request_could_not_be_distinguished(
     at: Connections, sender: Sender, nap: Nap
 ) -> None:
     await sender.items("a", lane=Lane.BATCH, workload="bills")
@@ -193,7 +193,7 @@ async def test_where_a_batch_of_one_request_could_not_be_told_apart_none_is_sent
 
 
 @pytest.mark.slow
-async def test_a_batch_of_which_a_few_items_failed_leaves_a_warm_cache_too(
+async def test_a_batch_with_a_few_failed_items_leaves_a_warm_cache_too(
     at: Connections, endpoint: Endpoint, sender: Sender, nap: Nap
 ) -> None:
     await waiting(sender, "a", 30)
@@ -208,20 +208,20 @@ async def test_a_batch_of_which_a_few_items_failed_leaves_a_warm_cache_too(
 
 
 class Walk:
-    """Departures, kills and arrivals in some order; the provider has each item once, and each primer too."""
+    """Departures, kills and arrivals in some order; the provider receives each item once, and each primer too."""
 
     def __init__(self, at: Connections, endpoint: Endpoint, sender: Sender, nap: Nap) -> None:
         self.at, self.endpoint, self.sender, self.nap = at, endpoint, sender, nap
         self._sent = 0
 
     async def arrive(self, items: int = ITEMS, due_in_h: int | None = None) -> None:
-        """New items wait for a batch."""
+        """Admit new items that wait for a batch."""
         due_at = None if due_in_h is None else await self.at.db.now() + timedelta(hours=due_in_h)
         await waiting(self.sender, f"{self._sent:02d}-", items, due_at=due_at)
         self._sent += 1
 
     async def depart(self, dies: str = "") -> None:
-        """A run of `depart`, which `dies` before its first create, after it, or once its id is known."""
+        """Run `depart`; `dies` kills it before its first create, after it, or once its id is recorded."""
         create, created = provider.create, send_batch._record_creation
 
         async def dying(*args: Any, **named: Any) -> Any:
@@ -245,7 +245,7 @@ class Walk:
                 assert not departed.failed
 
     async def look(self) -> None:
-        """Creates without an answer are looked into, after their grace period."""
+        """Reconcile creates without an answer, after their grace period."""
         self.sender.time.passes(seconds=20)
         await reconcile_unresolved(self.at)
 
@@ -256,7 +256,7 @@ class Walk:
         self.sender.time.passes(minutes=minutes)
 
     async def is_primed_once(self) -> None:
-        """No primer followed another before that one could be forgotten."""
+        """Check that no primer followed another while the cache of the first was warm."""
         primed = """
         select intended_at, coalesce(ended_at, now() + interval '1 year') from lanes.batch
          where note = :primer and state <> 'released' order by id
@@ -268,7 +268,7 @@ class Walk:
             assert next_at >= ended_at + WARM_FOR
 
     async def is_answered(self) -> None:
-        """After a few more runs and an hour or two everything is answered, once."""
+        """Check that everything is answered once, after a few more runs and an hour or two."""
         for _ in range(3):
             await self.look()
             await self.collect()
@@ -293,7 +293,8 @@ async def test_a_kill_between_both_steps_loses_nothing_and_primes_once(
     await walk.depart(dies)
     await walk.look()
     await walk.collect()
-    if dies != "before":  # the next run is asked for although the one that died asked for none
+    # The next run is requested although the killed run requested none.
+    if dies != "before":
         assert await asked_for(at) == ["letters"]
     await walk.depart()
     await walk.is_answered()
@@ -303,7 +304,7 @@ async def test_a_kill_between_both_steps_loses_nothing_and_primes_once(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
-async def test_in_whatever_order_all_is_answered_once_and_primed_once(
+async def test_in_any_order_all_items_are_answered_once_and_primed_once(
     at: Connections, endpoint: Endpoint, sender: Sender, nap: Nap, seed: int
 ) -> None:
     chance, walk = Random(seed), Walk(at, endpoint, sender, nap)

@@ -1,4 +1,4 @@
-"""Telling Slack: one message an incident through every kind of trouble, and a watch that trouble never fails;
+"""Incidents in Slack: one message per incident through every kind of failure, and a watch that no failure stops;
 one file because all are scenes of one watch and one Slack."""
 
 from dataclasses import replace
@@ -49,12 +49,12 @@ UI = "http://prefect.example"
 
 @pytest.fixture
 def db(db: Database, prefect: PrefectStandIn) -> Database:
-    """Beside a Prefect server of the test's own."""
+    """Return the database, with a Prefect server of the test's own."""
     return db
 
 
 class Story:
-    """An incident in the database and what Slack is told of it."""
+    """An incident in the database and its messages in Slack."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class Story:
         await self.db.run(incidents.record, [assessment], now=await self.db.now())
 
     async def told(self) -> int:
-        """The number of messages posted or edited once every rest is over."""
+        """Post or edit messages once every back-off has passed; return how many."""
         until = await self.db.run(
             lambda c: c.execute(text("select max(next_try_at) from lanes.slack_post")).scalar_one()
         )
@@ -114,7 +114,7 @@ async def test_a_worse_severity_edits_the_message(story: Story) -> None:
     assert story.message.text.startswith(":red_circle: Critical")
 
 
-async def test_a_figure_that_moved_is_told_in_the_message_and_the_end_says_how_it_ended(
+async def test_a_changed_figure_edits_the_message_and_the_end_reports_the_last_figure(
     story: Story,
 ) -> None:
     failing = Assessment(
@@ -124,7 +124,8 @@ async def test_a_figure_that_moved_is_told_in_the_message_and_the_end_says_how_i
     await story.told()
     worse = replace(failing, samples=935, sentence="935 of 935 attempts failed.")
     await story.record(worse)
-    assert await story.told() == 0  # a figure alone is not told more often than every five minutes
+    # A changed figure alone edits the message at most every five minutes.
+    assert await story.told() == 0
     story.time.passes(minutes=5)
     assert await story.told() == 1
     assert "935 of 935" in story.message.text
@@ -134,7 +135,7 @@ async def test_a_figure_that_moved_is_told_in_the_message_and_the_end_says_how_i
     await story.told()
     said = f"{story.message.text} {story.message.blocks}"
     assert "1 of 100 attempts failed." in said
-    assert "935 of 935" not in said  # a moment may hold these digits
+    assert "935 of 935" not in said  # a time may contain these digits
     assert "100 %" not in said
 
 
@@ -151,7 +152,7 @@ async def test_a_figure_that_moved_is_told_in_the_message_and_the_end_says_how_i
     ],
     ids=str,
 )
-async def test_whatever_becomes_of_the_first_post_there_is_one_message_in_the_end(
+async def test_after_any_failure_of_the_first_post_there_is_one_message_in_the_end(
     story: Story, trouble: dict[str, Any]
 ) -> None:
     await story.record(BREACH)
@@ -165,7 +166,7 @@ async def test_whatever_becomes_of_the_first_post_there_is_one_message_in_the_en
     assert (await story.post()).last_error is None
 
 
-async def test_a_post_whose_process_died_before_it_heard_the_answer_is_found_again(
+async def test_a_post_whose_process_died_before_it_received_the_answer_is_found_again(
     story: Story,
 ) -> None:
     await story.record(BREACH)
@@ -183,7 +184,7 @@ async def test_a_post_whose_process_died_before_it_heard_the_answer_is_found_aga
 @pytest.mark.parametrize(
     "slow_by", [timedelta(minutes=5), timedelta(hours=3), timedelta(minutes=-5)], ids=str
 )
-async def test_a_post_whose_end_is_unknown_is_found_whatever_slacks_clock_says(
+async def test_a_post_with_an_unknown_outcome_is_found_whatever_the_clock_of_slack(
     db: Database, passing_time: PassingTime, slow_by: timedelta
 ) -> None:
     def slacks() -> datetime:
@@ -203,7 +204,7 @@ async def test_a_post_whose_end_is_unknown_is_found_whatever_slacks_clock_says(
 
 
 @pytest.mark.slow
-async def test_while_slack_cannot_be_asked_an_unsure_post_is_not_repeated(story: Story) -> None:
+async def test_an_unsure_post_is_not_repeated_while_slack_cannot_be_asked(story: Story) -> None:
     await story.record(BREACH)
     story.standin.fail("chat.postMessage", lost=True)
     story.standin.fail("conversations.history", status=500, times=2)
@@ -216,7 +217,7 @@ async def test_while_slack_cannot_be_asked_an_unsure_post_is_not_repeated(story:
     assert (await story.post()).posted_state == "open"
 
 
-async def test_a_refusal_is_kept_with_a_remedy_and_waits(story: Story) -> None:
+async def test_a_refused_post_is_stored_with_a_remedy_and_waits(story: Story) -> None:
     await story.record(BREACH)
     story.standin.fail("chat.postMessage", error="not_in_channel")
     await story.told()
@@ -241,7 +242,7 @@ async def test_an_outage_of_slack_loses_nothing(
     assert story.message.text.startswith(":white_check_mark: Resolved")
 
 
-async def test_while_slack_is_away_the_others_wait_instead_of_being_tried_in_vain(
+async def test_while_slack_is_unavailable_one_post_is_tried_and_the_others_wait(
     story: Story,
 ) -> None:
     for workload in ("letters", "bills", "notes"):
@@ -263,14 +264,14 @@ async def test_while_slack_is_away_the_others_wait_instead_of_being_tried_in_vai
         pytest.param(200, True, id="webhook-200", marks=pytest.mark.slow),
     ],
 )
-async def test_any_number_of_breaches_at_once_are_as_many_messages_within_slacks_limit(
+async def test_any_number_of_breaches_at_once_becomes_as_many_messages_within_slacks_limit(
     db: Database, passing_time: PassingTime, standin: SlackStandIn, webhook: bool, number: int
 ) -> None:
     story = Story(db, passing_time, standin, Webhook(standin.webhook_url) if webhook else None)
     breaches = [replace(BREACH, workload=f"letters-{n}") for n in range(number)]
     recorded = await db.run(incidents.record, breaches, now=await db.now())
     assert len(recorded.opened) == number
-    standin.allow(30)  # of the next posts; the others are told to come back in a minute
+    standin.allow(30)  # of the next posts; the others must retry in a minute
     for _ in range(number // 30 + 1):
         await story.told()
         standin.allow(30)
@@ -284,7 +285,7 @@ async def test_any_number_of_breaches_at_once_are_as_many_messages_within_slacks
     assert await story.told() == 0
 
 
-async def test_a_message_that_somebody_deleted_is_told_anew(story: Story) -> None:
+async def test_a_deleted_message_is_posted_again(story: Story) -> None:
     await story.record(BREACH)
     await story.told()
     story.standin.messages.clear()
@@ -294,7 +295,7 @@ async def test_a_message_that_somebody_deleted_is_told_anew(story: Story) -> Non
     assert story.message.text.startswith(":white_check_mark: Resolved")
 
 
-async def test_with_a_webhook_there_is_one_message_at_the_start_and_one_at_the_end(
+async def test_a_webhook_posts_one_message_at_the_start_and_one_at_the_end(
     db: Database, passing_time: PassingTime, standin: SlackStandIn
 ) -> None:
     story = Story(db, passing_time, standin, Webhook(standin.webhook_url))
@@ -311,7 +312,9 @@ async def test_with_a_webhook_there_is_one_message_at_the_start_and_one_at_the_e
     assert [each["text"].split()[1] for each in standin.hooked] == ["Warning:", "Resolved:"]
 
 
-def test_a_block_prefers_the_bot_and_says_none_without_an_address(standin: SlackStandIn) -> None:
+def test_a_block_prefers_the_bot_and_connects_nothing_without_an_address(
+    standin: SlackStandIn,
+) -> None:
     token, url = SecretStr(TOKEN), SecretStr(standin.webhook_url)
     assert isinstance(
         SlackChannel(bot_token=token, channel=CHANNEL, webhook_url=url).connect(), Bot
@@ -320,12 +323,12 @@ def test_a_block_prefers_the_bot_and_says_none_without_an_address(standin: Slack
     assert SlackChannel(bot_token=token).connect() is None
 
 
-def test_an_address_that_is_not_slacks_is_no_answer(standin: SlackStandIn) -> None:
+def test_an_address_that_is_not_slacks_raises_a_delivery_error(standin: SlackStandIn) -> None:
     with pytest.raises(DeliveryError, match="check SLACK_WEBHOOK_URL"):
         Webhook(f"http://127.0.0.1:{standin.port}/api/other").post(trial(NOON, ui_url=UI))
 
 
-async def test_a_watch_goes_on_when_slack_and_the_heartbeat_are_away(
+async def test_a_watch_continues_while_slack_and_the_heartbeat_are_unavailable(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LANES_HEARTBEAT_URL", "http://127.0.0.1:9/nobody")
@@ -341,7 +344,7 @@ async def test_each_evaluation_pings_the_heartbeat(
     monkeypatch.setenv("LANES_HEARTBEAT_URL", f"http://127.0.0.1:{standin.port}/beat")
     monkeypatch.setattr(watch, "deliver_posts", _away)
     tireless, tired = Watcher(db, rest_per_work=0), Watcher(db, rest_per_work=1e6)
-    # the last tick falls into the rest of the one before
+    # The last tick falls into the rest after the tick before it.
     for watcher in (tireless, tireless, tired, tired):
         await watcher.tick()
     for watcher in (tireless, tired):
@@ -353,14 +356,14 @@ async def _away(*_: object) -> None:
     raise ConnectionError("nobody answers")
 
 
-# -- what a message says beside its sentence
+# -- what a message contains besides its sentence
 
 
 RUN = UUID(int=7)
 
 
 class FailedCalls(Story):
-    """Thirty calls failed, and the promise about them is broken."""
+    """Thirty failed calls and the broken promise about them."""
 
     async def fail(self) -> None:
         now = await self.db.now()
@@ -407,7 +410,7 @@ def calls(db: Database, passing_time: PassingTime, standin: SlackStandIn) -> Fai
     return FailedCalls(db, passing_time, standin)
 
 
-async def test_a_message_says_why_leads_to_run_artifact_and_form_and_its_end_keeps_the_cause(
+async def test_a_message_has_its_cause_and_its_links_and_the_resolved_message_keeps_the_cause(
     calls: FailedCalls, prefect: PrefectStandIn
 ) -> None:
     await calls.fail()
@@ -426,7 +429,7 @@ async def test_a_message_says_why_leads_to_run_artifact_and_form_and_its_end_kee
         "lanes pause letters",
     ):
         assert part in read, (part, read)
-    assert "<!channel>" not in calls.failing.text  # rich text alone shows letter by letter
+    assert "<!channel>" not in calls.failing.text  # only rich text shows mentions literally
     page = prefect.artifacts[-1]
     assert page["key"].startswith("lanes-incident-")
     assert "| 20 | the provider answered 500:" in page["data"]
@@ -443,7 +446,7 @@ async def test_a_message_says_why_leads_to_run_artifact_and_form_and_its_end_kee
 
 @pytest.mark.slow
 @pytest.mark.parametrize("trouble", ["hangs", "answers 503"])
-async def test_a_prefect_in_trouble_costs_the_pages_and_no_message(
+async def test_messages_are_posted_without_an_artifact_while_prefect_is_in_trouble(
     calls: FailedCalls, prefect: PrefectStandIn, trouble: str
 ) -> None:
     calls.limits = LookupLimits(question_s=0.3)
@@ -453,13 +456,14 @@ async def test_a_prefect_in_trouble_costs_the_pages_and_no_message(
         await calls.record(replace(BREACH, workload=workload))
     asked = len(prefect.requests)
     assert await calls.told() == 4
-    assert len(prefect.requests) - asked <= 6  # it is not asked again for every message
+    # Prefect is not asked again for every message.
+    assert len(prefect.requests) - asked <= 6
     read = shown(calls.failing.blocks)
     assert "20x the provider answered 500" in read
     assert "No artifact: Prefect could not be asked." in read
 
 
-async def test_whatever_is_wrong_with_the_look_for_the_cause_people_are_told(
+async def test_an_error_in_the_lookup_of_the_cause_does_not_prevent_the_message(
     calls: FailedCalls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object, **__: object) -> None:
@@ -474,7 +478,7 @@ async def test_whatever_is_wrong_with_the_look_for_the_cause_people_are_told(
     assert "30 of 30 attempts" in read
 
 
-async def test_what_another_release_kept_of_an_incident_stops_no_message(
+async def test_a_briefing_that_another_release_stored_does_not_prevent_the_message(
     calls: FailedCalls,
 ) -> None:
     await calls.fail()
@@ -484,7 +488,7 @@ async def test_what_another_release_kept_of_an_incident_stops_no_message(
     assert "20x the provider answered 500" in shown(calls.failing.blocks)
 
 
-async def test_an_incident_is_told_within_seconds_however_many_there_are_at_once(
+async def test_incidents_beyond_the_time_limit_of_lookups_are_posted_without_their_cause(
     calls: FailedCalls,
 ) -> None:
     calls.limits = LookupLimits(round_s=0)
@@ -497,7 +501,7 @@ async def test_an_incident_is_told_within_seconds_however_many_there_are_at_once
 
 
 async def never_started(story: Story) -> None:
-    """Items of a published workload wait, and no batch of them has left."""
+    """Record an incident: items of a published workload wait, and no batch of them has departed."""
     late = Assessment(
         Promise.BATCH_NEVER_STARTED, "letters", Verdict.FAILED, 90, 10, 3, "3 items wait."
     )
@@ -505,7 +509,7 @@ async def never_started(story: Story) -> None:
     await story.record(late)
 
 
-async def test_a_batch_that_never_started_tells_how_the_newest_run_of_submit_ended(
+async def test_a_batch_that_never_started_reports_how_the_newest_run_of_depart_ended(
     story: Story, prefect: PrefectStandIn
 ) -> None:
     await never_started(story)
@@ -527,7 +531,7 @@ async def test_a_batch_that_never_started_tells_how_the_newest_run_of_submit_end
         ("NOT_READY", "no worker of the work pool `batch` is online"),
     ],
 )
-async def test_a_batch_that_never_started_tells_that_its_pool_runs_nothing_and_leads_there(
+async def test_a_batch_that_never_started_reports_that_its_pool_runs_nothing_and_links_to_the_pool(
     story: Story, prefect: PrefectStandIn, status: str, why: str
 ) -> None:
     await never_started(story)
@@ -541,7 +545,7 @@ async def test_a_batch_that_never_started_tells_that_its_pool_runs_nothing_and_l
 
 
 @pytest.mark.parametrize("paused", [True, False])
-async def test_a_batch_that_never_started_tells_of_a_paused_deployment_and_an_inactive_schedule(
+async def test_a_batch_that_never_started_reports_a_paused_deployment_or_an_inactive_schedule(
     story: Story, prefect: PrefectStandIn, paused: bool
 ) -> None:
     await never_started(story)
@@ -571,7 +575,7 @@ async def test_a_batch_that_never_started_tells_of_a_paused_deployment_and_an_in
         ("READY", ("the newest run of `collect` is Crashed: killed",)),
     ],
 )
-async def test_batches_that_are_not_collected_tell_why_no_run_does_and_lead_to_what_starts_one(
+async def test_batches_that_are_not_collected_report_why_and_link_to_an_action_that_collects_them(
     story: Story, prefect: PrefectStandIn, status: str, why: tuple[str, ...]
 ) -> None:
     stopped = Assessment(
@@ -591,7 +595,7 @@ async def test_batches_that_are_not_collected_tell_why_no_run_does_and_lead_to_w
 
 
 @pytest.mark.parametrize(("account", "place"), [("acme-eu", 1), ("127.0.0.1", 0)])
-async def test_an_account_that_is_refused_is_told_with_a_link_to_its_own_block(
+async def test_a_refused_account_is_reported_with_a_link_to_its_own_block(
     story: Story, prefect: PrefectStandIn, account: str, place: int
 ) -> None:
     prefect.provider_blocks["eu"] = {"account": "acme-eu"}
@@ -604,7 +608,7 @@ async def test_an_account_that_is_refused_is_told_with_a_link_to_its_own_block(
     assert link in shown(story.message.blocks)
 
 
-async def test_an_invalid_block_is_told_with_the_place_of_its_fault_and_a_link_to_it(
+async def test_an_invalid_block_is_reported_with_the_place_of_its_error_and_a_link_to_it(
     story: Story, prefect: PrefectStandIn
 ) -> None:
     prefect.blocks["letters"] = spec().model_dump(mode="json") | {

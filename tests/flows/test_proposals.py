@@ -1,4 +1,4 @@
-"""From reads to a rollout: the weekly look proposes it, a person approves it by the form, and `migrate` leads it."""
+"""From reads to a rollout: the weekly look proposes it, a person approves it on the form, and `migrate` leads it."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -27,13 +27,14 @@ from tests.prefect_standin import PrefectStandIn
 from tests.rollouts import playbook, step
 from tests.store.tries import claim, save, submit, tried
 
-pytestmark = pytest.mark.filterwarnings("error::FutureWarning")  # of an artifact without a run
+# Raised by an artifact without a run.
+pytestmark = pytest.mark.filterwarnings("error::FutureWarning")
 GATE = {"measure": "error_rate", "max": 0.5, "at_least": 3}
 BOOK = playbook(step(50, GATE), step(0, GATE), direction="realtime_to_batch")
 
 
 def used(connection: Connection, *, now: datetime, read_after: timedelta | None) -> None:
-    """Forty items are answered in real time at once, and read that long afterwards, if at all."""
+    """Answer forty items in real time at once; they are read `read_after` later, if at all."""
     publish(connection, now=now, split_percent=100)
     keys = [f"{now} {number}" for number in range(40)]
     admit(connection, *keys, now=now, consumer="nightly")
@@ -46,7 +47,7 @@ def used(connection: Connection, *, now: datetime, read_after: timedelta | None)
 
 
 def batched(connection: Connection, mark: str, *, now: datetime) -> None:
-    """A hundred items of the consumer come, and those that the split sends to batch return from one."""
+    """Admit a hundred items of the consumer; those that the split sends to batch return in one batch."""
     letters = workloads.in_force(connection)["letters"]
     keys = [f"{mark} {number}" for number in range(100)]
     admit(connection, *keys, now=now, consumer="nightly")
@@ -57,7 +58,7 @@ def batched(connection: Connection, mark: str, *, now: datetime) -> None:
 
 @pytest.fixture
 def called(db: Database, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Call a deployment's flow with these parameters, as a run does; its tasks are called, not run."""
+    """Return a function that calls a deployment's flow with parameters, as a run does; its tasks run as functions."""
 
     @asynccontextmanager
     async def database() -> AsyncIterator[Database]:
@@ -82,7 +83,7 @@ def called(db: Database, monkeypatch: pytest.MonkeyPatch) -> Any:
     return call
 
 
-async def test_a_proposal_from_seeded_reads_to_an_executed_rollout(
+async def test_a_proposal_from_seeded_reads_becomes_an_executed_rollout(
     db: Database, called: Any, passing_time: PassingTime, prefect: PrefectStandIn
 ) -> None:
     await db.run(used, now=await db.now(), read_after=timedelta(hours=20))

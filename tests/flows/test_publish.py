@@ -1,4 +1,4 @@
-"""Publishing: a block that changed is in force as a version, `depart` runs in its window, and forms offer it."""
+"""Publishing: a changed block is in force as a version, `depart` runs in its window, and forms offer it."""
 
 import asyncio
 import time
@@ -22,18 +22,18 @@ from tests.prefect_standin import PrefectStandIn
 
 @pytest.fixture
 def prefect(prefect: PrefectStandIn) -> PrefectStandIn:
-    """With a block of the workload `letters`."""
+    """Return a Prefect server with a block of the workload `letters`."""
     edit(prefect, "letters")
     return prefect
 
 
 def edit(prefect: PrefectStandIn, name: str, **fields: object) -> None:
-    """Somebody saves the block in the UI."""
+    """Save the block, as a person does in the UI."""
     prefect.blocks[name] = spec(**fields).model_dump(mode="json")
 
 
 def windows(prefect: PrefectStandIn) -> dict[str, str]:
-    """When `depart` runs, by workload."""
+    """Return when `depart` runs, by workload."""
     return {
         each["parameters"]["departure"]["workload"]: each["schedule"]["cron"]
         for each in prefect.schedules.get("depart", [])
@@ -48,7 +48,7 @@ async def test_a_workload_created_in_the_ui_has_its_schedule_once_it_is_publishe
     assert windows(prefect) == {"letters": "0 22,23,0,1,2,3,4,5 * * *"}
 
 
-async def test_an_edited_window_is_an_edited_schedule_and_there_is_never_none(
+async def test_an_edited_window_replaces_its_schedule_without_a_gap(
     at: Connections, prefect: PrefectStandIn
 ) -> None:
     await publish(at.db)
@@ -59,10 +59,11 @@ async def test_an_edited_window_is_an_edited_schedule_and_there_is_never_none(
     written = [
         each.split("/")[2:] for each in prefect.requests[asked:] if "schedules" in each.split("/")
     ]
-    assert [len(each) for each in written] == [1, 2]  # made, and only then the other one deleted
+    # The new schedule is created before the old one is deleted.
+    assert [len(each) for each in written] == [1, 2]
 
 
-async def test_nothing_is_written_to_prefect_while_nothing_differs(
+async def test_no_schedule_is_written_to_prefect_while_no_window_differs(
     at: Connections, prefect: PrefectStandIn
 ) -> None:
     await publish(at.db)
@@ -74,7 +75,7 @@ async def test_nothing_is_written_to_prefect_while_nothing_differs(
     assert prefect.schedule_writes == before
 
 
-async def test_a_schedule_that_a_person_added_stays(
+async def test_a_schedule_that_a_person_added_remains(
     at: Connections, prefect: PrefectStandIn
 ) -> None:
     by_hand = {
@@ -91,7 +92,7 @@ async def test_a_schedule_that_a_person_added_stays(
 
 
 @pytest.mark.slow
-async def test_a_workload_that_cannot_be_read_any_more_keeps_its_schedule_and_one_that_is_gone_does_not(
+async def test_an_unreadable_workload_keeps_its_schedule_and_a_removed_workload_loses_it(
     at: Connections, database_url: str, prefect: PrefectStandIn
 ) -> None:
     edit(prefect, "gone")
@@ -104,7 +105,8 @@ async def test_a_workload_that_cannot_be_read_any_more_keeps_its_schedule_and_on
         connection.execute(text("update lanes.workload set version_id = null where name = 'gone'"))  # pyright: ignore[reportAttributeAccessIssue]
 
     await at.db.run(spoil)
-    async with Database(database_url) as newer:  # of a release that cannot read it
+    # A newer release cannot read the version.
+    async with Database(database_url) as newer:
         published = await publish(newer)
     assert [each.workload for each in published.problems] == ["broken"]
     assert set(windows(prefect)) == {"letters", "broken"}
@@ -112,7 +114,7 @@ async def test_a_workload_that_cannot_be_read_any_more_keeps_its_schedule_and_on
 
 @pytest.mark.parametrize("trouble", ["hangs", "refuses"])
 @pytest.mark.parametrize("writing", ["write_schedules", "write_choices"])
-async def test_a_version_is_in_force_though_prefect_could_not_be_told_in_time(
+async def test_a_version_is_in_force_even_if_prefect_could_not_be_updated_in_time(
     at: Connections,
     prefect: PrefectStandIn,
     monkeypatch: pytest.MonkeyPatch,
@@ -133,7 +135,7 @@ async def test_a_version_is_in_force_though_prefect_could_not_be_told_in_time(
 
 
 def deployed(prefect: PrefectStandIn, *flows: str) -> None:
-    """Somebody deploys them: their forms are as their flows say, and offer nothing."""
+    """Deploy these flows: their forms follow from the flows, and offer nothing."""
     prefect.forms |= {flow: schema_of(flow) for flow in flows}
 
 
@@ -156,7 +158,7 @@ FORMS = "deployments/filter"
 
 
 @pytest.mark.slow
-async def test_no_form_is_written_while_all_of_them_are_current_and_one_question_tells(
+async def test_no_form_is_written_while_all_are_current_and_one_request_checks_them(
     at: Connections, prefect: PrefectStandIn
 ) -> None:
     deployed(prefect, "replay", "depart", "pause")
@@ -170,7 +172,7 @@ async def test_no_form_is_written_while_all_of_them_are_current_and_one_question
 
 
 @pytest.mark.parametrize("flow", ["replay", "depart"])
-async def test_a_form_that_was_deployed_anew_alone_offers_what_the_others_do(
+async def test_a_form_that_was_deployed_again_alone_offers_the_choices_of_the_others(
     at: Connections, prefect: PrefectStandIn, flow: str
 ) -> None:
     deployed(prefect, "replay", "depart", "pause")
@@ -181,7 +183,7 @@ async def test_a_form_that_was_deployed_anew_alone_offers_what_the_others_do(
     assert len(prefect.form_writes) == 4
 
 
-async def test_one_who_publishes_often_asks_prefect_again_for_what_is_new_and_for_the_rest_seldom(
+async def test_a_frequent_publisher_asks_prefect_again_after_changes_and_otherwise_seldom(
     at: Connections, prefect: PrefectStandIn
 ) -> None:
     deployed(prefect, "depart")
@@ -192,7 +194,7 @@ async def test_one_who_publishes_often_asks_prefect_again_for_what_is_new_and_fo
         await publish(at.db, told)
         return prefect.requests.count(FORMS) - before
 
-    assert await asked() == 2  # the second one finds what the first one wrote
+    assert await asked() == 2  # the second request finds what the first one wrote
     assert await asked() == 0
     edit(prefect, "bills")
     assert (await asked(), offered(prefect.forms["depart"])) == (2, ["bills", "letters"])
@@ -204,7 +206,7 @@ async def test_one_who_publishes_often_asks_prefect_again_for_what_is_new_and_fo
     assert (await asked(), offered(prefect.forms["depart"])) == (2, ["bills", "letters"])
 
 
-async def test_what_prefect_could_not_be_told_is_told_by_the_next_publishing(
+async def test_an_update_that_prefect_refused_is_repeated_by_the_next_publication(
     at: Connections, prefect: PrefectStandIn
 ) -> None:
     deployed(prefect, "depart")
@@ -216,10 +218,10 @@ async def test_what_prefect_could_not_be_told_is_told_by_the_next_publishing(
     assert offered(prefect.forms["depart"]) == ["letters"]
 
 
-async def test_a_form_that_prefect_does_not_change_is_named_and_keeps_no_other_from_it(
+async def test_a_form_that_prefect_does_not_change_is_named_and_blocks_no_other_form(
     at: Connections, prefect: PrefectStandIn
 ) -> None:
-    """Somebody saved a parameter of its deployment that it would not offer any more."""
+    """A person saved a parameter of its deployment that the form would no longer offer."""
     deployed(prefect, "replay", "depart", "pause")
     prefect.refused_forms = {"pause"}
     untold = (await publish(at.db)).untold or ""
@@ -230,7 +232,7 @@ async def test_a_form_that_prefect_does_not_change_is_named_and_keeps_no_other_f
     assert windows(prefect).keys() == {"letters"}
 
 
-async def test_whoever_deploys_only_some_has_choices_in_these_and_without_submit_it_is_said(
+async def test_a_partial_deployment_gets_its_choices_and_a_missing_depart_is_reported(
     at: Connections, prefect: PrefectStandIn
 ) -> None:
     deployed(prefect, "pause", "depart")
@@ -243,7 +245,7 @@ async def test_whoever_deploys_only_some_has_choices_in_these_and_without_submit
     )
 
 
-async def test_one_who_knows_less_and_writes_later_takes_no_choice_and_no_schedule_away(
+async def test_a_late_publisher_with_fewer_workloads_removes_no_choice_and_no_schedule(
     at: Connections, prefect: PrefectStandIn
 ) -> None:
     deployed(prefect, "depart", "pause")
@@ -259,7 +261,7 @@ async def test_one_who_knows_less_and_writes_later_takes_no_choice_and_no_schedu
 
 
 @pytest.mark.slow
-async def test_of_many_who_publish_at_once_none_loses_a_choice(
+async def test_many_concurrent_publishers_lose_no_choice(
     at: Connections, prefect: PrefectStandIn
 ) -> None:
     deployed(prefect, "depart", "pause", "replay")
@@ -279,7 +281,7 @@ async def test_of_many_who_publish_at_once_none_loses_a_choice(
     assert len(prefect.schedules["depart"]) == len(names)
 
 
-async def test_a_workload_that_cannot_be_read_any_more_is_still_offered(
+async def test_an_unreadable_workload_is_still_offered(
     at: Connections, database_url: str, prefect: PrefectStandIn
 ) -> None:
     deployed(prefect, "depart")
@@ -288,13 +290,14 @@ async def test_a_workload_that_cannot_be_read_any_more_is_still_offered(
     del prefect.blocks["broken"]
     spoil = text("update lanes.version set spec = '{}' where workload = 'broken'")
     await at.db.run(lambda connection: connection.execute(spoil))
-    async with Database(database_url) as newer:  # of a release that cannot read it
+    # A newer release cannot read the version.
+    async with Database(database_url) as newer:
         await publish(newer)
     assert offered(prefect.forms["depart"]) == ["broken", "letters"]
 
 
 class SavedMeanwhile(dict[str, dict[str, object]]):
-    """Blocks that are read for the first time while another process saves and publishes one of them."""
+    """Blocks, one of which another process saves and publishes while they are read for the first time."""
 
     def __init__(
         self, now: dict[str, dict[str, object]], then: dict[str, dict[str, object]]
@@ -309,7 +312,7 @@ class SavedMeanwhile(dict[str, dict[str, object]]):
         return read
 
 
-async def test_a_workload_that_names_no_provider_block_is_refused_and_its_neighbour_published(
+async def test_a_workload_with_an_unknown_provider_block_is_refused_and_its_neighbour_published(
     at: Connections, prefect: PrefectStandIn
 ) -> None:
     edit(prefect, "bills", provider="eu")
@@ -334,10 +337,10 @@ async def test_a_block_that_is_saved_while_it_is_read_is_in_force_as_it_was_save
     prefect.blocks = SavedMeanwhile({"letters": old}, {"letters": new})
     published = await publish(at.db)
     assert published.versions["letters"].spec.patience_s == 5
-    assert prefect.blocks.looks == 3  # the last one finds nothing new
+    assert prefect.blocks.looks == 3  # the last read finds nothing new
 
 
-async def test_blocks_are_looked_at_once_while_none_of_them_differs(
+async def test_blocks_are_read_once_while_none_of_them_differs(
     at: Connections, prefect: PrefectStandIn
 ) -> None:
     await publish(at.db)
@@ -361,7 +364,7 @@ def given(key: str, **variables: str) -> Settings:
     return Settings.model_validate({"ANTHROPIC_API_KEY": key, **variables})
 
 
-def test_what_people_set_in_the_provider_block_outlasts_another_install() -> None:
+def test_settings_that_people_made_in_the_provider_block_survive_another_install() -> None:
     first = provider_block(given("old", ANTHROPIC_BASE_URL=FAR), None)
     edited = {"most_calls": 7, "poll_s": 5, "account": "research", "login": "user:password"}
     present = Provider.model_validate({**first.model_dump(), **edited, "api_key": "old"})
@@ -373,7 +376,7 @@ def test_what_people_set_in_the_provider_block_outlasts_another_install() -> Non
     assert again.listing_grace_s == first.listing_grace_s
 
 
-def test_what_was_written_for_the_stand_in_does_not_stay_for_a_real_provider() -> None:
+def test_settings_for_the_stand_in_do_not_remain_for_a_real_provider() -> None:
     near = provider_block(given("stand-in", ANTHROPIC_BASE_URL=NEAR), None)
     assert (near.poll_s, near.listing_grace_s, near.create_within_s) == (1, 5, 30)
     far = provider_block(given("real"), near)

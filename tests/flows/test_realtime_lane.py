@@ -1,4 +1,4 @@
-"""The real-time lane's micro-batch against a real endpoint, well and ill."""
+"""Micro-batches of the real-time lane against a real endpoint, with and without faults."""
 
 import json
 import re
@@ -38,7 +38,7 @@ async def test_a_pack_is_one_call_for_several_items(at: Connections, sender: Sen
     assert await sender.rows("select count(*), sum(items) from lanes.spend") == [(2, 8)]
 
 
-async def test_a_poisonous_item_of_a_pack_fails_alone(
+async def test_an_invalid_item_of_a_pack_fails_alone(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     await sender.items(*KEYS, lane=Lane.REALTIME, realtime_pack=8)
@@ -52,7 +52,7 @@ async def test_a_poisonous_item_of_a_pack_fails_alone(
     assert set(states.values()) == {"settled"}
 
 
-async def test_wrong_ids_in_a_pack_are_retried_alone_at_once(
+async def test_items_with_wrong_ids_in_a_pack_are_retried_at_once_without_the_others(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     await sender.items(*KEYS, lane=Lane.REALTIME, realtime_pack=8)
@@ -64,7 +64,7 @@ async def test_wrong_ids_in_a_pack_are_retried_alone_at_once(
     assert all(each.failures == 1 for each in again)
 
 
-async def test_each_call_names_its_items_anew_and_takes_no_answer_under_a_guessed_id(
+async def test_each_call_gives_its_items_new_ids_and_ignores_answers_under_guessed_ids(
     at: Connections, sender: Sender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await sender.items(*KEYS, lane=Lane.REALTIME, realtime_pack=4)
@@ -72,7 +72,7 @@ async def test_each_call_names_its_items_anew_and_takes_no_answer_under_a_guesse
     ask = provider_client.ask
 
     async def obeyed(client: Any, body: bytes, **how: Any) -> Response:
-        """The model did as an input bade it, and answered for its neighbours too."""
+        """Answer as an input demanded of the model: for its neighbours too."""
         said = await ask(client, body, **how)
         asked.append(re.findall('<item id="(.*?)">', json.loads(body)["messages"][0]["content"]))
         guesses = [
@@ -88,10 +88,10 @@ async def test_each_call_names_its_items_anew_and_takes_no_answer_under_a_guesse
     assert len({id_ for ids in asked for id_ in ids}) == 8
 
 
-async def test_a_call_is_never_cut_short_by_the_due_time_of_its_item(
+async def test_the_due_time_of_an_item_never_cuts_its_call_short(
     at: Connections, sender: Sender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that takes 14 s and whose item is due in 12 s is billed once, and answers late."""
+    """A call that takes 14 s, for an item due in 12 s, is billed once and answers late."""
     allowed_s: list[float] = []
     ask = provider_client.ask
 
@@ -112,7 +112,7 @@ async def test_a_call_is_never_cut_short_by_the_due_time_of_its_item(
 
 
 @pytest.mark.slow
-async def test_six_calls_longer_than_their_items_had_are_billed_once_each_and_open_no_circuit(
+async def test_calls_that_outlast_the_due_times_of_their_items_are_billed_once_and_open_no_circuit(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     endpoint.reset(latency_s=14.0)
@@ -124,7 +124,7 @@ async def test_six_calls_longer_than_their_items_had_are_billed_once_each_and_op
 
 
 @pytest.mark.slow
-async def test_answers_that_come_while_many_calls_are_under_way_are_saved_together(
+async def test_answers_that_arrive_while_many_calls_are_in_flight_are_saved_together(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     endpoint.fault("messages", "stall", match="letter slow")
@@ -162,7 +162,7 @@ async def test_a_rate_limit_halves_the_pace_and_spends_no_retry_budget(
     await answer(at, state)
     now = await at.db.now()
     until = state.backpressure.compute_rest_end(HAIKU, now)
-    assert 5 < (until - now).total_seconds() <= 7  # as long as it says
+    assert 5 < (until - now).total_seconds() <= 7  # as long as the provider says
     assert await sender.rows("select distinct state, failures from lanes.work") == [("ready", 0)]
     rooms = [state.backpressure.room(HAIKU, moment) for moment in (now, until)]
     assert (rooms, state.places.free) == ([0, 8], 16)
@@ -195,7 +195,7 @@ async def test_an_account_without_credit_freezes_payment_and_keeps_the_work(
     assert await sender.rows(FROZEN) == []
 
 
-async def test_a_model_that_is_unknown_rests_alone(
+async def test_an_unknown_model_stops_only_its_own_calls(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     await sender.items("a", lane=Lane.REALTIME)

@@ -1,4 +1,4 @@
-"""A create without an answer, or with a late one: between the batches of others, other clocks, slow submitters and kills."""
+"""Creates without an answer, or with a late one: batches of others, other clocks, slow submitters and kills."""
 
 from contextlib import suppress
 from datetime import timedelta
@@ -37,13 +37,13 @@ UNCLEAR = f"select count(*) from lanes.incident_log where promise = '{Promise.BA
 
 
 async def stranger(at: Connections, requests: int = len(KEYS)) -> str:
-    """A batch of somebody else in the same account; its id."""
+    """Create a foreign batch in the same account and return its id."""
     with batch_body(FOREIGN, *[BODY] * requests) as body:
         return (await provider.create(await at.client(), body)).id
 
 
 async def intended(at: Connections, sender: Sender) -> Prepared:
-    """The intent of a batch of all keys, which no submitter creates any more."""
+    """Commit the intent of a batch of all keys, which its submitter does not create."""
     await sender.items(*KEYS, lane=Lane.BATCH)
     prepared = await prepare(at, await kind(at), now=await at.db.now())
     assert prepared is not None
@@ -51,7 +51,7 @@ async def intended(at: Connections, sender: Sender) -> Prepared:
 
 
 async def answered(at: Connections, prepared: Prepared) -> CreateAnswer:
-    """The create that was only slow is answered now."""
+    """Answer the create now, which was only slow."""
     created = await provider.create(await at.client(), prepared.body)
     now = await at.db.now()
     later = now + timedelta(hours=1)
@@ -66,14 +66,14 @@ async def the_batch(at: Connections) -> OpenBatch:
 
 
 async def wrongly_adopted(at: Connections, sender: Sender) -> tuple[Prepared, str]:
-    """A stranger's batch was taken for ours."""
+    """Adopt a foreign batch as ours."""
     prepared, foreign = await intended(at, sender), await stranger(at)
     sender.time.passes(seconds=16)
     assert await reconcile_unresolved(at) is BatchFinding.ADOPT
     return prepared, foreign
 
 
-async def test_a_strangers_batch_of_equal_count_is_not_adopted_before_ours_would_be_listed(
+async def test_a_foreign_batch_of_equal_count_is_not_adopted_before_ours_would_be_listed(
     at: Connections, sender: Sender
 ) -> None:
     prepared = await intended(at, sender)
@@ -83,7 +83,7 @@ async def test_a_strangers_batch_of_equal_count_is_not_adopted_before_ours_would
     assert await answered(at, prepared) is CreateAnswer.SUBMITTED
 
 
-async def test_a_submitter_says_when_its_create_ended_without_an_answer(
+async def test_a_submitter_records_when_its_create_ended_without_an_answer(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
@@ -105,7 +105,7 @@ async def test_a_create_that_takes_too_long_ends_without_an_answer(
 
 
 @pytest.mark.parametrize("minutes", [-3, 3])
-async def test_a_clock_of_the_provider_that_differs_releases_no_live_batch(
+async def test_a_clock_of_the_provider_that_differs_does_not_release_a_live_batch(
     at: Connections, endpoint: Endpoint, sender: Sender, minutes: int
 ) -> None:
     endpoint.reset(clock_ahead_s=60 * minutes)
@@ -120,7 +120,7 @@ async def test_a_clock_of_the_provider_that_differs_releases_no_live_batch(
 
 
 @pytest.mark.parametrize("days", [-400, 400])
-async def test_by_a_clock_of_the_provider_that_cannot_be_right_nothing_is_concluded(
+async def test_a_clock_of_the_provider_that_cannot_be_right_leads_to_no_conclusion(
     at: Connections, endpoint: Endpoint, sender: Sender, days: int
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
@@ -134,7 +134,7 @@ async def test_by_a_clock_of_the_provider_that_cannot_be_right_nothing_is_conclu
     assert await reconcile_unresolved(at) is BatchFinding.ADOPT
 
 
-async def test_the_first_results_nonce_proves_an_adoption(
+async def test_the_nonce_of_the_first_result_proves_an_adoption(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
@@ -148,7 +148,7 @@ async def test_the_first_results_nonce_proves_an_adoption(
     assert await sender.rows("select state, unproved from lanes.batch") == [("collected", False)]
 
 
-async def test_a_strangers_batch_that_was_adopted_is_let_go_and_its_results_touch_nothing(
+async def test_a_foreign_batch_that_was_adopted_is_disowned_and_its_results_change_nothing(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     _, foreign = await wrongly_adopted(at, sender)
@@ -158,26 +158,25 @@ async def test_a_strangers_batch_that_was_adopted_is_let_go_and_its_results_touc
     assert await sender.rows("select distinct state from lanes.work") == [("submitted",)]
     assert await sender.rows("select count(*) from lanes.attempt") == [(0,)]
     assert await sender.rows(UNCLEAR) == [(1,)]
-    assert (
-        await reconcile_unresolved(at) is BatchFinding.HOLD
-    )  # the same stranger is never adopted again
+    # The same foreign batch is never adopted again.
+    assert await reconcile_unresolved(at) is BatchFinding.HOLD
     assert await sender.rows("select provider_batch_id from lanes.disowned") == [(foreign,)]
     assert await sender.rows("select distinct state from lanes.work") == [("submitted",)]
 
 
-async def test_after_a_wrong_adoption_the_search_goes_on_until_its_own_batch_is_found(
+async def test_after_a_wrong_adoption_the_search_continues_until_our_batch_is_found(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     prepared, _ = await wrongly_adopted(at, sender)
     await collect_all(at, endpoint)
-    await provider.create(await at.client(), prepared.body)  # listed at last
+    await provider.create(await at.client(), prepared.body)  # the batch is finally listed
     assert await reconcile_unresolved(at) is BatchFinding.ADOPT
     assert await sender.rows(UNCLEAR) == [(0,)]
     await collect_all(at, endpoint)
     assert set((await sender.states()).values()) == {"settled"}
 
 
-async def test_a_slow_submitters_answer_puts_a_wrong_adoption_right(
+async def test_the_answer_of_a_slow_submitter_corrects_a_wrong_adoption(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     prepared, foreign = await wrongly_adopted(at, sender)
@@ -195,13 +194,13 @@ def one_tick(at: Connections, monkeypatch: pytest.MonkeyPatch) -> Connections:
 
 
 async def tick(at: Connections) -> None:
-    """Every batch that the provider has was looked after once, as by a run that begins."""
+    """Poll and collect every batch of the provider once, as a run does at its beginning."""
     many = collect.Collector(at)
     await many.tick()
     await many.idle()
 
 
-async def test_a_batch_that_the_provider_forgot_is_told_and_can_be_resubmitted_and_is_closed(
+async def test_a_batch_that_the_provider_forgot_opens_an_incident_and_is_closed_once_resubmitted(
     one_tick: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     at = one_tick
@@ -226,7 +225,7 @@ async def test_a_batch_that_the_provider_forgot_is_told_and_can_be_resubmitted_a
 
 @pytest.mark.slow
 @pytest.mark.parametrize("from_start", [True, False])
-async def test_a_batch_whose_results_are_archived_is_told_and_can_be_given_up_and_is_closed(
+async def test_a_batch_with_archived_results_opens_an_incident_and_is_closed_once_given_up(
     one_tick: Connections, endpoint: Endpoint, sender: Sender, from_start: bool
 ) -> None:
     at = one_tick
@@ -235,7 +234,7 @@ async def test_a_batch_whose_results_are_archived_is_told_and_can_be_given_up_an
     batch = await the_batch(at)
     assert batch.provider_batch_id is not None
     endpoint.ended(batch.provider_batch_id)
-    if not from_start:  # it was seen to end, and archived before it was collected
+    if not from_start:  # the batch was seen to end, and archived before it was collected
         await collect.poll(at, batch)
     endpoint.fault("batches.retrieve", "archive")
     for _ in range(2):
@@ -248,7 +247,7 @@ async def test_a_batch_whose_results_are_archived_is_told_and_can_be_given_up_an
     assert await sender.rows(UNCLEAR) == [(0,)]
 
 
-async def test_a_batch_that_is_given_up_while_it_runs_is_cancelled_and_what_it_billed_is_booked(
+async def test_a_running_batch_that_is_given_up_is_canceled_and_its_bill_is_recorded(
     one_tick: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     at = one_tick
@@ -278,7 +277,7 @@ async def test_a_batch_that_is_given_up_while_it_runs_is_cancelled_and_what_it_b
         ("https://api.anthropic.com", " research ", "research"),
     ],
 )
-def test_an_account_is_named_after_its_host_unless_it_is_given_a_name(
+def test_an_account_is_named_after_its_host_unless_a_name_is_given(
     base_url: str, given: str, account: str
 ) -> None:
     for key in ("old", "new"):
@@ -287,7 +286,7 @@ def test_an_account_is_named_after_its_host_unless_it_is_given_a_name(
 
 
 @pytest.mark.slow
-async def test_an_intent_of_the_key_before_is_found_after_its_rotation(
+async def test_an_intent_of_the_old_key_is_found_after_the_rotation_of_the_key(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
@@ -308,11 +307,11 @@ async def test_an_intent_of_the_key_before_is_found_after_its_rotation(
 
 
 class Killed(BaseException):
-    """The process dies here, without a word."""
+    """The death of the process at this point, without a trace."""
 
 
 async def late_create(at: Connections, sender: Sender, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A submitter whose create is answered after its work was released; the provider's id of the batch."""
+    """Submit with a create that is answered after its work was released; return the batch's id at the provider."""
     real, ids = provider.create, list[str]()
 
     async def slow(*args: Any, **kwargs: Any) -> provider.ProviderBatch:
@@ -329,7 +328,7 @@ async def late_create(at: Connections, sender: Sender, monkeypatch: pytest.Monke
     return ids[0]
 
 
-# Where the process dies, how often: first the submitter, then collect.
+# Where the process dies and how often: first the submitter, then collect.
 KILLS = {
     "never": (provider, "cancel", 0),
     "before the submitter cancels it": (provider, "cancel", 1),
@@ -340,7 +339,7 @@ KILLS = {
 
 
 @pytest.mark.parametrize("killed", KILLS)
-async def test_a_create_answered_after_the_release_is_cancelled_and_booked_once_and_its_work_stays_where_it_went(
+async def test_a_create_answered_after_the_release_is_canceled_and_billed_once_and_takes_no_work(
     at: Connections,
     endpoint: Endpoint,
     sender: Sender,

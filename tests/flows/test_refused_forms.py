@@ -1,4 +1,4 @@
-"""What people write into forms by mistake is refused with a sentence that says where it is wrong, and changes nothing."""
+"""Mistakes in forms are refused with a sentence that says where the mistake is, and change nothing."""
 
 import re
 from collections.abc import AsyncIterator
@@ -210,7 +210,7 @@ select (select json_agg(s) from lanes.split s)::text, (select json_agg(w) from l
 
 
 def written(deployment: str, wrong: dict[str, Any]) -> dict[str, Any]:
-    """The parameters of a form that is filled in well but for that."""
+    """Return the parameters of a form that is filled in correctly except for `wrong`."""
     parameter, good = GOOD[deployment]
     return {parameter: good | wrong}
 
@@ -221,7 +221,7 @@ def named(case: tuple[str, dict[str, Any], str]) -> str:
 
 
 @pytest.mark.parametrize("deployment", GOOD)
-def test_what_these_forms_are_filled_in_with_otherwise_is_taken(deployment: str) -> None:
+def test_forms_without_a_mistake_are_accepted(deployment: str) -> None:
     validate(
         written(deployment, {}),
         offer_workloads(schema_of(deployment), ["letters"]),
@@ -230,13 +230,12 @@ def test_what_these_forms_are_filled_in_with_otherwise_is_taken(deployment: str)
 
 
 @pytest.mark.parametrize("case", BY_PREFECT, ids=named)
-def test_prefect_makes_no_run_of_what_the_form_says_it_does_not_take(
+def test_prefect_creates_no_run_with_a_value_that_the_form_excludes(
     case: tuple[str, dict[str, Any], str],
 ) -> None:
     deployment, wrong, why = case
-    with pytest.raises(
-        ValidationError, match=re.escape(why)
-    ):  # as its server does, which looks at no format
+    # Prefect's server validates in the same way, and checks no formats.
+    with pytest.raises(ValidationError, match=re.escape(why)):
         validate(
             written(deployment, wrong),
             offer_workloads(schema_of(deployment), ["letters"]),
@@ -247,7 +246,7 @@ def test_prefect_makes_no_run_of_what_the_form_says_it_does_not_take(
 @pytest.mark.parametrize(
     "deployment", [each for each in GOOD if each not in ("answer", "report", "tidy")]
 )
-def test_prefect_makes_no_run_of_a_parameter_of_another_name(deployment: str) -> None:
+def test_prefect_creates_no_run_with_a_parameter_of_another_name(deployment: str) -> None:
     ((parameter, good),) = written(deployment, {}).items()
     schema = offer_workloads(schema_of(deployment), ["letters"])
     with pytest.raises(ValidationError, match=f"'x{parameter}' was unexpected"):
@@ -255,7 +254,7 @@ def test_prefect_makes_no_run_of_a_parameter_of_another_name(deployment: str) ->
 
 
 @pytest.mark.parametrize("case", BY_THE_FORM, ids=named)
-def test_what_only_the_flow_can_tell_of_a_field_is_told_by_its_name(
+def test_a_mistake_that_only_the_flow_detects_is_reported_with_the_name_of_its_field(
     case: tuple[str, dict[str, Any], str],
 ) -> None:
     deployment, wrong, why = case
@@ -265,7 +264,7 @@ def test_what_only_the_flow_can_tell_of_a_field_is_told_by_its_name(
 
 
 @pytest.mark.slow
-async def test_what_cannot_be_done_ends_the_run_as_refused_with_the_reason_and_changes_nothing(
+async def test_an_impossible_request_ends_its_run_as_refused_with_the_reason_and_changes_nothing(
     at: Connections, pool: Engine, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @asynccontextmanager
@@ -285,7 +284,7 @@ async def test_what_cannot_be_done_ends_the_run_as_refused_with_the_reason_and_c
     ):
         monkeypatch.setattr(import_module(module), "database", database)
     monkeypatch.setattr(import_module("flows.depart"), "connections", connections)
-    for module, name in TASKS:  # called, not run: nobody hears their events
+    for module, name in TASKS:  # called, not run: no server receives their events
         monkeypatch.setattr(import_module(module), name, getattr(import_module(module), name).fn)
     monkeypatch.setattr("prefect.runtime.flow_run.get_id", lambda: str(uuid4()))
     with pool.begin() as connection:
@@ -309,5 +308,5 @@ async def test_what_cannot_be_done_ends_the_run_as_refused_with_the_reason_and_c
 
 
 def everything(connection: Connection) -> Any:
-    """What these forms could have changed."""
+    """Return everything that these forms could have changed."""
     return connection.execute(text(EVERYTHING)).one()

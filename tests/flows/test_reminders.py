@@ -1,4 +1,4 @@
-"""An approval that waits is told in Slack with its link, and once a day again, as a reply in the thread of its message."""
+"""An approval that waits is a Slack message with a link, and a daily reminder as a reply in the thread of the message."""
 
 from collections.abc import AsyncIterator
 from uuid import UUID
@@ -38,7 +38,7 @@ async def clock(database_url: str, prefect: PrefectStandIn) -> AsyncIterator[Clo
 
 
 async def asks(clock: ClockedDatabase) -> Rollout:
-    """A rollout that waits for approval since noon."""
+    """Start a rollout that has waited for approval since noon."""
     await clock.run(publish, now=later())
     begun = await clock.run(
         rollout_moves.start,
@@ -57,7 +57,7 @@ async def asks(clock: ClockedDatabase) -> Rollout:
 async def tick(
     clock: ClockedDatabase, standin: SlackStandIn, messenger: Messenger, **after: float
 ) -> int:
-    """Slack is told what it has to be told so long after noon; the number of replies."""
+    """Deliver everything that is due this long after noon; return the number of new reminders."""
     clock.at = later(**after)
     await tell(clock, messenger, ui_url=UI)
     await remind(clock, ui_url=UI)
@@ -67,19 +67,19 @@ async def tick(
 
 
 def asked(standin: SlackStandIn) -> PostedMessage:
-    """The one message about the approval."""
+    """Return the one message about the approval."""
     (only,) = [each for each in standin.messages if "incident_id" in each.payload]
     return only
 
 
 def reminders(standin: SlackStandIn) -> list[PostedMessage]:
-    """What was said in its thread while it waited."""
+    """Return the reminders in the thread of that message."""
     threads = [each.ts for each in standin.messages if "incident_id" in each.payload]
     said = [each for thread, each in standin.replies if thread in threads]
     return [each for each in said if each.text.startswith("A rollout waits")]
 
 
-async def test_the_message_says_what_is_asked_and_links_to_the_run(
+async def test_the_message_contains_the_question_and_a_link_to_the_run(
     clock: ClockedDatabase, standin: SlackStandIn
 ) -> None:
     await asks(clock)
@@ -91,7 +91,7 @@ async def test_the_message_says_what_is_asked_and_links_to_the_run(
 
 
 @pytest.mark.slow
-async def test_people_are_reminded_once_a_day_in_its_thread_until_it_is_decided(
+async def test_people_are_reminded_once_a_day_in_the_thread_until_the_decision(
     clock: ClockedDatabase, standin: SlackStandIn
 ) -> None:
     waiting, bot = await asks(clock), Bot(TOKEN, CHANNEL, standin.api_url)
@@ -113,7 +113,7 @@ async def test_people_are_reminded_once_a_day_in_its_thread_until_it_is_decided(
 
 
 @pytest.mark.slow
-async def test_a_reminder_that_slack_refused_is_tried_again_and_one_that_may_have_arrived_is_not(
+async def test_a_refused_reminder_is_retried_and_a_reminder_that_may_have_arrived_is_not(
     clock: ClockedDatabase, standin: SlackStandIn
 ) -> None:
     await asks(clock)
@@ -130,7 +130,7 @@ async def test_a_reminder_that_slack_refused_is_tried_again_and_one_that_may_hav
     assert len(reminders(standin)) == 2
 
 
-async def test_a_webhook_tells_when_it_opens_and_reminds_nobody(
+async def test_a_webhook_posts_the_opening_and_no_reminders(
     clock: ClockedDatabase, standin: SlackStandIn
 ) -> None:
     await asks(clock)

@@ -22,10 +22,11 @@ from tests.flows.conftest import Sender
 from tests.flows.realtime import answer, claim
 
 KEYS = [f"k{n:02d}" for n in range(12)]
+# The echo engine picks a category by its place in this list.
 TURNED = {
     **SCHEMA,
     "properties": {"category": {"type": "string", "enum": ["b", "a"]}},
-}  # the echo engine picks by place
+}
 CURRENT = "select key, output, generation, standing from lanes.current_results order by key"
 BEGIN = {
     "version_no": None,
@@ -73,7 +74,7 @@ async def test_a_replay_goes_through_submit_and_collect_and_is_promoted_and_demo
 
 
 @pytest.mark.slow
-async def test_one_poisonous_request_of_a_replay_harms_no_neighbour(
+async def test_one_invalid_request_of_a_replay_harms_no_neighbour(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
@@ -92,10 +93,10 @@ async def test_one_poisonous_request_of_a_replay_harms_no_neighbour(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("bad", [("k03",), ("k03", "k07")])
-async def test_a_replay_ends_and_is_promoted_although_a_request_always_faults(
+async def test_a_replay_ends_and_is_promoted_even_if_a_request_always_faults(
     at: Connections, endpoint: Endpoint, sender: Sender, bad: tuple[str, ...]
 ) -> None:
-    """Beside its neighbours at first, and then alone in its batches: nothing else is asked meanwhile."""
+    """The request faults among its neighbours at first, then alone in its batches while nothing else is asked."""
     await sender.items(*KEYS, lane=Lane.BATCH)
     await submit(at)
     await collect_all(at, endpoint)
@@ -123,7 +124,7 @@ async def test_a_replay_ends_and_is_promoted_although_a_request_always_faults(
 
 
 @pytest.mark.slow
-async def test_a_lone_request_spends_nothing_in_an_outage_and_its_budget_once_others_are_answered(
+async def test_a_lone_request_spends_its_retry_budget_only_once_others_are_answered(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     fault = {"status": 500, "error_type": "api_error", "message": "no"}
@@ -148,7 +149,7 @@ async def test_a_lone_request_spends_nothing_in_an_outage_and_its_budget_once_ot
     assert (await turn())[0] == ("bad", 2, "failed")
 
 
-async def test_the_authoritative_pass_sees_the_history_of_its_entity(
+async def test_a_batch_request_contains_the_history_of_the_entity_of_its_item(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     now = await at.db.now()
@@ -185,7 +186,7 @@ def event(name: str, payload: dict[str, object]) -> Event:
     return Event.model_validate({"event": name, "resource": resource, "payload": payload})
 
 
-async def test_amendments_that_came_with_or_before_their_items_are_applied_once(
+async def test_amendments_that_arrived_with_or_before_their_items_are_applied_once(
     at: Connections, sender: Sender
 ) -> None:
     now = await at.db.now()
@@ -214,7 +215,7 @@ async def test_amendments_that_came_with_or_before_their_items_are_applied_once(
 
 
 @pytest.mark.slow
-async def test_an_amended_item_is_answered_again_and_its_correction_told(
+async def test_an_amended_item_is_answered_again_and_its_correction_is_recorded(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     await sender.items("k", lane=Lane.BATCH, compare_fields=["category"])
@@ -222,9 +223,8 @@ async def test_an_amended_item_is_answered_again_and_its_correction_told(
     await collect_all(at, endpoint)
     ((before,),) = await sender.rows("select output ->> 'category' from lanes.current_results")
     number = 0
-    for number in range(
-        20
-    ):  # the echo engine answers by the text's checksum: some text gets the other answer
+    # The echo engine answers by the text's checksum, so that some text gets the other answer.
+    for number in range(20):
         amended = event(
             "lanes.item.amended", {"key": "k", "payload": {"text": f"amended {number}"}}
         )

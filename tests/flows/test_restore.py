@@ -1,4 +1,4 @@
-"""A database that was restored from a copy: batches that left after it are found at the provider, and paid once."""
+"""A database that was restored from a copy: later batches are found at the provider, and paid once."""
 
 from decimal import Decimal
 
@@ -18,7 +18,7 @@ from tests.flows.conftest import Sender
 from tests.flows.test_reconcile import stranger
 
 KEYS = tuple(f"key-{number}" for number in range(5))
-# What a copy that was made before the batch left holds of it, in another database.
+# Turns the database into a copy that was made before the batch departed, restored as another database.
 RESTORED = """
 update lanes.work set state = 'ready', batch_id = null, claim_no = claim_no - 1, context = null where state = 'submitted';
 delete from lanes.batch_member; delete from lanes.batch_doubt; delete from lanes.budget_hold; delete from lanes.event_outbox;
@@ -37,7 +37,7 @@ async def sent(at: Connections, sender: Sender, *keys: str, **spec: object) -> s
 
 
 def restored(pool: Engine, *lost: str) -> None:
-    """Restore a copy from before the batch left, and before these keys came."""
+    """Restore a copy from before the batch departed, and from before the `lost` keys arrived."""
     with pool.begin() as connection:
         for statement in RESTORED.split(";"):
             connection.execute(text(statement))
@@ -51,7 +51,7 @@ def restored(pool: Engine, *lost: str) -> None:
 
 
 @pytest.mark.parametrize("pack", [1, 3])
-async def test_a_batch_that_left_after_the_copy_answers_its_items_and_is_paid_once(
+async def test_a_batch_that_departed_after_the_copy_answers_its_items_and_is_paid_once(
     at: Connections, endpoint: Endpoint, sender: Sender, pool: Engine, pack: int
 ) -> None:
     endpoint.fault("batches.create", "stall")
@@ -60,7 +60,7 @@ async def test_a_batch_that_left_after_the_copy_answers_its_items_and_is_paid_on
     with pytest.raises(Blocked, match="the database was restored"):
         await submit(at)
     await reconcile_unresolved(at)
-    with pytest.raises(Blocked):  # it is still open
+    with pytest.raises(Blocked):  # the batch is still open
         await submit(at)
     endpoint.control("DELETE", "faults")
     endpoint.ended(orphan)
@@ -75,7 +75,7 @@ async def test_a_batch_that_left_after_the_copy_answers_its_items_and_is_paid_on
     assert await at.db.run(batches.open_batches) == []
 
 
-async def test_answers_to_items_that_the_copy_lacks_are_booked_and_reported(
+async def test_answers_to_items_that_are_missing_in_the_copy_are_billed_and_reported(
     at: Connections, endpoint: Endpoint, sender: Sender, pool: Engine
 ) -> None:
     orphan = await sent(at, sender, *KEYS)
@@ -91,7 +91,7 @@ async def test_answers_to_items_that_the_copy_lacks_are_booked_and_reported(
     assert (responses, usd) == (len(KEYS), Decimal(endpoint.bill()["usd"]))
 
 
-async def test_of_a_pack_that_the_copy_has_in_part_each_item_gets_its_own_answer(
+async def test_each_item_of_a_pack_that_the_copy_contains_in_part_gets_its_own_answer(
     at: Connections, endpoint: Endpoint, sender: Sender, pool: Engine
 ) -> None:
     orphan = await sent(at, sender, *KEYS, batch_pack=3)
@@ -110,7 +110,7 @@ async def test_of_a_pack_that_the_copy_has_in_part_each_item_gets_its_own_answer
     ]
 
 
-async def test_a_batch_of_which_the_copy_has_no_item_is_booked(
+async def test_a_batch_without_any_item_in_the_copy_is_billed(
     at: Connections, endpoint: Endpoint, sender: Sender, pool: Engine
 ) -> None:
     orphan = await sent(at, sender, *KEYS)
@@ -121,7 +121,7 @@ async def test_a_batch_of_which_the_copy_has_no_item_is_booked(
     assert await sender.rows("select count(*) from lanes.spend") == [(len(KEYS),)]
 
 
-async def test_a_number_that_now_stands_for_another_item_takes_no_answer_of_the_lost_one(
+async def test_another_item_under_the_number_of_a_lost_item_gets_none_of_its_answers(
     at: Connections, endpoint: Endpoint, sender: Sender, pool: Engine
 ) -> None:
     orphan = await sent(at, sender, *KEYS)
@@ -140,7 +140,7 @@ async def test_a_number_that_now_stands_for_another_item_takes_no_answer_of_the_
     assert await submit(at) == 1
 
 
-async def test_batches_of_others_are_left_alone_and_hold_up_nothing_once_they_have_ended(
+async def test_batches_of_others_are_not_adopted_and_block_nothing_once_they_have_ended(
     at: Connections, endpoint: Endpoint, sender: Sender, pool: Engine
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
@@ -153,7 +153,7 @@ async def test_batches_of_others_are_left_alone_and_hold_up_nothing_once_they_ha
     assert await submit(at) == len(KEYS)
 
 
-async def test_a_database_that_stays_where_it_is_searches_for_nothing(
+async def test_batches_of_others_do_not_block_a_database_that_was_not_restored(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     await stranger(at)
@@ -163,7 +163,7 @@ async def test_a_database_that_stays_where_it_is_searches_for_nothing(
     assert await submit(at) == len(KEYS)
 
 
-async def test_the_create_that_the_copy_was_waiting_for_is_known_by_its_nonce(
+async def test_the_create_that_the_copy_waited_for_is_recognized_by_its_nonce(
     at: Connections, endpoint: Endpoint, sender: Sender, pool: Engine
 ) -> None:
     orphan = await sent(at, sender, *KEYS)

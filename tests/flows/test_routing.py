@@ -1,4 +1,4 @@
-"""The router's task: one bounded chunk at a time, and one workload's trouble is nobody else's."""
+"""The router's task: it routes one bounded chunk at a time, and a failure of one workload affects no other."""
 
 from collections.abc import Callable
 from typing import Any
@@ -23,7 +23,7 @@ from tests.examples import admit, publish, spec
 from tests.store.tries import claimed_item, row, rows, said, tried
 
 
-async def test_a_call_routes_one_bounded_chunk_with_what_is_urgent_first(
+async def test_a_call_routes_one_bounded_chunk_with_urgent_items_first(
     db: Database, pool: Engine
 ) -> None:
     with pool.begin() as setup:
@@ -36,7 +36,7 @@ async def test_a_call_routes_one_bounded_chunk_with_what_is_urgent_first(
     assert [await router.route_received(db) for _ in range(2)] == [2, 0]
 
 
-async def test_many_urgent_items_of_a_flood_share_one_portion_before_a_few_others(
+async def test_many_urgent_items_of_a_flood_share_one_portion_before_a_few_other_items(
     db: Database, pool: Engine
 ) -> None:
     with pool.begin() as setup:
@@ -51,7 +51,7 @@ async def test_many_urgent_items_of_a_flood_share_one_portion_before_a_few_other
     assert (second.items, second.urgent, second.waited_s) == (2, 0, 0)
 
 
-async def test_a_canary_routes_its_share_by_the_candidate_and_says_so(
+async def test_a_canary_routes_its_share_by_the_candidate_and_explains_it(
     db: Database, pool: Engine
 ) -> None:
     rule = 'payload.text == "letter k3"'  # of the candidate alone: its rules read payloads
@@ -74,7 +74,7 @@ async def test_a_canary_routes_its_share_by_the_candidate_and_says_so(
     assert {each.version for each in told.values()} == {1, 2}
 
 
-async def test_the_history_that_a_batch_would_read_counts_in_its_cost(
+async def test_the_cost_of_a_batch_includes_the_history_that_it_would_read(
     db: Database, pool: Engine
 ) -> None:
     with pool.begin() as setup:
@@ -101,7 +101,7 @@ async def test_the_history_that_a_batch_would_read_counts_in_its_cost(
     assert costs["tickets", "k0"] == costs["tickets", "k1"]
 
 
-async def test_what_is_saved_in_halves_is_routed_once_in_its_order(
+async def test_items_that_are_saved_in_halves_are_routed_once_in_their_order(
     db: Database, pool: Engine
 ) -> None:
     with pool.begin() as setup:
@@ -114,7 +114,7 @@ async def test_what_is_saved_in_halves_is_routed_once_in_its_order(
         assert len(rows(reader, "work")) == 5
 
 
-async def test_a_half_that_cannot_be_decided_or_saved_takes_the_other_with_it(
+async def test_a_half_that_cannot_be_decided_or_saved_rolls_back_the_other_half(
     db: Database, pool: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pool.begin() as setup:
@@ -130,7 +130,7 @@ async def test_a_half_that_cannot_be_decided_or_saved_takes_the_other_with_it(
 
 
 def failing_from(key: str, act: Callable[..., Any]) -> Callable[..., Any]:
-    """As `act`, but for whatever names the item with that key."""
+    """Return `act`, but with an error for every call that names the item with that key."""
 
     def acted(*args: Any, **kwargs: Any) -> Any:
         if f"key='{key}'" in repr(args):
@@ -140,7 +140,7 @@ def failing_from(key: str, act: Callable[..., Any]) -> Callable[..., Any]:
     return acted
 
 
-async def test_a_router_beside_open_transactions_routes_the_rest(
+async def test_a_router_routes_the_items_that_open_transactions_do_not_hold(
     db: Database, pool: Engine
 ) -> None:
     with pool.begin() as setup:
@@ -153,7 +153,9 @@ async def test_a_router_beside_open_transactions_routes_the_rest(
     assert await router.route_received(db) == 1
 
 
-async def test_another_router_at_work_leaves_it_to_that_one(db: Database, pool: Engine) -> None:
+async def test_a_router_routes_nothing_while_another_router_is_at_work(
+    db: Database, pool: Engine
+) -> None:
     with pool.begin() as setup:
         publish(setup, now=NOON)
         admit(setup, "a", now=NOON)
@@ -163,7 +165,7 @@ async def test_another_router_at_work_leaves_it_to_that_one(db: Database, pool: 
     assert await router.route_received(db) == 1
 
 
-async def test_a_version_that_cannot_be_read_stops_its_own_items_only(
+async def test_a_version_that_cannot_be_read_stops_only_its_own_items(
     db: Database, pool: Engine
 ) -> None:
     with pool.begin() as setup:
@@ -184,7 +186,7 @@ async def test_a_version_that_cannot_be_read_stops_its_own_items_only(
 
 
 def forget_price(pool: Engine, workload: str) -> None:
-    """A newer release's price table has dropped the workload's model: its programs have yet to read the version."""
+    """Drop the price of the workload's model, as a newer release does; its programs have yet to read the version."""
     with pool.begin() as connection:
         connection.execute(
             text("""
@@ -197,7 +199,7 @@ def forget_price(pool: Engine, workload: str) -> None:
         )
 
 
-async def test_a_model_without_a_price_stops_the_routing_of_its_own_workload_only(
+async def test_a_model_without_a_price_stops_only_the_routing_of_its_own_workload(
     db: Database, pool: Engine
 ) -> None:
     with pool.begin() as setup:
@@ -211,7 +213,7 @@ async def test_a_model_without_a_price_stops_the_routing_of_its_own_workload_onl
         assert row(reader, "route_log").workload == "letters"
 
 
-async def test_a_model_without_a_price_neither_loses_its_bill_nor_its_neighbours(
+async def test_an_answer_of_a_model_without_a_price_is_billed_and_harms_no_neighbour(
     database_url: str, pool: Engine
 ) -> None:
     with pool.begin() as setup:

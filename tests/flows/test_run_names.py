@@ -1,4 +1,4 @@
-"""What Lanes asks for is what the flows take, and the list of runs names the action and the workload."""
+"""Flows accept the runs that Lanes requests, and the list of runs names the action and the workload."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -73,7 +73,7 @@ NAMES: list[tuple[str, dict[str, Any], str]] = [
 @pytest.mark.parametrize(
     ("deployment", "filled_in", "name"), NAMES, ids=[name for _, _, name in NAMES]
 )
-def test_a_run_is_named_after_what_it_does_and_of_what(
+def test_a_run_is_named_after_its_action_and_its_workload(
     deployment: str, filled_in: dict[str, Any], name: str
 ) -> None:
     flow = flow_of(deployment)
@@ -93,7 +93,7 @@ def test_a_run_is_named_after_what_it_does_and_of_what(
     ],
     ids=lambda wanted: str(wanted.parameters) if wanted.parameters else wanted.deployment,
 )
-def test_a_run_that_is_asked_for_is_of_a_flow_that_takes_all_its_parameters(
+def test_a_requested_run_has_a_flow_that_accepts_all_its_parameters(
     wanted: WantedRun,
 ) -> None:
     flow = flow_of(wanted.deployment)
@@ -113,14 +113,14 @@ def test_a_run_that_is_asked_for_is_of_a_flow_that_takes_all_its_parameters(
     ],
     ids=lambda wanted: wanted.deployment,
 )
-def test_a_form_that_is_opened_filled_in_has_all_the_fields_that_are(wanted: WantedRun) -> None:
+def test_a_prefilled_form_has_all_the_fields_that_are_filled_in(wanted: WantedRun) -> None:
     flow = flow_of(wanted.deployment)
     ((parameter, said),) = wanted.parameters.items()
     form = flow.fn.__annotations__[parameter].model_fields
     assert said.keys() <= form.keys()
 
 
-def test_what_lanes_asks_for_is_not_held_against_the_choices_of_a_form() -> None:
+def test_a_request_of_lanes_is_not_checked_against_the_choices_of_a_form() -> None:
     asked = runs.depart("published-a-moment-ago").request()
     assert asked == {
         "parameters": {"departure": {"workload": "published-a-moment-ago"}},

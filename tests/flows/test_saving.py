@@ -1,4 +1,4 @@
-"""The road by which tasks save: neighbours are committed first, locked ones come after, a lost connection is outlasted."""
+"""How tasks save: neighbours are committed first, locked items afterwards, and saves survive a lost connection."""
 
 from itertools import count
 from secrets import token_hex
@@ -25,7 +25,7 @@ from tests.store.tries import claimed_item, row, rows, said, tried
 
 @pytest.fixture
 def claims(pool: Engine) -> tuple[ClaimedWork, ClaimedWork]:
-    """The claims of "held" and of its neighbour "free"."""
+    """Return the claims of "held" and of its neighbour "free"."""
     with pool.begin() as setup:
         publish(setup, now=NOON)
         return claimed_item(setup, "held"), claimed_item(setup, "free")
@@ -35,7 +35,7 @@ async def no_pause(seconds: float) -> None:
     assert seconds > 0
 
 
-async def test_neighbours_are_committed_before_the_first_wait_and_the_held_one_is_saved_once(
+async def test_neighbours_are_committed_before_the_first_wait_and_the_locked_item_is_saved_once(
     db: Database,
     pool: Engine,
     claims: tuple[ClaimedWork, ClaimedWork],
@@ -48,7 +48,7 @@ async def test_neighbours_are_committed_before_the_first_wait_and_the_held_one_i
         if more.get("wait") is not None:
             with pool.begin() as reader:
                 waits.append(row(reader, "item_status", key="free").state)
-            caller.rollback()  # who held it goes while we wait
+            caller.rollback()  # the transaction that holds the lock ends during the wait
         return save(connection, attempts, **more)  # pyright: ignore[reportArgumentType]
 
     monkeypatch.setattr(outcomes, "save", watched)
@@ -61,7 +61,7 @@ async def test_neighbours_are_committed_before_the_first_wait_and_the_held_one_i
         assert [each.key for each in rows(reader, "attempt_log", "key")] == ["free", "held"]
 
 
-async def test_what_stays_locked_is_returned_and_can_be_saved_later(
+async def test_attempts_that_stay_locked_are_returned_and_can_be_saved_later(
     db: Database, pool: Engine, claims: tuple[ClaimedWork, ClaimedWork]
 ) -> None:
     held, free = claims
@@ -74,7 +74,7 @@ async def test_what_stays_locked_is_returned_and_can_be_saved_later(
     assert (await saving.save(db, done.passed_over, now=NOON)).answered == 1
 
 
-async def test_a_connection_lost_in_a_save_is_outlasted_and_everything_is_saved_once(
+async def test_a_save_survives_a_lost_connection_and_saves_everything_once(
     db: Database,
     pool: Engine,
     claims: tuple[ClaimedWork, ClaimedWork],
@@ -106,7 +106,7 @@ async def test_a_connection_lost_in_a_save_is_outlasted_and_everything_is_saved_
         )
 
 
-async def test_a_database_that_stays_away_is_given_up_after_a_bounded_number_of_tries(
+async def test_an_unavailable_database_is_given_up_after_a_bounded_number_of_tries(
     claims: object,
 ) -> None:
     pauses: list[float] = []
@@ -124,7 +124,7 @@ async def test_a_database_that_stays_away_is_given_up_after_a_bounded_number_of_
     )
 
 
-async def test_what_would_fail_again_is_not_tried_again(db: Database) -> None:
+async def test_an_error_that_would_repeat_is_not_retried(db: Database) -> None:
     def wrong(connection: Connection) -> None:
         connection.execute(text("select 1 / 0"))
 
@@ -132,7 +132,7 @@ async def test_what_would_fail_again_is_not_tried_again(db: Database) -> None:
         await saving.outlasting(lambda: db.run(wrong), sleep=no_pause)
 
 
-# -- what the database refuses
+# -- rows that the database refuses
 
 REFUSES = """
 create function lanes.refuses() returns trigger language plpgsql as
@@ -143,12 +143,12 @@ BAD = {"category": "bad"}
 
 
 def refuse(connection: Connection, table: str, when: str) -> None:
-    """The database refuses such rows from now on."""
+    """Make the database refuse such rows from now on."""
     connection.execute(text(REFUSES.format(table=table, when=when)))
 
 
 @pytest.mark.parametrize("bad", [0, 3, 6])
-async def test_one_answer_that_the_database_refuses_is_saved_without_it_and_its_neighbours_are_saved(
+async def test_an_attempt_with_a_refused_answer_is_saved_without_it_and_harms_no_neighbour(
     db: Database, pool: Engine, bad: int
 ) -> None:
     with pool.begin() as setup:
@@ -172,7 +172,7 @@ async def test_one_answer_that_the_database_refuses_is_saved_without_it_and_its_
     tokens=st.integers(1, 9_999),
     bad=st.sets(st.integers(0, 19), max_size=3),
 )
-async def test_the_parts_of_a_bill_sum_to_it_however_its_save_is_halved(
+async def test_the_parts_of_a_bill_add_up_to_it_however_its_save_is_halved(
     db: Database, pool: Engine, packs: list[int], tokens: int, bad: set[int]
 ) -> None:
     with pool.begin() as setup:
@@ -203,7 +203,7 @@ async def test_the_parts_of_a_bill_sum_to_it_however_its_save_is_halved(
         )
 
 
-async def test_what_the_database_refuses_even_without_an_answer_is_returned_and_harms_no_neighbour(
+async def test_an_attempt_that_is_refused_even_without_its_answer_is_returned_and_harms_no_neighbour(
     db: Database, pool: Engine, claims: tuple[ClaimedWork, ClaimedWork]
 ) -> None:
     bad, free = claims
@@ -214,7 +214,7 @@ async def test_what_the_database_refuses_even_without_an_answer_is_returned_and_
     assert ([each.claim for each in done.refused], done.answered) == ([bad.claim], 1)
 
 
-async def test_a_message_id_that_no_index_takes_is_no_trouble_that_passes(
+async def test_an_attempt_whose_message_id_fits_no_index_is_refused_and_harms_no_neighbour(
     db: Database, claims: tuple[ClaimedWork, ClaimedWork]
 ) -> None:
     bad, free = claims
@@ -225,7 +225,7 @@ async def test_a_message_id_that_no_index_takes_is_no_trouble_that_passes(
     assert ([each.claim for each in done.refused], done.answered) == ([bad.claim], 1)
 
 
-async def test_claims_are_given_back_once_nobody_holds_them(
+async def test_claims_are_returned_once_no_transaction_holds_them(
     db: Database, pool: Engine, claims: tuple[ClaimedWork, ClaimedWork]
 ) -> None:
     held, free = claims

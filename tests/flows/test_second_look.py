@@ -26,7 +26,7 @@ KEYS = [f"k{n}" for n in range(8)]
 
 
 async def stuck(at: Connections, sender: Sender, endpoint: Endpoint, mode: Mode) -> int:
-    """Eight items that are due in six hours, in a batch that stays at the provider; its id."""
+    """Submit eight items that are due in six hours, in a batch that stays at the provider; return its id."""
     endpoint.fault("batch_request", "stall")
     due_at = await at.db.now() + timedelta(hours=6)
     await sender.items(*KEYS, lane=None, due_at=due_at, split_percent=0, mode=mode)
@@ -36,7 +36,7 @@ async def stuck(at: Connections, sender: Sender, endpoint: Endpoint, mode: Mode)
 
 
 async def look(at: Connections) -> int:
-    """One look at the lane as it is; how many items were rescued."""
+    """Look once at the lane as it is; return how many items were rescued."""
     now = await at.db.now()
     of = at.lane_account
     return await rescue_late(at.db, {of: await at.db.look(load.snapshot, of, now=now)})
@@ -44,7 +44,7 @@ async def look(at: Connections) -> int:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", list(Mode))
-async def test_due_items_of_a_stuck_batch_are_answered_in_time_and_what_comes_later_costs_what_the_endpoint_says(
+async def test_due_items_of_a_stuck_batch_are_answered_in_time_and_late_results_are_billed_correctly(
     at: Connections, sender: Sender, endpoint: Endpoint, mode: Mode
 ) -> None:
     await stuck(at, sender, endpoint, mode)
@@ -72,7 +72,7 @@ async def test_due_items_of_a_stuck_batch_are_answered_in_time_and_what_comes_la
 
 
 @pytest.mark.slow
-async def test_while_their_model_answers_nobody_one_due_item_probes_it_and_the_others_are_at_risk_until_it_does(
+async def test_one_due_item_probes_a_model_in_an_outage_and_the_others_are_at_risk_until_it_answers(
     at: Connections, sender: Sender, endpoint: Endpoint
 ) -> None:
     account, model = at.provider.account, version().spec.realtime_model
@@ -102,7 +102,7 @@ async def test_while_their_model_answers_nobody_one_due_item_probes_it_and_the_o
     assert late == 0
 
 
-async def test_one_look_that_breaks_does_not_keep_the_other_from_seeing_its_account_s_lane(
+async def test_a_look_that_fails_does_not_prevent_the_other_look_at_its_lane(
     at: Connections,
 ) -> None:
     looked: list[Load] = []
@@ -122,7 +122,7 @@ async def test_one_look_that_breaks_does_not_keep_the_other_from_seeing_its_acco
     assert [set(each.rests) for each in looked] == [{model}]
 
 
-async def test_the_loop_rescues_by_itself_and_ends_with_its_run(
+async def test_the_loop_rescues_items_by_itself_and_ends_with_its_run(
     at: Connections, sender: Sender, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await stuck(at, sender, endpoint, Mode.PLAIN)

@@ -1,4 +1,4 @@
-"""Shadows, which a drain asks only to measure, alone and once nothing else waits; and early answers with their second pass."""
+"""Shadows, which a drain asks alone, only to measure and after all other work; and the second pass of early answers."""
 
 import asyncio
 
@@ -22,14 +22,14 @@ KEYS = [f"p{n:02d}" for n in range(40)]
 
 
 async def over(sender: Sender) -> bool:
-    """Nothing is owed, nor to be measured."""
+    """Return whether no work waits, neither owed work nor shadows."""
     return await sender.rows(
         "select count(*) from lanes.work where state in ('ready', 'claimed')"
     ) == [(0,)]
 
 
 @pytest.mark.slow
-async def test_some_of_what_was_packed_is_asked_alone_once_nothing_else_waits_and_it_is_known_how_items_gathered(
+async def test_a_sample_of_packed_items_is_asked_alone_and_figures_say_why_items_left_the_buffer(
     at: Connections, sender: Sender, prefect: PrefectStandIn
 ) -> None:
     await sender.items(
@@ -52,13 +52,13 @@ async def test_some_of_what_was_packed_is_asked_alone_once_nothing_else_waits_an
 
 
 @pytest.mark.slow
-async def test_what_only_measures_moves_no_queue_on_to_its_own_late_rank(
+async def test_shadows_do_not_advance_the_queue_to_their_own_late_rank(
     at: Connections, sender: Sender, prefect: PrefectStandIn
 ) -> None:
     packed = {"realtime_pack": 20, "pack_check_share": 0.2}
     await sender.items(*KEYS, lane=Lane.REALTIME, **packed)
     async with drain(at, standing=False) as opened:
-        # a look through the whole queue takes long, and is not repeated
+        # A read from the head of the queue counts as slow and is not repeated.
         opened.main.state.cursor = QueueCursor(slow_s=-1, rest_s=1_000_000)
         await turns(opened, lambda: over(sender))
         await sender.items("new", lane=Lane.REALTIME, **packed)
@@ -67,13 +67,13 @@ async def test_what_only_measures_moves_no_queue_on_to_its_own_late_rank(
 
 
 @pytest.mark.slow
-async def test_only_answers_that_fail_the_check_are_paid_twice_and_the_report_shows_what_that_saved(
+async def test_only_answers_that_fail_the_check_are_paid_twice_and_the_report_shows_the_saving(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     since, check = await at.db.now(), {"when": 'output.category == "b"', "sample": 0.001}
     keys = [f"k{n}" for n in range(20)]
     await sender.items(keys[0], lane=Lane.REALTIME, mode="lambda", second_pass=check)
-    await sample_passes(at.db, await at.db.now())  # what came before is not read
+    await sample_passes(at.db, await at.db.now())  # earlier answers are not read
     await sender.items(*keys[1:], lane=Lane.REALTIME, mode="lambda", second_pass=check)
     await answer(at)
     answered = await sender.rows(

@@ -1,4 +1,4 @@
-"""The second look at what waits in real time: what that cannot serve leaves, once it is certain, and as much as there is."""
+"""The second look at work in real time: all free work leaves once it is certain that real time cannot serve it."""
 
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -29,7 +29,7 @@ LANE = Load(NOON, per_s=10)
 
 
 def free(connection: Connection, *, now: datetime) -> None:
-    """Two items that a split sent to real time, and one of somebody who waits."""
+    """Admit two items that a split sends to real time, and one for which a user waits."""
     publish(connection, now=now, split_percent=100)
     admit(connection, "a", now=now)
     admit(connection, "b", now=now, consumer="desk")
@@ -38,18 +38,18 @@ def free(connection: Connection, *, now: datetime) -> None:
 
 
 def down(connection: Connection, account: str = "acme", *, now: datetime) -> None:
-    """A model answers nobody from now on."""
+    """Record the outage of a model from now on."""
     circuits.record_fault(
         connection, account, MODEL, Fault("529: overloaded", 3, now, now), now=now
     )
 
 
 async def lanes(db: Database) -> dict[str, str]:
-    """The lane of each item, by its key."""
+    """Return the lane of each item by its key."""
     return {each.key: each.lane for each in await db.run(rows, "item_status")}
 
 
-async def test_free_work_of_a_model_that_answers_nobody_leaves_once_that_is_no_hiccup(
+async def test_free_work_of_a_model_in_an_outage_leaves_once_the_outage_has_lasted_some_time(
     db: Database, passing_time: PassingTime
 ) -> None:
     await db.run(free, now=await db.now())
@@ -65,7 +65,7 @@ async def test_free_work_of_a_model_that_answers_nobody_leaves_once_that_is_no_h
     assert all("has not answered since" in each and "529: overloaded" in each for each in said)
 
 
-async def test_beyond_a_consumers_soft_limit_its_items_leave(db: Database) -> None:
+async def test_items_of_a_consumer_beyond_its_soft_limit_leave(db: Database) -> None:
     now = await db.now()
     await db.run(free, now=now)
     soft = Budget("letters", "desk", Period.DAY, "UTC", Decimal(0), None)
@@ -75,16 +75,16 @@ async def test_beyond_a_consumers_soft_limit_its_items_leave(db: Database) -> No
 
 
 def many(connection: Connection, *, patience_s: int = 60, now: datetime) -> None:
-    """20 free items that came at once, each with so much patience."""
+    """Admit 20 free items at once, each with this patience."""
     publish(connection, now=now, split_percent=100, patience_s=patience_s)
     admit(connection, *(f"k{nth:02}" for nth in range(20)), now=now)
     route(connection, now=now)
 
 
-async def test_what_does_not_fit_the_providers_limits_leaves_by_what_its_headers_said(
+async def test_work_that_exceeds_the_limits_in_the_providers_headers_leaves(
     db: Database,
 ) -> None:
-    """One request in ten seconds, and patience for nine of them before oneself."""
+    """The limit is one request in ten seconds; the patience suffices for nine requests before an item."""
     now = await db.now()
     await db.run(many, patience_s=95, now=now)
     told = Limit(LimitKind.REQUESTS, 6, 0, now + timedelta(minutes=1), now)
@@ -98,7 +98,7 @@ async def test_what_does_not_fit_the_providers_limits_leaves_by_what_its_headers
 
 
 def admit_crowd(connection: Connection, *, now: datetime) -> None:
-    """20,000 items wait, each with its route."""
+    """Add 20,000 waiting items, each with its route."""
     letters = publish(connection, now=now)
     crowd(connection, letters, Lane.REALTIME)
     connection.execute(

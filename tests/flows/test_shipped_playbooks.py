@@ -1,4 +1,4 @@
-"""The shipped playbooks from the first item to the last step, by a chosen clock: what their gates see, and where they end."""
+"""The shipped playbooks from the first item to the last step, with a chosen clock: what their gates measure and decide."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -36,8 +36,8 @@ from tests.store.tries import claim, home, said, save, submit, tried
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 BOOKS = pytest.mark.parametrize("name", ["batch-to-realtime", "realtime-to-batch", "new-version"])
-# Items on each lane, or of each version, and shadows of the lane that receives: more than any gate needs. With so few of them
-# wrong, one step shows no loss beyond 5 %, and two together do.
+# Items on each lane, or of each version, and shadows of the receiving lane: more than any gate needs. With `FEW` of them
+# wrong, one step shows no loss beyond 5 %, but two steps together do.
 ENOUGH, ENOUGH_OF_VERSION, PAIRS = 420, 700, 110
 FEW, FEW_OF_VERSION = 40, 58
 SHADOWED = """
@@ -61,12 +61,12 @@ class Migration:
 
     @property
     def enough(self) -> int:
-        """The items on each side in a step."""
+        """Return the number of items on each side in a step."""
         return ENOUGH if self.rollout.version is None else ENOUGH_OF_VERSION
 
     @property
     def few(self) -> int:
-        """The wrong ones that only two steps together show."""
+        """Return the number of wrong items that only two steps together reveal."""
         return FEW if self.rollout.version is None else FEW_OF_VERSION
 
     async def serves(
@@ -77,9 +77,9 @@ class Migration:
         all_slow: bool = False,
         times: int = 1,
     ) -> None:
-        """Items come on both sides as soon as the step begins; they are answered within the hour, `wrong` of them wrongly.
+        """Admit items on both sides as soon as the step begins; they are answered within the hour, `wrong` of them wrongly.
 
-        `slow` of them are answered only after nine seconds, or all of both sides. Those of the receiving side take `times` as
+        `slow` of them, or all of both sides, are answered only after nine seconds. Those of the receiving side use `times` as
         many tokens as the others.
         """
         now = self.rollout.step_started_at
@@ -88,7 +88,7 @@ class Migration:
         self.time.passes(hours=1)
 
     async def looks(self) -> Move:
-        """The run that leads looks once, and does what it decides."""
+        """Let the leading run look once and apply its decision."""
         now = await self.db.now()
         move = await self.lead.decide(now)
         assert await self.db.run(rollout_moves.apply, self.rollout, move, [], now=now)
@@ -110,7 +110,7 @@ class Migration:
 
 
 def _share_of_candidate(connection: Connection) -> float:
-    """The share in percent of the version that is tried; all once it is in force."""
+    """Return the share in percent of the version that is tried; all of it once the version is in force."""
     query = "select coalesce(candidate_share, 0) / 100.0 from lanes.workload where name = 'letters'"
     return float(connection.execute(text(query)).scalar_one())
 
@@ -154,7 +154,7 @@ def _served(
 
 
 def _keys(of: Rollout) -> tuple[list[str], list[str]]:
-    """Keys of items that go to what receives the traffic, and of items that do not."""
+    """Return keys of items that go to the receiver of the traffic, and keys of items that do not."""
     receiving, mark = of.playbook.direction.receiving, uuid4().hex[:6]
     moved, stay = list[str](), list[str]()
     place = bucket if of.version is None else version_bucket
@@ -186,7 +186,7 @@ def _answered(
 
 @asynccontextmanager
 async def migration(db: Database, time: PassingTime, name: str) -> AsyncIterator[Migration]:
-    """A rollout that a person has just started."""
+    """Start a rollout, as a person does."""
     before, now = 0 if name == "batch-to-realtime" else 100, await db.now()
     fields = {"split_percent": before, "max_failures": 1, "batch_expected_minutes": 1}
     await db.run(partial(publish, **fields), now=now)
@@ -201,7 +201,7 @@ async def migration(db: Database, time: PassingTime, name: str) -> AsyncIterator
 
 
 @BOOKS
-async def test_every_step_passes_a_person_approves_and_another_run_goes_on_where_one_was_killed(
+async def test_every_step_passes_with_approval_and_another_run_continues_a_killed_one(
     db: Database, passing_time: PassingTime, name: str
 ) -> None:
     async with AsyncExitStack() as first:
@@ -235,7 +235,7 @@ async def test_every_step_passes_a_person_approves_and_another_run_goes_on_where
 
 
 @BOOKS
-async def test_a_loss_in_a_later_step_takes_the_share_back(
+async def test_a_loss_in_a_later_step_rolls_the_share_back(
     db: Database, passing_time: PassingTime, name: str
 ) -> None:
     async with migration(db, passing_time, name) as under_way:
@@ -251,11 +251,11 @@ async def test_a_loss_in_a_later_step_takes_the_share_back(
         assert await under_way.share() == before
 
 
-async def test_a_new_version_that_only_becomes_slow_beside_the_old_one_is_taken_back(
+async def test_a_new_version_that_only_becomes_slower_than_the_old_one_is_rolled_back(
     db: Database, passing_time: PassingTime
 ) -> None:
     async with migration(db, passing_time, "new-version") as under_way:
-        await under_way.serves(all_slow=True)  # the provider is slow: so are both versions
+        await under_way.serves(all_slow=True)  # the provider is slow, and so are both versions
         assert isinstance(await under_way.looks(), Advance)
         await under_way.serves(slow=under_way.enough // 7)
         move = await under_way.looks()
@@ -265,7 +265,7 @@ async def test_a_new_version_that_only_becomes_slow_beside_the_old_one_is_taken_
         assert await under_way.share() == 0
 
 
-async def test_a_new_version_that_costs_three_times_as_much_is_taken_back(
+async def test_a_new_version_that_costs_three_times_as_much_is_rolled_back(
     db: Database, passing_time: PassingTime
 ) -> None:
     async with migration(db, passing_time, "new-version") as under_way:
@@ -277,7 +277,7 @@ async def test_a_new_version_that_costs_three_times_as_much_is_taken_back(
 
 
 @BOOKS
-async def test_a_loss_too_small_for_one_step_is_found_in_the_whole_rollout(
+async def test_a_loss_too_small_for_one_step_is_found_over_the_whole_rollout(
     db: Database, passing_time: PassingTime, name: str
 ) -> None:
     async with migration(db, passing_time, name) as under_way:

@@ -1,4 +1,4 @@
-"""A run that gets SIGTERM finishes its calls, saves them, and hands over its roles at once."""
+"""A run that gets SIGTERM finishes and saves its calls, and hands over its roles at once."""
 
 import asyncio
 import logging
@@ -33,7 +33,7 @@ from tests.prefect_standin import PrefectStandIn
 
 pytestmark = pytest.mark.slow
 CALLS = 20
-SOON_S = 90  # with the start of a process on a busy machine
+SOON_S = 90  # includes the start of a process on a busy machine
 ATTEMPTS = "select outcome, count(*) from lanes.attempt_log group by 1"
 CLAIMED = f"select count(*) >= {CALLS} from lanes.work where state = 'claimed'"
 STATES = "select state, count(*) from lanes.work group by 1 order by 1"
@@ -54,7 +54,7 @@ def run_a_drain(database_url: str, provider_url: str) -> None:
 
 
 async def run_with_a_log(ended: Path) -> None:
-    """Write to the log of a run once a line is read, and note that the run was asked to stop."""
+    """Write to the log of a run once a line is read, and record that the run was asked to stop."""
     with stop_signals() as stop:
         await asyncio.to_thread(sys.stdin.readline)
         logging.getLogger("prefect").warning("5 items answered")
@@ -67,7 +67,7 @@ async def run_with_a_log(ended: Path) -> None:
 async def draining(
     at: Connections, endpoint: Endpoint, prefect: PrefectStandIn, **environment: str
 ) -> AsyncIterator[subprocess.Popen[str]]:
-    """A drain in a process of its own."""
+    """Run a drain in a process of its own."""
     arguments = f"from {__name__} import run_a_drain; run_a_drain({at.db.url!r}, {endpoint.url!r})"
     process = subprocess.Popen(  # noqa: ASYNC220
         [sys.executable, "-c", arguments],
@@ -97,7 +97,8 @@ async def test_a_drain_with_calls_in_flight_saves_them_all_after_its_roles_were_
     at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
 ) -> None:
     endpoint.fault("messages", "latency", latency_s=2)
-    await sender.items("first", lane=Lane.REALTIME)  # by which the drain learns how long calls take
+    # The drain learns from this item how long calls take.
+    await sender.items("first", lane=Lane.REALTIME)
     async with (
         draining(at, endpoint, prefect) as process,
         RoleLock(at.db.url, Role.ROUTER) as router,
@@ -108,9 +109,9 @@ async def test_a_drain_with_calls_in_flight_saves_them_all_after_its_roles_were_
         endpoint.fault("messages", "stall")
         await sender.items(*(f"k{n}" for n in range(CALLS + 10)), lane=Lane.REALTIME)
         await becomes(sender, CLAIMED, [(True,)])
-        await asyncio.sleep(1)  # the calls are on their way
+        await asyncio.sleep(1)  # the calls are in flight
         process.send_signal(signal.SIGTERM)
-        process.send_signal(signal.SIGTERM)  # of the group, and of the worker
+        process.send_signal(signal.SIGTERM)  # one from the group, one from the worker
         async with asyncio.timeout(SOON_S):
             while not (await router.try_take() and await keeper.try_take()):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
@@ -126,7 +127,7 @@ async def test_a_drain_with_calls_in_flight_saves_them_all_after_its_roles_were_
     assert prefect.asked("answer") == [{"wake": {"standing": True}}]
 
 
-async def test_calls_that_outlast_the_grace_period_are_unknown_at_once_and_may_be_asked_again(
+async def test_calls_that_outlast_the_grace_period_are_unknown_at_once_and_can_be_asked_again(
     at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
 ) -> None:
     endpoint.fault("messages", "stall")
@@ -171,14 +172,14 @@ def test_a_run_whose_worker_was_killed_is_asked_to_stop_when_it_writes_to_its_lo
 
 @pytest.fixture
 def hears_signals_again() -> Iterator[None]:
-    """A run that was asked to stop hears no further signal; the process of the tests does."""
+    """Restore the signal handlers of the test process; a run that was asked to stop ignores further signals."""
     before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
     yield
     for each, handler in before.items():
         signal.signal(each, handler)
 
 
-async def test_a_batch_that_is_being_created_is_recorded_and_none_follows(
+async def test_a_batch_that_is_being_created_is_recorded_and_no_other_batch_follows(
     at: Connections, endpoint: Endpoint, sender: Sender, nap: Nap, hears_signals_again: None
 ) -> None:
     endpoint.fault("batches.create", "latency", latency_s=1)
@@ -199,11 +200,11 @@ async def test_a_batch_that_is_being_created_is_recorded_and_none_follows(
     assert endpoint.bill()["batches_created"] == 1
     left = "select count(*) from lanes.work where state = 'ready'"
     assert await sender.rows(left) == [(1,)]
-    now = await at.db.now()  # collect asks for the next run
+    now = await at.db.now()  # collect requests the next run
     assert await at.db.run(ready_work.pressing, now=now)
 
 
-async def test_a_standing_run_hands_over_at_once_and_asks_for_its_successor(
+async def test_a_standing_run_hands_over_at_once_and_requests_its_successor(
     db: Database, prefect: PrefectStandIn, hears_signals_again: None
 ) -> None:
     async with (

@@ -1,4 +1,4 @@
-"""What Slack is told in threads and once a day: each reply once, whatever happens to the process or to Slack;
+"""Threads and the daily digest in Slack: each reply is posted once, whatever happens to the process or to Slack;
 one file because all are scenes of one watch and one Slack."""
 
 import asyncio
@@ -40,10 +40,10 @@ WORSE = replace(BREACH, value=40)
 
 
 class Thread(Story):
-    """An incident, and everything that Slack is told."""
+    """An incident and everything that is posted to Slack."""
 
     async def told(self) -> int:
-        """The number of messages and replies once every rest is over."""
+        """Deliver once every back-off has passed; return the number of messages and replies."""
         waits = (
             "select coalesce(max(next_try_at), now()) from (select next_try_at from lanes.slack_post"
             " union all select next_try_at from lanes.slack_note) n"
@@ -53,13 +53,13 @@ class Thread(Story):
         return await self.tick()
 
     async def tick(self) -> int:
-        """The number of messages and replies now."""
+        """Deliver now; return the number of messages and replies."""
         total = await tell(self.db, self.messenger, ui_url=UI)
         await remind(self.db, ui_url=UI)
         return total + await send(self.db, self.messenger, ui_url=UI)
 
     async def handle(self, action: str, hours: float, **of: Any) -> str:
-        """A person silences or acknowledges the open incident."""
+        """Silence or acknowledge the open incident, as a person does."""
         newest = "select id from lanes.incident where state = 'open' order by id desc limit 1"
         number = await self.db.run(lambda c: c.execute(text(newest)).scalar_one())
         given = {"workload": "letters", "who": "ada", "why": "a test", "incident": number, **of}
@@ -69,7 +69,7 @@ class Thread(Story):
 
     @property
     def said(self) -> list[str]:
-        """What the replies in the thread of the one message say."""
+        """Return the texts of the replies in the thread of the one message."""
         assert {thread for thread, _ in self.standin.replies} <= {self.message.ts}
         return [each.text for _, each in self.standin.replies]
 
@@ -112,7 +112,7 @@ async def test_an_incident_that_worsens_and_ends_is_one_message_with_two_replies
     ],
     ids=str,
 )
-async def test_whatever_becomes_of_a_reply_it_is_there_once_in_the_end(
+async def test_after_any_failure_a_reply_has_been_posted_once_in_the_end(
     story: Thread, trouble: dict[str, Any]
 ) -> None:
     await story.record(BREACH)
@@ -125,7 +125,7 @@ async def test_whatever_becomes_of_a_reply_it_is_there_once_in_the_end(
 
 
 @pytest.mark.slow
-async def test_replies_arrive_in_the_order_of_what_they_tell(story: Thread) -> None:
+async def test_replies_arrive_in_the_order_of_their_events(story: Thread) -> None:
     await story.record(BREACH)
     await story.told()
     await story.record(WORSE)
@@ -140,7 +140,7 @@ async def test_replies_arrive_in_the_order_of_what_they_tell(story: Thread) -> N
 
 
 @pytest.mark.slow
-async def test_two_watches_at_once_tell_everything_once(story: Thread) -> None:
+async def test_two_watches_at_once_post_everything_once(story: Thread) -> None:
     for each in (BREACH, WORSE, KEPT):
         await story.record(each)
         for _ in range(2):
@@ -149,7 +149,7 @@ async def test_two_watches_at_once_tell_everything_once(story: Thread) -> None:
     assert len(story.said) == 2
 
 
-async def test_a_reply_whose_process_died_before_it_heard_the_answer_is_found_again(
+async def test_a_reply_whose_process_died_before_it_received_the_answer_is_found_again(
     story: Thread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def dies(*_: object, **__: object) -> None:
@@ -169,7 +169,7 @@ async def test_a_reply_whose_process_died_before_it_heard_the_answer_is_found_ag
 
 
 @pytest.mark.slow
-async def test_a_reply_to_a_message_that_is_gone_is_given_up(story: Thread) -> None:
+async def test_a_reply_to_a_deleted_message_is_given_up(story: Thread) -> None:
     await story.record(BREACH)
     await story.told()
     await story.record(KEPT)
@@ -180,7 +180,7 @@ async def test_a_reply_to_a_message_that_is_gone_is_given_up(story: Thread) -> N
 
 
 @pytest.mark.slow
-async def test_a_webhook_tells_nothing_between_the_beginning_and_the_end(
+async def test_a_webhook_posts_nothing_between_the_start_and_the_end_of_an_incident(
     db: Database, prefect: PrefectStandIn, passing_time: PassingTime, standin: SlackStandIn
 ) -> None:
     story = Thread(db, passing_time, standin, Webhook(standin.webhook_url))
@@ -194,7 +194,7 @@ async def test_a_webhook_tells_nothing_between_the_beginning_and_the_end(
 
 
 @pytest.mark.slow
-async def test_a_silenced_incident_tells_nothing_and_is_told_again_when_the_silence_ends(
+async def test_a_silenced_incident_gets_no_replies_until_the_silence_ends(
     story: Thread,
 ) -> None:
     await story.record(BREACH)
@@ -237,7 +237,7 @@ async def test_an_unsure_post_of_an_incident_that_ends_in_silence_is_found_and_n
 
 
 @pytest.mark.slow
-async def test_the_next_incident_of_a_silenced_kind_is_not_told_and_other_ones_are(
+async def test_the_next_incident_of_a_silenced_kind_is_not_posted_but_other_incidents_are(
     story: Thread,
 ) -> None:
     await story.record(BREACH)
@@ -253,12 +253,12 @@ async def test_the_next_incident_of_a_silenced_kind_is_not_told_and_other_ones_a
     story.time.passes(hours=24)
     await story.tick()
     await story.tick()
-    assert len(story.standin.messages) == 2  # the second incident of the kind is open still
+    assert len(story.standin.messages) == 2  # the second incident of the kind is still open
     assert story.standin.replies == []
 
 
 @pytest.mark.slow
-async def test_an_acknowledged_incident_tells_that_it_worsens_and_is_told_again_afterwards(
+async def test_an_acknowledged_incident_reports_that_it_worsens_and_reports_again_afterwards(
     story: Thread,
 ) -> None:
     await story.record(BREACH)
@@ -276,7 +276,7 @@ async def test_an_acknowledged_incident_tells_that_it_worsens_and_is_told_again_
 
 
 @pytest.mark.slow
-async def test_a_webhook_posts_anew_what_a_person_no_longer_handles(
+async def test_a_webhook_posts_an_incident_again_once_its_acknowledgement_has_expired(
     db: Database, prefect: PrefectStandIn, passing_time: PassingTime, standin: SlackStandIn
 ) -> None:
     story = Thread(db, passing_time, standin, Webhook(standin.webhook_url))
@@ -300,7 +300,7 @@ async def test_only_an_open_incident_of_the_workload_can_be_handled(story: Threa
 # -- grouping
 
 
-async def test_the_message_of_a_cause_counts_what_it_explains(story: Thread) -> None:
+async def test_the_message_of_a_cause_counts_the_incidents_that_it_explains(story: Thread) -> None:
     cause = frozen("acme", 3, "401: bad key")
     parent = await story.db.run(incidents.open, cause, now=await story.db.now())
     await story.told()
@@ -319,7 +319,7 @@ async def test_the_message_of_a_cause_counts_what_it_explains(story: Thread) -> 
 
 
 @pytest.mark.slow
-async def test_severity_decides_the_channel_and_a_critical_one_is_pointed_to(
+async def test_severity_decides_the_channel_and_a_pointer_leads_to_an_incident_that_became_critical(
     story: Thread, standin: SlackStandIn
 ) -> None:
     standin.channels["#oncall"] = "C0ONCALL1"
@@ -339,7 +339,7 @@ async def test_severity_decides_the_channel_and_a_critical_one_is_pointed_to(
 
 
 @pytest.mark.slow
-async def test_what_the_channel_of_its_severity_refuses_is_told_in_the_one_of_all(
+async def test_a_message_refused_by_the_channel_of_its_severity_goes_to_the_default_channel(
     story: Thread, standin: SlackStandIn
 ) -> None:
     story.messenger = Bot(TOKEN, CHANNEL, standin.api_url, {Severity.CRITICAL: "#oncall"})
@@ -351,14 +351,14 @@ async def test_what_the_channel_of_its_severity_refuses_is_told_in_the_one_of_al
 
 @pytest.mark.slow
 @pytest.mark.parametrize("worsens", [False, True])
-async def test_an_unsure_post_is_looked_for_in_the_channel_of_its_severity(
+async def test_an_unsure_post_is_searched_for_in_the_channel_of_its_severity(
     story: Thread, standin: SlackStandIn, worsens: bool
 ) -> None:
     standin.channels["#oncall"] = "C0ONCALL1"
     story.messenger = Bot(TOKEN, CHANNEL, standin.api_url, {Severity.CRITICAL: "#oncall"})
     await story.record(replace(BREACH, workload="bills"))
     await story.told()
-    if worsens:  # then a message in the channel of all shows a critical incident
+    if worsens:  # then a message in the default channel shows a critical incident
         await story.record(replace(WORSE, workload="bills"))
         await story.told()
     standin.fail("chat.postMessage", lost=True)
@@ -386,7 +386,7 @@ def test_the_channels_of_severities_are_read_from_the_setting(
 
 
 async def rollout(story: Thread) -> Rollout:
-    """A rollout of three steps has begun."""
+    """Start a rollout of three steps."""
     now = await story.db.now()
     await story.db.run(publish, now=now)
     steps = playbook(step(10), step(50, approval=True), step(100))
@@ -396,20 +396,20 @@ async def rollout(story: Thread) -> Rollout:
 
 
 async def moves(story: Thread, move: Any) -> None:
-    """The open rollout makes this move."""
+    """Apply this move to the open rollout."""
     of = await story.db.run(rollouts.open_of, "letters")
     assert of is not None
     await story.db.run(rollout_moves.apply, of, move, [], now=await story.db.now())
 
 
 def of_rollout(standin: SlackStandIn) -> PostedMessage:
-    """The one message of a rollout."""
+    """Return the one message of a rollout."""
     (only,) = [each for each in standin.messages if each.text.startswith("Rollout")]
     return only
 
 
 @pytest.mark.slow
-async def test_a_rollout_is_one_message_that_shows_where_it_stands_with_a_reply_for_each_event(
+async def test_a_rollout_is_one_message_with_its_progress_and_a_reply_for_each_event(
     story: Thread, standin: SlackStandIn
 ) -> None:
     await rollout(story)
@@ -434,7 +434,7 @@ async def test_a_rollout_is_one_message_that_shows_where_it_stands_with_a_reply_
     assert await story.told() == 0
 
 
-async def test_a_rollouts_message_is_posted_once_whatever_becomes_of_the_process(
+async def test_the_message_of_a_rollout_is_posted_once_even_if_the_process_dies(
     story: Thread, standin: SlackStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def dies(*_: object, **__: object) -> None:
@@ -452,7 +452,7 @@ async def test_a_rollouts_message_is_posted_once_whatever_becomes_of_the_process
 
 
 @pytest.mark.slow
-async def test_an_event_between_the_look_and_its_record_is_told_too(
+async def test_an_event_between_the_look_and_its_record_is_posted_too(
     story: Thread, standin: SlackStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await rollout(story)
@@ -470,7 +470,7 @@ async def test_an_event_between_the_look_and_its_record_is_told_too(
     assert [each.text.split(" (")[0] for _, each in standin.replies] == ["Started", "Stepped"]
 
 
-async def test_a_webhook_is_told_nothing_of_a_rollout(
+async def test_a_webhook_posts_nothing_about_a_rollout(
     db: Database, prefect: PrefectStandIn, passing_time: PassingTime, standin: SlackStandIn
 ) -> None:
     story = Thread(db, passing_time, standin, Webhook(standin.webhook_url))
@@ -484,7 +484,7 @@ async def test_a_webhook_is_told_nothing_of_a_rollout(
 
 @pytest.fixture
 def delivering(story: Thread, standin: SlackStandIn, monkeypatch: pytest.MonkeyPatch) -> Thread:
-    """A stand whose digest is told at midnight, with a Slack."""
+    """Return a stand with a Slack, whose digest is due at midnight."""
 
     async def connected() -> Bot:
         return Bot(TOKEN, CHANNEL, standin.api_url, {Severity.DIGEST: "#news"})
@@ -496,7 +496,7 @@ def delivering(story: Thread, standin: SlackStandIn, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.slow
-async def test_the_digest_is_told_once_a_day_in_its_channel_from_the_second_day_on(
+async def test_the_digest_is_posted_once_a_day_in_its_channel_from_the_second_day_on(
     delivering: Thread, standin: SlackStandIn
 ) -> None:
     db = delivering.db
@@ -522,7 +522,7 @@ async def test_the_digest_is_told_once_a_day_in_its_channel_from_the_second_day_
 
 
 @pytest.mark.slow
-async def test_without_slack_the_hour_of_the_digest_passes_and_nothing_is_kept(
+async def test_without_slack_the_digest_of_the_day_is_skipped_and_not_posted_later(
     delivering: Thread, standin: SlackStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
@@ -545,22 +545,22 @@ async def test_without_slack_the_hour_of_the_digest_passes_and_nothing_is_kept(
 
 
 class JobThread(Thread):
-    """Jobs, and everything that Slack is told."""
+    """Jobs and everything that is posted to Slack."""
 
     shown: list[str]
 
     async def begins(self, items: int = 100, *, job: str = "mine") -> None:
-        """So many items of a job wait."""
+        """Admit `items` items of a job, which wait."""
         keys = [f"{job} {number}" for number in range(items)]
         await self.db.run(admit, *keys, now=await self.db.now(), job=job)
 
     async def cancels(self, job: str = "mine") -> None:
-        """What is open of the job is withdrawn, and it is quiet for a minute."""
+        """Cancel the open items of the job, and let a quiet minute pass."""
         await self.db.run(jobs.cancel, job, now=await self.db.now())
         self.time.passes(minutes=1)
 
     async def fails(self) -> None:
-        """One more item of the job failed."""
+        """Let one more item of the job fail."""
 
         def one(connection: Connection, *, now: datetime) -> None:
             tries.save(
@@ -572,11 +572,11 @@ class JobThread(Thread):
         await self.db.run(one, now=await self.db.now())
 
     async def retried(self) -> None:
-        """A person lets it wait again."""
+        """Retry the failed item, as a person does."""
         assert await self.db.run(jobs.retry, "mine", now=await self.db.now()) == 1
 
     async def sweeps(self, seconds: float = 0) -> None:
-        """Time passes, `collect` has its turn, and Slack is told what is due then."""
+        """Advance the clock, let `collect` sweep, and deliver everything that is due then."""
         self.time.passes(seconds=seconds)
         now, background = await self.db.now(), BackgroundRequests()
         await sweep.finish_jobs(self.db, background, JobPages(), now)
@@ -587,7 +587,7 @@ class JobThread(Thread):
 
     @property
     def replied(self) -> list[str]:
-        """What the replies in the threads of messages say."""
+        """Return the texts of the replies in the threads of messages."""
         roots = {each.ts for each in self.standin.messages}
         assert {thread for thread, _ in self.standin.replies} <= roots
         return [each.text for _, each in self.standin.replies]
@@ -601,7 +601,7 @@ async def thread(
     standin: SlackStandIn,
     monkeypatch: pytest.MonkeyPatch,
 ) -> JobThread:
-    """A stand with a channel for digests, which shows pages to the test alone."""
+    """Return a stand with a channel for digests, whose pages only the test sees."""
     it = JobThread(db, passing_time, standin)
     it.shown = []
 
@@ -657,7 +657,7 @@ async def test_the_reply_at_the_end_says_why_items_failed(
     assert "- 100 items failed: no schema" in shown(standin.replies[0][1].blocks)
 
 
-async def test_a_job_that_is_over_before_a_look_is_one_message(
+async def test_a_job_that_ended_before_a_look_is_one_message(
     thread: JobThread, standin: SlackStandIn
 ) -> None:
     await thread.begins()
@@ -711,10 +711,10 @@ async def test_a_webhook_posts_one_message_at_each_end_of_a_job(
 @pytest.mark.slow
 @pytest.mark.parametrize("ends", [False, True])
 @pytest.mark.parametrize("refused", [False, True])
-async def test_a_post_of_a_job_without_an_answer_is_looked_for_and_never_repeated(
+async def test_a_post_of_a_job_without_an_answer_is_searched_for_and_never_repeated(
     thread: JobThread, standin: SlackStandIn, ends: bool, refused: bool
 ) -> None:
-    if refused:  # by the channel of digests: then it is posted in the one of all
+    if refused:  # by the channel of digests; the post goes to the default channel instead
         standin.fail("chat.postMessage", error="is_archived")
     standin.fail("chat.postMessage", lost=True)
     await thread.begins()
@@ -741,7 +741,7 @@ async def test_a_reply_of_a_job_without_an_answer_is_not_repeated(
 
 
 @pytest.mark.slow
-async def test_an_end_between_the_look_and_its_record_is_told_too(
+async def test_an_end_between_the_look_and_its_record_is_posted_too(
     thread: JobThread, standin: SlackStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await thread.begins()
@@ -775,7 +775,7 @@ async def test_only_the_newest_open_jobs_have_a_message(
     assert {each.text.split()[1] for each in standin.messages} == {"b", "c"}
 
 
-async def test_without_slack_an_open_job_is_not_looked_at_more_than_once_a_minute(
+async def test_without_slack_an_open_job_is_looked_at_no_more_than_once_a_minute(
     thread: JobThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []

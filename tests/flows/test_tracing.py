@@ -1,4 +1,4 @@
-"""Traces on their way to a collector: what it gets of items that are answered, what never, and what its outage costs."""
+"""Traces for a collector: what it receives about answered items, what it never receives, and what its outage costs."""
 
 from collections.abc import Iterator
 
@@ -32,14 +32,14 @@ SECRET = "Winterbourne"
 
 @pytest.fixture
 def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[OtlpReceiver]:
-    """A collector that the environment names."""
+    """Yield a collector that the environment names."""
     with otlp_receiver() as running:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", running.url)
         yield running
 
 
 async def answer_and_correct(sender: Sender, pool: Engine, endpoint: Endpoint) -> str:
-    """Answer twelve items of a sender's trace early and by a batch; return one that the batch corrected."""
+    """Answer twelve items of a sender's trace early and by a batch; return the key of one that the batch corrected."""
     at, now = sender.at, await sender.at.db.now()
     with pool.begin() as connection:
         publish(connection, now=now, mode="lambda")
@@ -66,7 +66,7 @@ async def answer_and_correct(sender: Sender, pool: Engine, endpoint: Endpoint) -
     return str(key)
 
 
-async def test_a_collector_gets_the_trace_of_an_item_that_is_answered_early_and_corrected_by_a_batch(
+async def test_a_collector_receives_the_trace_of_an_item_answered_early_and_corrected_by_a_batch(
     at: Connections, endpoint: Endpoint, sender: Sender, pool: Engine, collector: OtlpReceiver
 ) -> None:
     key = await answer_and_correct(sender, pool, endpoint)
@@ -95,12 +95,12 @@ async def test_a_collector_gets_the_trace_of_an_item_that_is_answered_early_and_
     assert says(early)["gen_ai.usage.input_tokens"] > 0
     assert item.start_time_unix_nano <= early.start_time_unix_nano < early.end_time_unix_nano
     assert {each["service.name"] for each in collector.resources} == {"lanes"}
-    with pool.begin() as connection:  # what people are shown is the same
+    with pool.begin() as connection:  # people are shown the same trace
         shown = traces.whole(connection, ItemId(int(str(item_id))))
     assert {each.ref.span_id for each in shown} == {each.span_id for each in (*own, batch)}
 
 
-async def test_spans_say_nothing_of_payloads_keys_consumers_and_answers(
+async def test_spans_contain_no_payloads_keys_consumers_or_answers(
     at: Connections, endpoint: Endpoint, sender: Sender, pool: Engine, collector: OtlpReceiver
 ) -> None:
     await answer_and_correct(sender, pool, endpoint)
@@ -157,7 +157,7 @@ async def test_the_senders_flag_and_the_sampler_decide_which_traces_are_sent(
     assert len(collector.spans) == 3 * len(sent)
 
 
-async def test_a_save_that_is_repeated_sends_no_span_again(
+async def test_a_repeated_save_sends_no_span_again(
     at: Connections, sender: Sender, collector: OtlpReceiver
 ) -> None:
     await sender.items("k", lane=Lane.REALTIME)
@@ -168,7 +168,7 @@ async def test_a_save_that_is_repeated_sends_no_span_again(
     assert len(collector.spans) == 3
 
 
-async def test_a_collector_that_is_down_costs_spans_only_and_one_line(
+async def test_an_outage_of_the_collector_costs_only_spans_and_one_log_line(
     at: Connections, sender: Sender, collector: OtlpReceiver
 ) -> None:
     collector.status = 400
@@ -195,7 +195,7 @@ async def test_a_collector_that_is_down_costs_spans_only_and_one_line(
     assert line.startswith(f"spans are lost until traces can be sent again: {collector.url}")
 
 
-def test_what_waits_for_a_collector_is_bounded() -> None:
+def test_the_queue_for_a_collector_is_bounded() -> None:
     pool = engine("postgresql+psycopg://nobody@127.0.0.1:1/nothing", most=2)
 
     def missing() -> module.SpanSink:
@@ -222,7 +222,7 @@ def test_what_waits_for_a_collector_is_bounded() -> None:
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://x", "OTEL_TRACES_EXPORTER": "otlp,console"}, True),
     ],
 )
-def test_traces_are_off_unless_the_variables_of_opentelemetry_ask_for_them(
+def test_traces_are_off_unless_the_variables_of_opentelemetry_turn_them_on(
     environment: dict[str, str], is_on: bool
 ) -> None:
     assert is_asked_for(environment) is is_on

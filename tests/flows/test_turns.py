@@ -1,4 +1,4 @@
-"""A drain under a flood: consumers take turns, urgent work goes first, and explain says what an item waits for."""
+"""A drain under a flood: consumers take turns, due work goes first, and explain says what an item waits for."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ async def send(sender: Sender, keys: Sequence[str], consumer: str, **fields: Any
 
 
 @pytest.mark.slow
-async def test_a_flood_of_one_consumer_leaves_others_their_turns_by_weight(
+async def test_a_flood_of_one_consumer_leaves_other_consumers_their_turns_by_weight(
     at: Connections, sender: Sender, prefect: PrefectStandIn
 ) -> None:
     two = replace(at, provider=at.provider.model_copy(update={"most_calls": 2}))
@@ -63,7 +63,7 @@ async def test_a_flood_of_one_consumer_leaves_others_their_turns_by_weight(
     last = len(order) - order[::-1].index("shop")
     served = Counter(order[:last])
     assert served["shop"] == 40
-    # half as many of the flood, and what was claimed before anybody had to take turns
+    # Half as many items of the flood, and those that were claimed before consumers had to take turns.
     assert 20 <= served["crm"] <= 20 + 10
 
 
@@ -73,7 +73,7 @@ async def _answered(sender: Sender, number: int) -> bool:
 
 
 @pytest.mark.slow
-async def test_an_item_that_is_due_goes_before_the_turns_of_other_consumers(
+async def test_a_due_item_goes_before_the_turns_of_other_consumers(
     at: Connections, sender: Sender, prefect: PrefectStandIn
 ) -> None:
     two = replace(at, provider=at.provider.model_copy(update={"most_calls": 2}))

@@ -1,4 +1,4 @@
-"""Which part of a drain is woken by what: one look for work for each thing that happens, and none that finds nothing."""
+"""Which part of a drain each event wakes: one look for work per event, and no look that finds nothing."""
 
 import asyncio
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from tests.flows.conftest import until
 
 
 def asleep(**how: float) -> Wakes:
-    """A drain that has looked, and routed, once."""
+    """Return the wakes of a drain that has looked and routed once."""
     wakes = Wakes(**how)
     assert wakes.take_look_request()
     for each in (wakes.loop, wakes.routing, wakes.telling):
@@ -20,7 +20,7 @@ def asleep(**how: float) -> Wakes:
     return wakes
 
 
-async def test_what_others_commit_is_routed_before_work_is_looked_for() -> None:
+async def test_commits_of_other_sessions_are_routed_before_a_look_for_work() -> None:
     wakes = asleep()
     wakes.record_foreign_commit()
     assert (wakes.routing.is_set(), wakes.telling.is_set(), wakes.loop.is_set()) == (
@@ -35,14 +35,14 @@ async def test_what_others_commit_is_routed_before_work_is_looked_for() -> None:
     assert not wakes.take_look_request()
 
 
-async def test_work_that_is_ready_does_not_wait_for_a_long_routing() -> None:
+async def test_ready_work_does_not_wait_for_a_long_routing() -> None:
     wakes = asleep(routed_within_s=0.0)
     wakes.record_foreign_commit()
     await until(wakes.loop.is_set)
     assert wakes.take_look_request()
 
 
-async def test_a_look_after_what_was_routed_is_not_repeated_when_all_of_it_is() -> None:
+async def test_a_look_for_ready_work_is_not_repeated_at_the_end_of_the_routing() -> None:
     wakes = asleep()
     wakes.record_foreign_commit()
     wakes.record_ready_work()
@@ -53,7 +53,7 @@ async def test_a_look_after_what_was_routed_is_not_repeated_when_all_of_it_is() 
     assert not wakes.take_look_request()
 
 
-async def test_after_a_save_its_events_are_published_and_the_loop_goes_on() -> None:
+async def test_a_save_wakes_the_publication_of_its_events_and_the_loop() -> None:
     wakes = asleep()
     wakes.record_save()
     assert wakes.loop.is_set()
@@ -61,7 +61,7 @@ async def test_after_a_save_its_events_are_published_and_the_loop_goes_on() -> N
     assert not wakes.take_look_request()
 
 
-async def test_a_place_that_is_free_is_for_what_waits_for_one() -> None:
+async def test_a_free_place_wakes_the_loop_without_a_look_for_work() -> None:
     wakes = asleep()
     wakes.record_free_place()
     assert wakes.loop.is_set()
@@ -69,7 +69,7 @@ async def test_a_place_that_is_free_is_for_what_waits_for_one() -> None:
 
 
 class SessionLookups:
-    """Remembers which sessions were looked for among those of a database."""
+    """A lookup that records which sessions were searched for among those of a database."""
 
     def __init__(self, db: Database) -> None:
         self._db, self.asked = db, list[object]()
@@ -85,7 +85,9 @@ class SessionLookups:
         return len(self._db.sessions)
 
 
-async def test_a_drain_hears_what_others_commit_and_not_itself(db: Database, pool: Engine) -> None:
+async def test_commits_of_other_sessions_wake_a_drain_and_its_own_commits_do_not(
+    db: Database, pool: Engine
+) -> None:
     asked = SessionLookups(db)
     async with listening(db.url, but=asked) as heard:
         await db.run(wake)

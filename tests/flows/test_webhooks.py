@@ -1,5 +1,5 @@
-"""Webhooks reach subscribers over HTTP, signed, whatever these do; a subscriber that fails delays only itself: one
-file because all ask the same receiver."""
+"""Webhooks reach subscribers over HTTP, signed, whatever the subscribers do; a failing subscriber delays only itself:
+one file because all ask the same receiver."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -25,7 +25,7 @@ from tests.webhook_receiver import RESOURCE, Receiver, Subscribers
 
 @pytest.fixture
 def receive() -> Iterator[Callable[[], Receiver]]:
-    """Return what starts another receiver."""
+    """Yield a function that starts another receiver."""
     running = list[Receiver]()
 
     def start() -> Receiver:
@@ -41,7 +41,7 @@ def receive() -> Iterator[Callable[[], Receiver]]:
 async def subscribers(
     db: Database, passing_time: PassingTime, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Subscribers]:
-    """No webhook so far. The library of receivers lives in the time of the test."""
+    """Yield subscribers without any webhook so far; the library of the receivers uses the test's clock."""
 
     class ReceiversClock(datetime):
         @classmethod
@@ -74,7 +74,7 @@ async def test_an_event_is_signed_and_named_by_its_id(
     ]
 
 
-async def test_a_subscriber_gets_its_kinds_of_events_of_its_workload_from_its_beginning_on(
+async def test_a_subscriber_receives_events_of_its_types_and_its_workload_since_its_creation(
     subscribers: Subscribers, receive: Callable[[], Receiver]
 ) -> None:
     crm, failures = receive(), receive()
@@ -89,7 +89,7 @@ async def test_a_subscriber_gets_its_kinds_of_events_of_its_workload_from_its_be
 
 
 @pytest.mark.slow
-async def test_the_answer_in_force_is_sent_where_it_is_asked_for(
+async def test_the_answer_in_force_is_sent_if_the_subscriber_asks_for_it(
     subscribers: Subscribers, receive: Callable[[], Receiver], db: Database
 ) -> None:
     def answered(connection: Connection) -> None:
@@ -110,7 +110,7 @@ async def test_the_answer_in_force_is_sent_where_it_is_asked_for(
     }
 
 
-async def test_a_subscriber_may_get_events_about_items_of_one_consumer_only(
+async def test_a_subscriber_can_receive_events_about_items_of_one_consumer_only(
     subscribers: Subscribers, receive: Callable[[], Receiver], db: Database
 ) -> None:
     def admitted(connection: Connection) -> None:
@@ -130,7 +130,7 @@ async def test_a_subscriber_may_get_events_about_items_of_one_consumer_only(
     assert len(any_.keys) == 7
 
 
-async def test_without_a_subscriber_no_event_is_kept(
+async def test_without_a_subscriber_no_event_is_stored(
     subscribers: Subscribers, db: Database
 ) -> None:
     await subscribers.told("a")
@@ -182,7 +182,7 @@ async def test_the_attempts_of_an_event_spread_over_five_hours(
     assert len(crm.ids) == 2
 
 
-async def test_a_dead_subscriber_rests_and_is_asked_one_request_at_a_time(
+async def test_a_dead_subscriber_gets_a_back_off_and_then_one_request_at_a_time(
     subscribers: Subscribers, receive: Callable[[], Receiver], passing_time: PassingTime
 ) -> None:
     crm = receive()
@@ -207,7 +207,7 @@ async def test_a_dead_subscriber_rests_and_is_asked_one_request_at_a_time(
     assert (await subscribers.one()).rests == 0
 
 
-async def test_a_receiver_that_is_gone_gets_nothing_until_it_takes_a_test_event(
+async def test_a_receiver_that_is_gone_gets_nothing_until_it_accepts_a_test_event(
     subscribers: Subscribers,
     receive: Callable[[], Receiver],
     passing_time: PassingTime,
@@ -231,7 +231,7 @@ async def test_a_receiver_that_is_gone_gets_nothing_until_it_takes_a_test_event(
     assert crm.keys == ["a"]
 
 
-async def test_a_subscriber_that_asks_for_patience_gets_it(
+async def test_the_retry_after_header_of_a_subscriber_is_respected(
     subscribers: Subscribers, receive: Callable[[], Receiver], passing_time: PassingTime
 ) -> None:
     crm = receive()
@@ -246,7 +246,7 @@ async def test_a_subscriber_that_asks_for_patience_gets_it(
     assert len(crm.ids) == 2
 
 
-async def test_one_that_hangs_delays_no_other(
+async def test_a_subscriber_that_hangs_delays_no_other(
     subscribers: Subscribers, receive: Callable[[], Receiver]
 ) -> None:
     slow, quick = receive(), receive()
@@ -300,7 +300,7 @@ async def test_a_kill_between_request_and_save_repeats_the_event_under_its_id(
     assert sorted(crm.keys) == ["a", "b"]
     living = subscribers.deliverer()
     await living.deliver()
-    assert len(crm.keys) == 2  # the lease of a process that lives is respected
+    assert len(crm.keys) == 2  # the lease of a live process is respected
     await subscribers.kill(dying)
     await living.deliver()
     assert sorted(crm.keys) == ["a", "a", "b", "b"]
@@ -308,7 +308,7 @@ async def test_a_kill_between_request_and_save_repeats_the_event_under_its_id(
 
 
 @pytest.mark.slow
-async def test_a_process_whose_session_is_lost_stops_sending_and_goes_on_with_a_new_one(
+async def test_a_process_whose_session_is_lost_stops_sending_and_continues_with_a_new_session(
     subscribers: Subscribers,
     receive: Callable[[], Receiver],
     pool: Engine,
@@ -325,7 +325,7 @@ async def test_a_process_whose_session_is_lost_stops_sending_and_goes_on_with_a_
     with pool.connect() as connection:
         assert connection.execute(text(ends)).all() == [(True,)]
     crm.says = lambda _: 200
-    passing_time.passes(minutes=1)  # what the lost session had taken is free again
+    passing_time.passes(minutes=1)  # the claims of the lost session are free again
     while not crm.taken:
         await deliverer.look()
     assert crm.ids == [crm.ids[0]] * 2
@@ -362,7 +362,7 @@ async def test_two_processes_deliver_each_event_once(
         assert sorted(receiver.keys) == sorted(keys)
 
 
-async def test_for_a_day_after_a_rotation_both_secrets_sign(
+async def test_both_secrets_sign_for_a_day_after_a_rotation(
     subscribers: Subscribers,
     receive: Callable[[], Receiver],
     passing_time: PassingTime,

@@ -1,4 +1,4 @@
-"""Whatever a subscriber and the processes that deliver to it do, it gets every event, in order for each item."""
+"""A subscriber gets every event, in order for each item, whatever the subscriber and the delivering processes do."""
 
 import asyncio
 from typing import Any
@@ -22,7 +22,7 @@ Happening = st.tuples(st.sampled_from("ab"), st.sampled_from([200, 500, "resets"
     max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(happenings=st.lists(Happening, min_size=1, max_size=8), most=st.integers(1, 4))
-def test_nothing_is_lost_and_the_events_of_an_item_keep_their_order(
+def test_no_event_is_lost_and_the_events_of_an_item_keep_their_order(
     database_url: str, happenings: list[tuple[str, Any]], most: int
 ) -> None:
     with disable_run_logger():

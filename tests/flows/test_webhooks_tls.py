@@ -1,4 +1,4 @@
-"""A webhook goes to the address that was checked, and its certificate is checked against the name that was asked for."""
+"""A webhook connects to the checked address, and its certificate is checked against the requested name."""
 
 import socket
 import ssl
@@ -20,7 +20,7 @@ PEM = serialization.Encoding.PEM
 
 
 def certificate(folder: Path) -> Path:
-    """Write a certificate of the name with its key, signed by itself."""
+    """Write a self-signed certificate of the name, with its key."""
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
     who = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, NAME)])
     made = (
@@ -42,7 +42,7 @@ def certificate(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize(("host", "taken"), [(NAME, True), ("other.example.test", False)])
-async def test_tls_is_checked_against_the_name_at_the_checked_address(
+async def test_the_certificate_is_checked_against_the_name_at_the_checked_address(
     host: str, taken: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file, looked_up = certificate(tmp_path), list[str]()
@@ -70,7 +70,9 @@ async def test_tls_is_checked_against_the_name_at_the_checked_address(
     assert receiver.hosts == [f"{host}:{receiver.port}"] * 2 * taken
 
 
-async def test_a_host_that_no_name_server_knows_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_host_that_no_name_server_knows_is_reported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def getaddrinfo(*_: Any) -> list[Any]:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 

@@ -1,4 +1,4 @@
-"""Calls that cannot be weighed: what they cost is kept, and every other call that ended with them has its consequence."""
+"""Calls that cannot be weighed: their cost is recorded, and every call that ended with them has its consequence."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from tests.flows.realtime import a_state, answer
 
 
 def broken(key: str) -> Any:
-    """A step that breaks for the item of that key."""
+    """Return a step that fails for the item with that key."""
 
     def breaks(version: Any, called: Any, failure: Any) -> Any:
         if any(each.key == key for each in called.pack):
@@ -25,7 +25,7 @@ def broken(key: str) -> Any:
     return breaks
 
 
-async def test_an_answer_is_saved_though_nothing_can_be_learned_from_its_call(
+async def test_an_answer_is_saved_even_if_learning_from_its_call_fails(
     at: Connections, sender: Sender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def breaks(*_: object, **__: object) -> None:
@@ -58,7 +58,7 @@ async def test_an_answer_that_cannot_be_judged_is_billed_and_its_neighbours_are_
     assert await sender.rows("select count(*) from lanes.spend") == [(3,)]
 
 
-async def test_a_failure_that_cannot_be_weighed_is_an_attempt_with_a_bound_and_its_neighbours_are_saved(
+async def test_a_failure_that_cannot_be_weighed_is_an_attempt_with_a_bound_and_harms_no_neighbour(
     at: Connections, endpoint: Endpoint, sender: Sender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     endpoint.fault("messages", "drop", match="letter b", times=1)

@@ -1,4 +1,4 @@
-"""How a worker of a process pool ends."""
+"""The end of a worker of a process pool."""
 
 import asyncio
 from uuid import UUID, uuid4
@@ -12,7 +12,7 @@ from tests.prefect_standin import PrefectStandIn
 
 
 @pytest.mark.slow
-async def test_a_run_that_a_worker_took_just_before_its_end_is_scheduled_again(
+async def test_a_run_that_a_worker_accepted_just_before_its_end_is_scheduled_again(
     prefect: PrefectStandIn,
 ) -> None:
     prefect.has_run("collect", "PENDING")

@@ -1,4 +1,4 @@
-"""What a drain writes: no answer waits for a write that lasts."""
+"""The writes of a drain: no answer waits for a write that takes long."""
 
 import asyncio
 
@@ -13,10 +13,11 @@ from tests.conftest import NOON
 from tests.flows.conftest import Sender
 from tests.flows.realtime import a_state, answer, begin, begun, claim, versions_of
 
-HELD = "select id from lanes.item where key = 'held' for no key update"  # as an open cancel or amend does
+# The lock that an open cancel or amend takes.
+HELD = "select id from lanes.item where key = 'held' for no key update"
 
 
-async def test_an_answer_for_an_item_in_somebodys_open_transaction_is_kept_and_delays_no_neighbour(
+async def test_an_answer_for_an_item_in_an_open_transaction_is_kept_and_delays_no_neighbour(
     at: Connections, sender: Sender
 ) -> None:
     await sender.items("a", "held", "z", lane=Lane.REALTIME)
@@ -32,10 +33,10 @@ async def test_an_answer_for_an_item_in_somebodys_open_transaction_is_kept_and_d
     assert await sender.rows("select count(*) from lanes.attempt_log") == [(3,)]
 
 
-async def test_an_urgent_answer_is_saved_beside_a_write_that_lasts(
+async def test_an_urgent_answer_is_saved_during_a_write_that_takes_long(
     at: Connections, sender: Sender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(effects, "BESIDE_S", 600)  # so long others wait for a write
+    monkeypatch.setattr(effects, "BESIDE_S", 600)  # other answers wait this long for a write
     await sender.items("held", lane=Lane.REALTIME)
     async with at.db.transaction() as run:
         await run(lambda c: c.execute(text(HELD)).all())
@@ -51,7 +52,7 @@ async def test_an_urgent_answer_is_saved_beside_a_write_that_lasts(
 
 
 async def alone(at: Connections, *, urgent: bool = False) -> list[Pack]:
-    """Claim what waits, each item for a call of its own."""
+    """Claim the waiting work, each item for a call of its own."""
     claimed = await claim(at)
     versions = await versions_of(at, claimed)
     return [

@@ -1,4 +1,4 @@
-"""A schema is published exactly if a request can carry it: compared with what the SDK makes of it."""
+"""Schemas that can be published: exactly those that a request can carry, compared with the conversion of the SDK."""
 
 from typing import Any
 
@@ -66,7 +66,7 @@ def raises(check: Any, schema: dict[str, Any]) -> bool:
 
 
 @given(st.dictionaries(st.sampled_from(["x", "y"]), parts, min_size=1, max_size=2), parts)
-def test_a_schema_can_be_published_exactly_if_it_can_be_sent(
+def test_a_schema_can_be_published_if_and_only_if_it_can_be_sent(
     properties: dict[str, Any], other: Any
 ) -> None:
     schema = {"type": "object", "properties": properties, "$defs": {"other": other}}
@@ -161,7 +161,7 @@ REFERRING: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("questions", [1, 2])
 @pytest.mark.parametrize("name", REFERRING)
-def test_a_reference_means_the_same_in_what_is_sent_alone_or_in_a_pack(
+def test_a_reference_keeps_its_meaning_in_a_single_request_and_in_a_pack(
     name: str, questions: int
 ) -> None:
     schema = REFERRING[name]

@@ -1,4 +1,4 @@
-"""What is read of the view of a batch and of the list of batches: what is odd of them says nothing, and never too much."""
+"""Reading a batch and the list of batches: malformed fields count as unknown, and no number exceeds its bound."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -37,7 +37,7 @@ ODD_IDS = [
 
 
 @given(views(VIEW))
-def test_odd_times_and_counts_of_a_batch_say_nothing_and_it_ends_between_its_beginning_and_now(
+def test_malformed_times_and_counts_are_bounded_and_a_batch_ends_between_start_and_now(
     view: dict[str, Any],
 ) -> None:
     batch = read_batch(view)
@@ -49,7 +49,7 @@ def test_odd_times_and_counts_of_a_batch_say_nothing_and_it_ends_between_its_beg
     assert BEGUN <= batch.compute_end(now, begun_at=BEGUN) <= now
 
 
-def test_a_batch_that_says_all_is_read_as_it_is() -> None:
+def test_a_complete_batch_is_read_unchanged() -> None:
     batch = read_batch(VIEW)
     assert batch == ProviderBatch(
         ID,
@@ -66,13 +66,13 @@ def test_a_batch_that_says_all_is_read_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("odd", ODD_IDS, ids=lambda odd: repr(odd)[:20])
-def test_an_id_that_no_path_can_hold_names_no_batch(odd: Any) -> None:
+def test_an_id_that_a_url_path_cannot_contain_is_refused(odd: Any) -> None:
     with pytest.raises(ValueError, match="has no id that can be asked for"):
         read_batch(VIEW | {"id": odd})
 
 
 async def listed(*pages: Any, date: str = "") -> list[str]:
-    """Return the listing of the last hour, of these pages; the last one repeats."""
+    """Return the ids that these pages list for the last hour; the last page repeats."""
     left = list(pages)
 
     def answer(request: httpx2.Request) -> httpx2.Response:
@@ -93,13 +93,13 @@ def page(*views: Any, more: Any = False, last: Any = "b") -> dict[str, Any]:
     return {"data": list(views), "has_more": more, "first_id": "a", "last_id": last}
 
 
-async def test_a_list_is_read_to_its_end_or_to_the_first_that_is_too_old() -> None:
+async def test_a_list_is_read_to_its_end_or_to_the_first_batch_that_is_too_old() -> None:
     old = VIEW | {"id": "old", "created_at": "2026-11-24T10:00:00Z"}
     assert await listed(page(VIEW, more=True), page(VIEW | {"id": "b"})) == [ID, "b"]
     assert await listed(page(VIEW, old, VIEW, more=True)) == [ID]
 
 
-async def test_a_batch_of_which_nobody_can_say_when_it_was_created_is_listed_and_ends_no_list() -> (
+async def test_a_batch_without_a_readable_creation_time_is_listed_and_does_not_end_the_list() -> (
     None
 ):
     assert await listed(
@@ -110,7 +110,7 @@ async def test_a_batch_of_which_nobody_can_say_when_it_was_created_is_listed_and
 @pytest.mark.parametrize(
     "pages",
     [
-        [page(VIEW, more=True)],  # without an end
+        [page(VIEW, more=True)],  # a list without an end
         [page(VIEW, more=True), None],
         [{}],
         [page() | {"data": None}],
@@ -121,20 +121,20 @@ async def test_a_batch_of_which_nobody_can_say_when_it_was_created_is_listed_and
         [page(VIEW | {"id": ".."})],
     ],
 )
-async def test_a_list_that_cannot_be_read_is_never_taken_for_an_empty_one(pages: list[Any]) -> None:
-    """What is not seen in it would be taken for never created, and paid again."""
+async def test_an_unreadable_list_is_never_mistaken_for_an_empty_one(pages: list[Any]) -> None:
+    """Expect an error: a batch that the list does not show would count as never created and be paid again."""
     with pytest.raises(CallFailed):
         await listed(*pages)
 
 
 @given(odd_values)
-async def test_any_page_is_read_or_fails_as_a_call_does(odd: Any) -> None:
+async def test_a_malformed_page_is_a_failed_call(odd: Any) -> None:
     with pytest.raises(CallFailed):
         await listed(odd)
 
 
 @pytest.mark.parametrize("date", ["noon", "Fri, 31 Dec 9999 23:59:59 -1400", "0"])
-async def test_a_date_that_is_none_says_no_time(date: str) -> None:
+async def test_an_invalid_date_header_is_ignored(date: str) -> None:
     assert await listed(page(VIEW), date=date) == [ID]
 
 
@@ -143,7 +143,7 @@ async def test_a_date_that_is_none_says_no_time(date: str) -> None:
     [b"", b"null", b"[]", b"{", b'{"id": null}', b"[" * 100_000],
     ids=lambda said: repr(said[:12]),
 )
-async def test_a_view_that_cannot_be_read_is_a_call_that_failed(said: bytes) -> None:
+async def test_an_unreadable_batch_is_a_failed_call(said: bytes) -> None:
     http = httpx2.AsyncClient(
         transport=httpx2.MockTransport(lambda _: httpx2.Response(200, content=said))
     )

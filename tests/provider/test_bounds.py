@@ -1,4 +1,4 @@
-"""What is held of an answer is bounded as it is decoded, and no redirect is followed: over a real connection, by our client."""
+"""Memory limits while our client decodes an answer, and refused redirects: over a real connection."""
 
 import gzip
 import json
@@ -68,7 +68,7 @@ CALLS = [asked, created, looked_up, listed, read]
 @pytest.mark.slow
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("status", ["200 OK", "400 Bad Request", "503 Away"])
-async def test_a_small_body_that_holds_hundreds_of_megabytes_is_given_up_early(
+async def test_a_small_body_that_decodes_to_hundreds_of_megabytes_is_abandoned_early(
     call: Callable[[AsyncAnthropic], Awaitable[object]], status: str
 ) -> None:
     async with (
@@ -87,7 +87,7 @@ async def test_a_small_body_that_holds_hundreds_of_megabytes_is_given_up_early(
 
 
 @pytest.mark.slow
-async def test_a_line_of_results_that_holds_a_hundred_megabytes_is_not_held_and_the_others_are_read() -> (
+async def test_a_result_line_of_a_hundred_megabytes_is_not_buffered_and_the_others_are_read() -> (
     None
 ):
     right, long = (
@@ -121,7 +121,7 @@ async def test_a_line_of_results_that_holds_a_hundred_megabytes_is_not_held_and_
 
 
 @pytest.mark.parametrize("encoding", [None, "gzip", "deflate", "gzip, gzip", "unheard-of"])
-async def test_an_answer_is_read_whole_however_it_is_encoded(encoding: str | None) -> None:
+async def test_an_answer_is_read_completely_in_every_encoding(encoding: str | None) -> None:
     body = written(message(text="x" * 3 * MIB))
     for each in (encoding or "").split(", "):
         body = {"gzip": gzip.compress, "deflate": zlib.compress}.get(each, bytes)(body)
@@ -134,7 +134,7 @@ async def test_an_answer_is_read_whole_however_it_is_encoded(encoding: str | Non
 
 
 @pytest.mark.parametrize("encoding", ["gzip", ", ".join(["gzip"] * 9)])
-async def test_a_body_that_is_not_what_its_header_says_is_an_answer_that_cannot_be_read(
+async def test_a_body_that_does_not_match_its_encoding_header_is_a_failed_call(
     encoding: str,
 ) -> None:
     async with (
@@ -148,7 +148,7 @@ async def test_a_body_that_is_not_what_its_header_says_is_an_answer_that_cannot_
 
 @pytest.mark.parametrize("call", CALLS)
 async def test_no_redirect_is_followed(call: Callable[[AsyncAnthropic], Awaitable[object]]) -> None:
-    """It would take the key, and what is asked, to another address."""
+    """Expect an error: a redirect would carry the key and the request to another address."""
     reached: list[bytes] = []
 
     async def elsewhere(reader: StreamReader, writer: StreamWriter) -> None:

@@ -1,4 +1,4 @@
-"""The create of a batch: its body is spooled once, and sent as it lies there, with its length, once."""
+"""Creating a batch: the body is spooled once, then sent once, unchanged and with its length."""
 
 import asyncio
 import hashlib
@@ -46,7 +46,7 @@ def spooled(*params: dict[str, Any]) -> dict[str, Any]:
 async def asked(
     *answers: httpx2.Response,
 ) -> AsyncIterator[tuple[AsyncAnthropic, list[httpx2.Request], list[bytes]]]:
-    """Return a client, its requests and their bodies."""
+    """Yield a client, its requests and their bodies."""
     requests, bodies, left = list[httpx2.Request](), list[bytes](), list(answers)
 
     async def answer(request: httpx2.Request) -> httpx2.Response:
@@ -62,7 +62,7 @@ async def asked(
 
 
 @pytest.mark.parametrize("block", [1, 7, 1024**2])
-async def test_a_body_is_what_was_added_its_length_and_its_hash_those_of_what_is_sent(
+async def test_a_body_contains_the_added_requests_and_has_the_length_and_hash_of_the_sent_bytes(
     block: int,
 ) -> None:
     with batch_body("cafe", PARAMS, {"n": 2}, block=block) as written:
@@ -73,7 +73,7 @@ async def test_a_body_is_what_was_added_its_length_and_its_hash_those_of_what_is
 
 
 @pytest.mark.parametrize("kept", [0, 1, 2, 3])
-async def test_requests_that_are_not_kept_were_never_written(kept: int) -> None:
+async def test_dropped_requests_leave_no_trace_in_the_body(kept: int) -> None:
     with BatchBody() as written:
         for number in range(3):
             written.add(f"cafe-{number}", b'{"n":%d}' % number)
@@ -88,7 +88,7 @@ async def test_requests_that_are_not_kept_were_never_written(kept: int) -> None:
         assert (written.size, written.sha256) == (len(whole), hashlib.sha256(whole).hexdigest())
 
 
-async def test_a_create_is_sent_as_the_sdk_sends_its_own_and_with_its_length() -> None:
+async def test_a_create_equals_that_of_the_sdk_and_has_a_content_length() -> None:
     async with asked(httpx2.Response(200, json=VIEW), httpx2.Response(200, json=VIEW)) as (
         client,
         requests,
@@ -112,9 +112,7 @@ async def test_a_create_is_sent_as_the_sdk_sends_its_own_and_with_its_length() -
 
 
 @pytest.mark.parametrize("status", [500, 529, 429, 408])
-async def test_a_create_is_called_once_whatever_answers_it_though_a_client_retries(
-    status: int,
-) -> None:
+async def test_a_create_is_sent_once_even_if_the_client_retries_other_calls(status: int) -> None:
     async with asked(httpx2.Response(status, json={"error": {"type": "x", "message": "no"}})) as (
         client,
         requests,
@@ -125,9 +123,7 @@ async def test_a_create_is_called_once_whatever_answers_it_though_a_client_retri
     assert len(requests) == 1
 
 
-async def test_a_connection_that_is_reset_while_the_body_is_sent_may_have_created_the_batch() -> (
-    None
-):
+async def test_a_connection_reset_during_a_create_may_have_been_billed() -> None:
     async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.transport.abort()
@@ -176,7 +172,7 @@ def test_a_written_request_is_the_json_of_its_parameters(
 
 @pytest.mark.parametrize(("lane", "ttl"), [(Lane.REALTIME, "5m"), (Lane.BATCH, "1h")])
 @pytest.mark.parametrize("items", [1, 3])
-def test_a_mark_changes_nothing_of_what_is_asked_and_says_how_long_its_lane_keeps_it(
+def test_a_cache_mark_changes_only_the_system_block_and_has_the_ttl_of_its_lane(
     lane: Lane, ttl: str, items: int
 ) -> None:
     of, questions = (

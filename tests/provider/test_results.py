@@ -1,4 +1,4 @@
-"""The results of a batch through the real SDK: every line is read by itself, and what cannot be read spoils no other."""
+"""The results of a batch through the real SDK: every line is read by itself, and an unreadable line affects no other."""
 
 import json
 from collections.abc import AsyncIterator
@@ -24,7 +24,7 @@ from lanes.settling.outcome import Judgment, Response
 from lanes.words import Outcome
 from tests.hostile.answers import KINDS, spoiled_line
 
-BLOCK = 1024 * 1024  # bytes of a long answer that come at once
+BLOCK = 1024 * 1024  # bytes of a long answer that arrive at once
 ID = "msgbatch_1"
 HOST = "http://provider.test"
 USAGE = {"input_tokens": 5, "output_tokens": 3}
@@ -84,7 +84,7 @@ def numbers(found: list[RequestResult | Unreadable]) -> list[int | None]:
     return [each.number if isinstance(each, RequestResult) else None for each in found]
 
 
-async def test_a_line_separator_of_unicode_within_an_answer_ends_no_line() -> None:
+async def test_a_unicode_line_separator_in_an_answer_does_not_end_the_line() -> None:
     text = "one\u2028two\u2029three\x85four\x0bfive"
     first, second = await read(jsonl(succeeded(0, text), succeeded(1)))
     assert isinstance(first, RequestResult)
@@ -93,12 +93,12 @@ async def test_a_line_separator_of_unicode_within_an_answer_ends_no_line() -> No
     assert numbers([first, second]) == [0, 1]
 
 
-async def test_lines_may_end_in_crlf_or_be_blank_and_the_last_needs_no_end() -> None:
+async def test_lines_may_end_in_crlf_or_be_blank_and_the_last_needs_no_newline() -> None:
     body = b"\r\n\n" + jsonl(succeeded(0), end="\r\n") + b"\n \n" + jsonl(succeeded(1), end="")
     assert numbers(await read(body)) == [0, 1]
 
 
-async def test_lines_are_whole_however_the_stream_is_cut_into_blocks() -> None:
+async def test_lines_are_read_completely_from_blocks_of_one_byte() -> None:
     async def blocks() -> AsyncIterator[bytes]:
         for byte in jsonl(succeeded(0, "ü"), succeeded(1)):
             yield bytes([byte])
@@ -121,7 +121,7 @@ async def test_lines_are_whole_however_the_stream_is_cut_into_blocks() -> None:
         None,
     ],
 )
-async def test_a_line_without_a_readable_result_is_no_result_and_the_others_are_read(
+async def test_a_line_without_a_readable_result_is_unreadable_and_the_others_are_read(
     line: Any,
 ) -> None:
     unreadable, other = await read(json.dumps(line).encode() + b"\n" + jsonl(succeeded(1)))
@@ -131,9 +131,7 @@ async def test_a_line_without_a_readable_result_is_no_result_and_the_others_are_
     assert numbers([other]) == [1]
 
 
-async def test_every_spoiled_message_is_read_as_far_as_its_bill_goes_and_names_its_request() -> (
-    None
-):
+async def test_a_spoiled_message_names_its_request_and_its_bill_is_read_where_possible() -> None:
     kinds = [*KINDS.values()]
     found = await read(
         b"\n".join(spoiled_line(succeeded(number), kind) for number, kind in enumerate(kinds))
@@ -149,7 +147,7 @@ async def test_every_spoiled_message_is_read_as_far_as_its_bill_goes_and_names_i
     ] == []
 
 
-def test_a_message_of_an_unknown_result_type_is_billed_and_answers_nothing() -> None:
+def test_a_message_of_an_unknown_result_type_is_billed_and_gives_no_answer() -> None:
     line = succeeded(0)
     line["result"]["type"] = "finished\x1b[31m"
     found = read_line(json.dumps(line).encode())
@@ -158,7 +156,7 @@ def test_a_message_of_an_unknown_result_type_is_billed_and_answers_nothing() -> 
     assert found.said.fault == "its result is of no known type: finished [31m"
 
 
-async def test_a_line_that_is_too_long_is_not_held_and_spoils_no_other() -> None:
+async def test_a_line_that_is_too_long_is_unreadable_and_affects_no_other() -> None:
     async def blocks() -> AsyncIterator[bytes]:
         yield jsonl(succeeded(0)) + jsonl(succeeded(1))[:-1]
         for _ in range(2 * LONGEST_LINE // BLOCK):
@@ -168,7 +166,7 @@ async def test_a_line_that_is_too_long_is_not_held_and_spoils_no_other() -> None
     assert numbers(await read(blocks())) == [0, None, 2]
 
 
-async def test_results_that_never_end_are_read_as_far_as_their_requests_can_take_them() -> None:
+async def test_endless_results_are_read_only_up_to_a_size_that_depends_on_the_requests() -> None:
     sent = 0
 
     async def endless() -> AsyncIterator[bytes]:
@@ -182,7 +180,7 @@ async def test_results_that_never_end_are_read_as_far_as_their_requests_can_take
     assert sent <= 2 * LONGEST_LINE / BLOCK
 
 
-async def test_half_a_line_at_the_end_is_no_result() -> None:
+async def test_an_incomplete_line_at_the_end_is_unreadable() -> None:
     assert numbers(await read(jsonl(succeeded(0)) + jsonl(succeeded(1))[:40])) == [0, None]
     assert numbers(await read(jsonl(succeeded(0)) + jsonl(succeeded(1, "ü" * 99))[:200])) == [
         0,
@@ -190,7 +188,7 @@ async def test_half_a_line_at_the_end_is_no_result() -> None:
     ]
 
 
-async def test_a_stream_that_breaks_says_so_after_what_came() -> None:
+async def test_a_stream_that_breaks_off_raises_an_error() -> None:
     async def breaking() -> AsyncIterator[bytes]:
         yield jsonl(succeeded(0))
         raise httpx2.ReadError("reset")
@@ -199,7 +197,7 @@ async def test_a_stream_that_breaks_says_so_after_what_came() -> None:
         await read(breaking())
 
 
-async def test_results_that_the_provider_no_longer_keeps_are_told_in_a_sentence() -> None:
+async def test_archived_results_are_reported_in_a_sentence() -> None:
     archived = VIEW | {"results_url": None, "archived_at": "2026-12-24T12:00:00Z"}
     with pytest.raises(
         CallFailed, match=r"offers no results of msgbatch_1: it keeps them for 29 days"
@@ -211,7 +209,7 @@ async def test_results_that_the_provider_no_longer_keeps_are_told_in_a_sentence(
     "custom_id",
     ["cafe", "cafe-", "cafe-x", "cafe-01", "cafe--1", "cafe-1\n", f"cafe-{10**12}", "-1"],
 )
-async def test_a_name_that_we_would_not_have_given_is_nobodys(custom_id: str) -> None:
+async def test_a_custom_id_that_we_would_not_have_made_matches_no_request(custom_id: str) -> None:
     (only,) = await read(jsonl({"custom_id": custom_id, "result": {"type": "expired"}}))
     assert isinstance(only, RequestResult)
     assert (only.nonce, only.number) == (custom_id, -1)
@@ -267,7 +265,7 @@ async def test_a_name_that_we_would_not_have_given_is_nobodys(custom_id: str) ->
         (503, "quite_new_error", "no", None, Action.RETRY),
     ],
 )
-async def test_an_errored_line_means_what_the_same_error_means_in_a_call(
+async def test_an_error_in_a_line_has_the_same_meaning_as_in_a_call(
     status: int, kind: str, message: str, code: str | None, action: Action
 ) -> None:
     said = errored(kind, message, **({"error_code": code} if code else {}))
@@ -290,7 +288,7 @@ async def test_an_errored_line_means_what_the_same_error_means_in_a_call(
 @pytest.mark.parametrize(
     "error", [None, "no", {"error": None}, {"error": {"type": ["x"], "message": 1, "details": 2}}]
 )
-async def test_an_error_that_says_nothing_is_a_fault_of_the_provider(error: Any) -> None:
+async def test_an_error_without_readable_details_is_a_fault_to_retry(error: Any) -> None:
     (failed,) = await read(
         jsonl({"custom_id": "cafe-0", "result": {"type": "errored", "error": error}})
     )
@@ -309,9 +307,7 @@ async def test_an_error_is_quoted_as_one_short_line() -> None:
 
 
 @pytest.mark.parametrize("action", [Action.POISON, Action.SPLIT])
-def test_a_refused_pack_says_nothing_of_any_one_item_and_a_refused_item_is_poison(
-    action: Action,
-) -> None:
+def test_a_refused_pack_blames_no_single_item_and_a_refused_item_is_poison(action: Action) -> None:
     assert fate(RequestFault(action, "no"), items=2, others_answered=True) == Judgment(
         Outcome.PACK_REFUSED, error="no"
     )
@@ -332,7 +328,7 @@ def test_a_refused_pack_says_nothing_of_any_one_item_and_a_refused_item_is_poiso
         Action.SHED,
     ],
 )
-def test_trouble_of_the_account_the_rate_or_the_load_is_never_the_items(
+def test_an_error_of_the_account_the_rate_or_the_load_is_never_the_fault_of_the_item(
     action: Action, answered: bool
 ) -> None:
     assert (
@@ -341,7 +337,7 @@ def test_trouble_of_the_account_the_rate_or_the_load_is_never_the_items(
     )
 
 
-def test_a_failure_at_the_provider_is_the_requests_own_only_where_others_were_answered() -> None:
+def test_a_provider_failure_counts_against_a_request_only_if_others_were_answered() -> None:
     down = RequestFault(Action.RETRY, "no")
     assert fate(down, items=1, others_answered=True) == Judgment(Outcome.ERRORED, error="no")
     assert fate(down, items=3, others_answered=True) == Judgment(
@@ -351,7 +347,7 @@ def test_a_failure_at_the_provider_is_the_requests_own_only_where_others_were_an
         assert fate(down, items=items, others_answered=False).outcome is Outcome.UNSERVED
 
 
-async def test_lines_come_in_chunks_that_are_bounded_by_number_and_by_bytes() -> None:
+async def test_chunks_of_lines_are_bounded_by_number_and_by_bytes() -> None:
     body = jsonl(*(succeeded(number) for number in range(7)))
     line = len(body) // 7
 
@@ -373,8 +369,8 @@ async def test_lines_come_in_chunks_that_are_bounded_by_number_and_by_bytes() ->
     assert await sizes(7, 10**9) == [7]
 
 
-async def test_what_python_takes_for_json_and_others_do_not_is_read_all_the_same() -> None:
-    """A billed answer is booked though its text holds half a surrogate pair; that it cannot be stored is its own."""
+async def test_json_that_python_accepts_and_other_parsers_reject_is_read() -> None:
+    """Expect the bill of an answer with half a surrogate pair to be read; that the text cannot be stored is another matter."""
     odd = jsonl(succeeded(0)).replace(b'"text": "{}"', b'"text": "\\ud800"')
     nan = jsonl(succeeded(1)).replace(b'"stop_reason"', b'"score": NaN, "stop_reason"')
     assert numbers(await read(odd + nan)) == [0, 1]

@@ -1,4 +1,4 @@
-"""What statuses and broken connections mean, through the real SDK: only the API's words on a request are the item's fault."""
+"""The meaning of statuses and broken connections, through the real SDK: only a refusal by the API is the item's fault."""
 
 import itertools
 import socket
@@ -69,7 +69,7 @@ async def failure(status: int, body: Any = None, **headers: str) -> CallFailed:
 
 
 @pytest.mark.slow
-async def test_no_status_but_a_refusal_of_the_api_is_ever_the_items_fault() -> None:
+async def test_only_a_refusal_by_the_api_is_the_fault_of_the_item() -> None:
     bodies = itertools.cycle(BODIES)
     for status in range(300, 600):
         met = await failure(status, next(bodies))
@@ -84,7 +84,7 @@ async def test_no_status_but_a_refusal_of_the_api_is_ever_the_items_fault() -> N
 @pytest.mark.parametrize(
     "status", [300, 301, 302, 303, 304, 305, 307, 308, 401, 405, 407, 411, 426, 431, 451]
 )
-async def test_what_an_address_or_a_proxy_says_is_a_settings_fault_and_no_batch_can_exist(
+async def test_a_status_from_a_wrong_address_or_a_proxy_is_a_settings_fault_without_a_batch(
     status: int,
 ) -> None:
     met = await failure(status, location="http://elsewhere.test/")
@@ -97,7 +97,7 @@ async def test_what_an_address_or_a_proxy_says_is_a_settings_fault_and_no_batch_
 @pytest.mark.parametrize(
     "status", [408, 409, 412, 418, 421, 423, 425, 444, 498, 499, 500, 501, 503, 504, 511, 599]
 )
-async def test_any_other_status_is_passing_trouble(status: int) -> None:
+async def test_any_other_status_is_retried(status: int) -> None:
     assert (await failure(status)).action is Action.RETRY
 
 
@@ -119,7 +119,7 @@ async def test_any_other_status_is_passing_trouble(status: int) -> None:
         (529, {"type": "overloaded_error"}, Action.SHED),
     ],
 )
-async def test_what_the_provider_says_of_the_account_or_the_model_is_no_fault_of_the_item(
+async def test_an_error_about_the_account_or_the_model_is_not_the_fault_of_the_item(
     status: int, error: dict[str, Any], action: Action
 ) -> None:
     assert (await failure(status, {"error": {"message": "no", **error}})).action is action
@@ -142,13 +142,13 @@ async def test_what_the_provider_says_of_the_account_or_the_model_is_no_fault_of
         ("Wed, 21 Oct 2026 07:28:00 GMT", None),
     ],
 )
-async def test_a_wait_is_a_number_of_seconds_up_to_an_hour_or_it_is_not_heard(
+async def test_retry_after_is_a_number_of_seconds_up_to_an_hour_or_is_ignored(
     said: str, waits: float | None
 ) -> None:
     assert (await failure(429, **{"retry-after": said})).retry_after_s == waits
 
 
-async def test_an_error_of_the_provider_is_one_short_line_whatever_it_says() -> None:
+async def test_an_error_of_the_provider_is_shown_as_one_short_line() -> None:
     hostile = {
         "error": {
             "type": "invalid_request_error",
@@ -161,19 +161,19 @@ async def test_an_error_of_the_provider_is_one_short_line_whatever_it_says() -> 
 
 
 @pytest.mark.parametrize("name", MET)
-def test_only_what_never_left_this_machine_cannot_have_been_billed(name: str) -> None:
+def test_only_a_request_that_never_left_this_machine_cannot_have_been_billed(name: str) -> None:
     kind, below, maybe_billed = MET[name]
     assert convert_error(raised(kind, below)).maybe_billed is maybe_billed
 
 
-def test_a_call_that_was_given_up_may_have_been_billed() -> None:
+def test_a_call_that_timed_out_may_have_been_billed() -> None:
     assert convert_error(TimeoutError()).maybe_billed
 
 
 def raised(
     kind: type[httpx2.HTTPError], below: aiohttp.ClientError
 ) -> anthropic.APIConnectionError:
-    """As the SDK raises what its transport makes of an error of aiohttp."""
+    """Return the error that the SDK raises when its transport meets an error of aiohttp."""
     try:
         try:
             try:

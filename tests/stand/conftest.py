@@ -1,4 +1,4 @@
-"""Homes that the user who runs Postgres in place of root can enter (pytest's tmp_path is closed to others), and web servers."""
+"""Homes that the user who runs Postgres for root can enter (pytest's tmp_path is closed to others), and web servers."""
 
 import json
 import shutil
@@ -27,7 +27,7 @@ def _open_folder() -> Path:
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    """An empty home of a stand."""
+    """Provide an empty home for a stand."""
     folder = _open_folder()
     yield folder
     EmbeddedPostgres(folder / "postgres").stop()
@@ -36,7 +36,7 @@ def home() -> Iterator[Path]:
 
 @pytest.fixture
 def nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The shell of the test sets no variable that Lanes reads."""
+    """Unset every variable that Lanes reads."""
     for variable in (*VARIABLES, "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING"):
         monkeypatch.delenv(variable, raising=False)
 
@@ -48,7 +48,8 @@ def serve() -> Iterator[Callable[[Answers], str]]:
 
     def start(answers: Answers) -> str:
         class ModelHandler(BaseHTTPRequestHandler):
-            wbufsize = -1  # an answer leaves whole: half of one waits 40 ms for its receipt
+            # Send an answer in one piece: the second of two pieces would wait 40 ms for an acknowledgment.
+            wbufsize = -1
 
             def do_GET(self) -> None:
                 status, body = answers.get(self.path.partition("?")[0], (404, {}))

@@ -1,4 +1,4 @@
-"""A shell with variables of its own, and a stand without processes that another put up."""
+"""A shell with its own variables, and a stand without processes that another shell put up."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,7 +25,7 @@ OURS = {
 
 @contextmanager
 def shell(**variables: str) -> Iterator[Settings]:
-    """A shell in which these variables are set."""
+    """Set these variables; yield the settings that result."""
     with pytest.MonkeyPatch.context() as patched:
         for variable, value in variables.items():
             patched.setenv(variable, value)
@@ -43,7 +43,7 @@ class HeardProgress(Silent):
 def put_up(
     home: Path, prefect: PrefectStandIn, variables: Mapping[str, str] = OURS
 ) -> HeardProgress:
-    """A stand without processes; its Prefect is the stand-in."""
+    """Put up a stand without processes whose Prefect is the stand-in; return its progress messages."""
 
     def server(site: Site) -> str:
         site.prefect_api_url = prefect.api_url

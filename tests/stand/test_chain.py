@@ -13,7 +13,7 @@ COMMANDS = [["first", "--all"], ["second"], ["third", "a", "b"]]
 
 
 def run(folder: Path, commands: Sequence[Sequence[str]]) -> tuple[int, str]:
-    """Exit code and output of a chain of modules that lie in the folder."""
+    """Run a chain of modules of the folder; return its exit code and output."""
     done = subprocess.run(
         [sys.executable, "-m", "lanes.stand.chain", *chain.join(commands)],
         cwd=folder,
@@ -33,7 +33,7 @@ def modules(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_commands_come_out_as_they_went_in() -> None:
+def test_splitting_a_joined_chain_returns_the_original_commands() -> None:
     assert chain.split(chain.join(COMMANDS)) == COMMANDS
 
 

@@ -1,4 +1,4 @@
-"""The release that deployments are of, and how those in Prefect may differ from it."""
+"""The release of a checkout, and how the deployments in Prefect may differ from it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,7 +31,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("file", ["flows/answer.py", "prefect.yaml", "flows/new.py"])
-def test_a_changed_or_new_file_is_another_release_and_another_place_is_not(
+def test_a_changed_or_new_file_changes_the_release_and_another_folder_does_not(
     checkout: Path, tmp_path_factory: pytest.TempPathFactory, file: str
 ) -> None:
     before = release(checkout, checkout)
@@ -57,14 +57,14 @@ def test_a_wheel_has_the_release_of_its_checkout(checkout: Path) -> None:
     assert release(checkout, installed) == before
 
 
-def test_every_deployment_is_of_the_release_and_has_no_steps_of_a_machine() -> None:
+def test_every_deployment_has_the_version_of_the_release_and_no_pull_steps() -> None:
     assert {each["version"] for each in read_deployments().values()} == {"{{ $LANES_RELEASE }}"}
     assert all("pull" not in each for each in read_deployments().values())
 
 
 @pytest.fixture
 def server(prefect: PrefectStandIn) -> PrefectStandIn:
-    """A server that has it all as this release says."""
+    """Give the server exactly the deployments and automations of this release."""
     prefect.deployed = {
         name: {
             "name": name,
@@ -90,7 +90,7 @@ def api(server: PrefectStandIn) -> Iterator[PrefectApi]:
         yield opened
 
 
-def test_a_server_that_has_what_the_release_says_differs_in_nothing(api: PrefectApi) -> None:
+def test_a_server_that_matches_the_release_has_no_shortcomings(api: PrefectApi) -> None:
     assert shortcomings(api, WANTED, OURS) == []
 
 
@@ -114,14 +114,14 @@ def test_a_server_that_has_what_the_release_says_differs_in_nothing(api: Prefect
         ({"work_pool_name": None}, "the deployments watch have work_pool_name None, not batch"),
     ],
 )
-def test_a_deployment_that_was_changed_is_named(
+def test_a_changed_deployment_is_named(
     server: PrefectStandIn, api: PrefectApi, changed: dict[str, Any], said: str
 ) -> None:
     server.deployed["watch"] |= changed
     assert shortcomings(api, WANTED, OURS) == [said]
 
 
-def test_what_is_true_of_all_deployments_is_said_without_their_names(
+def test_a_difference_of_all_deployments_is_reported_without_their_names(
     server: PrefectStandIn, api: PrefectApi
 ) -> None:
     for each in server.deployed.values():
@@ -131,7 +131,9 @@ def test_what_is_true_of_all_deployments_is_said_without_their_names(
     ]
 
 
-def test_what_is_missing_or_switched_off_is_named(server: PrefectStandIn, api: PrefectApi) -> None:
+def test_missing_deployments_and_missing_or_disabled_automations_are_named(
+    server: PrefectStandIn, api: PrefectApi
+) -> None:
     del server.deployed["collect"], server.automations[SILENT_RUNS]
     server.automations["lanes-replace-watch"]["enabled"] = False
     assert shortcomings(api, WANTED, OURS) == [

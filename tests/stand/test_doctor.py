@@ -1,4 +1,4 @@
-"""What `lanes doctor` says, one sentence for each thing that can be wrong."""
+"""Findings of `lanes doctor`: one sentence for each possible problem."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -35,14 +35,14 @@ def nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def found(home: Path, check: str, **environment: str) -> Finding:
-    """The finding of one check, with these variables set."""
+    """Return the finding of one check, with these variables set."""
     with pytest.MonkeyPatch.context() as patched:
         for variable, value in environment.items():
             patched.setenv(variable, value)
         return next(finding for finding in examine(None, home, home) if finding.check == check)
 
 
-def test_nothing_running_is_said_once_and_what_depends_on_it_is_not_looked_at(home: Path) -> None:
+def test_a_stopped_database_is_reported_once_and_dependent_checks_are_skipped(home: Path) -> None:
     by_name = {finding.check: finding for finding in examine(None, home, home)}
     assert by_name["database"].sentence.endswith("does not run: start it with `lanes up`")
     assert by_name["schema"].verdict is CheckVerdict.NOT_LOOKED
@@ -51,19 +51,19 @@ def test_nothing_running_is_said_once_and_what_depends_on_it_is_not_looked_at(ho
     assert not all_well(list(by_name.values()))
 
 
-def test_not_looked_is_not_well() -> None:
+def test_a_skipped_check_does_not_count_as_passed() -> None:
     assert not all_well(
         [Finding("a", CheckVerdict.OK, ""), Finding("b", CheckVerdict.NOT_LOOKED, "")]
     )
 
 
-def test_a_variable_that_cannot_be_read_is_named(home: Path) -> None:
+def test_an_invalid_variable_is_named(home: Path) -> None:
     finding = found(home, "settings", LANES_LOCAL_TURNAROUND_S="soon")
     assert finding.verdict is CheckVerdict.WRONG
     assert "LANES_LOCAL_TURNAROUND_S" in finding.sentence
 
 
-def test_a_home_that_is_a_file_is_a_sentence(home: Path) -> None:
+def test_a_home_that_cannot_be_created_is_reported_in_a_sentence(home: Path) -> None:
     (home / "file").write_text("")
     sentence = next(
         f.sentence for f in examine(None, home / "file" / "x", home) if f.check == "home"
@@ -71,7 +71,7 @@ def test_a_home_that_is_a_file_is_a_sentence(home: Path) -> None:
     assert sentence == f"{home / 'file'} is not writable: set LANES_HOME to a folder that is"
 
 
-def test_a_model_that_answers_nobody_is_a_sentence_until_it_answers(
+def test_a_model_that_does_not_answer_is_reported_until_it_answers(
     home: Path, database_url: str, pool: Engine
 ) -> None:
     well = found(home, "circuits", LANES_DATABASE_URL=database_url)
@@ -110,7 +110,7 @@ def test_a_model_that_answers_nobody_is_a_sentence_until_it_answers(
         ("postgresql://u:p@no.such.host.invalid/d", "has no address: correct the host name"),
     ],
 )
-def test_a_wrong_database_address_has_a_sentence_of_its_own(
+def test_each_kind_of_wrong_database_address_has_its_own_sentence(
     home: Path, address: str, said: str
 ) -> None:
     finding = found(home, "database", LANES_DATABASE_URL=address)
@@ -119,7 +119,7 @@ def test_a_wrong_database_address_has_a_sentence_of_its_own(
     assert "u:p" not in finding.sentence
 
 
-def test_a_refused_user_and_a_missing_database_are_told_apart(
+def test_a_refused_user_and_a_missing_database_are_distinguished(
     home: Path, postgres: Running
 ) -> None:
     wrong_password = replace(postgres, secret="wrong").url("lanes", None)
@@ -134,7 +134,7 @@ def test_a_refused_user_and_a_missing_database_are_told_apart(
 def test_a_session_of_another_user_that_holds_a_role_is_named(
     home: Path, databases: Databases, database_url: str, pool: Engine
 ) -> None:
-    """Of our own user nothing is said: that is Lanes."""
+    """Expect no finding for a session of our own user: that is Lanes."""
     take = f"select pg_advisory_lock({CLASS}, {int(Role.WATCHER)})"
     with pool.connect() as ours:
         ours.execute(text(take))
@@ -154,7 +154,9 @@ def test_a_session_of_another_user_that_holds_a_role_is_named(
     assert found(home, "standing", LANES_DATABASE_URL=database_url).verdict is CheckVerdict.OK
 
 
-def test_an_empty_database_lacks_the_migrations(home: Path, postgres: Running) -> None:
+def test_an_empty_database_passes_the_database_check_and_fails_the_schema_check(
+    home: Path, postgres: Running
+) -> None:
     with psycopg.connect(postgres.url("postgres", None), autocommit=True) as connection:
         connection.execute("CREATE DATABASE bare")
     address = postgres.url("bare", None)
@@ -164,7 +166,7 @@ def test_an_empty_database_lacks_the_migrations(home: Path, postgres: Running) -
     assert finding.sentence.endswith("run `lanes up` or `lanes deploy`")
 
 
-def test_a_prefect_that_gives_no_answer_or_is_too_old_is_a_sentence(
+def test_a_prefect_that_is_silent_too_old_or_needs_a_login_is_reported(
     home: Path, serve: Callable[[Answers], str]
 ) -> None:
     silent = found(home, "prefect", PREFECT_API_URL=f"http://{local.LOOPBACK}:1/api")
@@ -189,7 +191,7 @@ def test_a_prefect_that_gives_no_answer_or_is_too_old_is_a_sentence(
         (50_000, 1_000_000, "; an event that its database refuses holds up all others: set "),
     ],
 )
-def test_a_prefect_that_loses_events_or_holds_them_up_is_reported(
+def test_a_prefect_with_settings_that_lose_or_delay_events_is_reported(
     home: Path, serve: Callable[[Answers], str], size: int, retries: int, said: str
 ) -> None:
     persister = {"batch_size": size, "max_flush_retries": retries}
@@ -231,12 +233,12 @@ def test_missing_workers_deployments_and_blocks_are_named(
     )
     assert deployments.endswith("`lanes deploy` with the release that shall be in force")
     blocks = found(home, "blocks", PREFECT_API_URL=url).sentence
-    # A block of another name is none of Lanes'.
+    # A block with another name does not belong to Lanes.
     lacking = "Prefect lacks blocks named `lanes` of type lanes-database, lanes-provider: "
     assert blocks.startswith(f"{lacking}set ANTHROPIC_API_KEY")
 
 
-def test_a_provider_that_refuses_the_key_is_a_sentence_without_the_key(
+def test_a_provider_that_refuses_the_key_is_reported_without_the_key(
     home: Path, serve: Callable[[Answers], str]
 ) -> None:
     base = serve({"/v1/models": (401, {})})
@@ -247,7 +249,7 @@ def test_a_provider_that_refuses_the_key_is_a_sentence_without_the_key(
     )
 
 
-def test_a_provider_at_a_wrong_address_is_a_sentence(
+def test_a_provider_at_a_wrong_address_is_reported(
     home: Path, serve: Callable[[Answers], str]
 ) -> None:
     other = found(home, "provider", ANTHROPIC_API_KEY="k", ANTHROPIC_BASE_URL=serve({}))
@@ -267,7 +269,7 @@ def test_a_provider_at_a_wrong_address_is_a_sentence(
         (200, None, 'workload "letters" names provider block "eu", which Prefect does not have'),
     ],
 )
-def test_the_models_of_another_account_are_looked_up_by_its_own_block(
+def test_the_models_of_another_account_are_checked_with_its_own_block(
     home: Path,
     serve: Callable[[Answers], str],
     database_url: str,
@@ -288,7 +290,9 @@ def test_the_models_of_another_account_are_looked_up_by_its_own_block(
     assert "sk-eu" not in finding.sentence
 
 
-def test_the_stand_in_is_called_what_it_is(home: Path, serve: Callable[[Answers], str]) -> None:
+def test_the_stand_in_is_reported_as_a_local_stand_in(
+    home: Path, serve: Callable[[Answers], str]
+) -> None:
     base = serve({"/v1/models": (200, {"data": []})})
     StandInfo(
         home, home, ("provider",), "", "http://127.0.0.1:1/api", provider_base_url=base
@@ -297,7 +301,7 @@ def test_the_stand_in_is_called_what_it_is(home: Path, serve: Callable[[Answers]
     assert STAND_IN_KEY not in found(home, "provider").sentence
 
 
-def test_a_machine_without_a_key_asks_the_provider_of_the_block(
+def test_a_machine_without_a_key_checks_the_provider_of_the_block(
     home: Path, prefect: PrefectStandIn, serve: Callable[[Answers], str]
 ) -> None:
     prefect.provider_blocks["lanes"] = {"api_key": "sk-secret", "base_url": "http://127.0.0.1:1"}
@@ -332,7 +336,7 @@ def test_a_machine_without_a_key_asks_the_provider_of_the_block(
         ),
     ],
 )
-def test_half_a_slack_setting_is_wrong_and_none_is_a_note(
+def test_an_incomplete_slack_setting_is_wrong_and_a_missing_one_is_not(
     home: Path, variables: dict[str, str], verdict: CheckVerdict, said: str
 ) -> None:
     finding = found(home, "slack", **variables)
@@ -341,7 +345,7 @@ def test_half_a_slack_setting_is_wrong_and_none_is_a_note(
     assert "xoxb" not in finding.sentence
 
 
-def test_after_a_restore_it_says_what_the_copy_lacks_and_holds_batches_back(
+def test_after_a_restore_the_doctor_reports_batches_that_the_copy_does_not_know(
     home: Path, pool: Engine, database_url: str, serve: Callable[[Answers], str]
 ) -> None:
     listed = {
@@ -386,7 +390,7 @@ def test_after_a_restore_it_says_what_the_copy_lacks_and_holds_batches_back(
     assert "looks for batches of the last 29 days" in look()["copy"].sentence
 
 
-def test_a_database_of_a_newer_release_is_named_with_what_to_do(
+def test_a_database_of_a_newer_release_is_reported_with_advice(
     home: Path, pool: Engine, database_url: str
 ) -> None:
     with pool.begin() as connection:
@@ -397,7 +401,7 @@ def test_a_database_of_a_newer_release_is_named_with_what_to_do(
     assert "restore the backup from before its upgrade" in finding.sentence
 
 
-def test_automations_that_are_silent_although_events_came_are_reported(
+def test_automations_that_do_not_fire_after_an_event_are_reported(
     home: Path, prefect: PrefectStandIn, database_url: str
 ) -> None:
     def ago(minutes: int) -> datetime:
@@ -413,5 +417,6 @@ def test_automations_that_are_silent_although_events_came_are_reported(
     assert "no automation has fired since" in look().sentence
     prefect.has_stored("prefect.automation.triggered", ago(20))
     assert look().verdict is CheckVerdict.WRONG
-    prefect.has_stored("prefect.automation.triggered", ago(14))  # the trigger rests for ten minutes
+    # After a firing, the trigger pauses for ten minutes.
+    prefect.has_stored("prefect.automation.triggered", ago(14))
     assert look().sentence == "they fire"

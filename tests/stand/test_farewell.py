@@ -1,4 +1,4 @@
-"""How a run of the main job ends: who ends it, where its report is, links that open what they name, commands that work."""
+"""The end of a run of the main job: who ends it, where its report is, links that work and commands that work."""
 
 import io
 import json
@@ -63,20 +63,20 @@ def farewell(*steps: NextStep, at: Surroundings = AT, stays: bool) -> str:
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
-def test_links_open_the_report_itself_and_the_runs() -> None:
+def test_the_farewell_links_to_the_report_and_to_the_runs() -> None:
     lines = farewell(stays=True).splitlines()
     assert any(line.endswith("http://127.0.0.1:4200/v2/artifacts/artifact/a1") for line in lines)
     assert any(line.endswith("http://127.0.0.1:4200/v2/runs") for line in lines)
 
 
-def test_a_stand_that_was_stopped_is_started_first() -> None:
+def test_the_farewell_of_a_stopped_stand_says_how_to_start_the_stand_again() -> None:
     again = "once `.venv/bin/lanes up` has started the stand again"
     assert again in farewell(stays=False)
     assert again not in farewell(stays=True)
     assert again not in farewell(stays=False, at=replace(AT, stays_up=True))
 
 
-def test_there_are_three_steps_and_the_story_is_that_of_a_correction() -> None:
+def test_there_are_three_next_steps_and_the_explained_item_is_a_corrected_one() -> None:
     steps = next_steps(AT, "tickets", [FIRST, CORRECTED], now=NOON)
     assert [each.command.split("-H")[0].strip() for each in steps] == [
         ".venv/bin/lanes results tickets",
@@ -86,7 +86,7 @@ def test_there_are_three_steps_and_the_story_is_that_of_a_correction() -> None:
     assert app["explain"]
 
 
-def test_no_command_carries_what_a_terminal_would_not_show() -> None:
+def test_no_suggested_command_contains_a_control_character_or_an_unquoted_key() -> None:
     hidden = replace(CORRECTED, key="a\x1b[2Jb")
     assert next_steps(AT, "tickets", [hidden, FIRST], now=NOON)[1].command.endswith(
         "explain tickets T-1"
@@ -96,7 +96,7 @@ def test_no_command_carries_what_a_terminal_would_not_show() -> None:
     assert shlex.split(quoted)[-1] == "x; rm -rf '"
 
 
-def test_the_event_is_one_that_prefect_and_the_door_take() -> None:
+def test_the_example_event_is_valid_for_prefect_and_for_the_door() -> None:
     called = shlex.split(own_event(AT, "it's", "body", "mine-1", NOON))
     assert called[:5] == ["curl", "-fsS", *shlex.split(LOGIN), "http://127.0.0.1:4200/api/events"]
     (event,) = json.loads(called[-1])
@@ -106,20 +106,20 @@ def test_the_event_is_one_that_prefect_and_the_door_take() -> None:
     assert (item.key, item.urgent, list(item.payload)) == ("mine-1", True, ["body"])
 
 
-def test_the_commands_are_printed_whole_however_narrow_the_terminal() -> None:
+def test_the_commands_are_printed_completely_on_a_narrow_terminal() -> None:
     steps = next_steps(AT, "tickets", [replace(FIRST, key="[bold]" + "k" * 80)], now=NOON)
     shown = farewell(*steps, stays=True)
     for step in steps:
         assert all(line in shown for line in step.command.splitlines())
 
 
-def test_the_file_that_holds_the_login_is_named_where_the_ui_asks_for_one() -> None:
+def test_the_farewell_names_the_login_file_if_the_ui_needs_a_login() -> None:
     assert "Login" not in farewell(stays=True)
     named = farewell(stays=True, at=replace(AT, login=Path("/home/ada/.lanes/prefect.curl")))
     assert "between the quotation marks in /home/ada/.lanes/prefect.curl" in named
 
 
-def test_lanes_is_called_as_the_shell_finds_it(tmp_path: Path) -> None:
+def test_the_lanes_program_is_named_as_the_shell_finds_it(tmp_path: Path) -> None:
     folder = Path(sys.executable).parent
     assert program({"PATH": str(folder)}, tmp_path) == "lanes"
     assert program({"PATH": str(tmp_path)}, folder.parent) == f"{folder.name}/lanes"
@@ -130,7 +130,7 @@ def test_lanes_is_called_as_the_shell_finds_it(tmp_path: Path) -> None:
     )
 
 
-def test_staying_and_ending_at_once_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+def test_stay_and_once_together_are_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(stay=True, once=True) == 2
     assert "--stay" in capsys.readouterr().err
 
@@ -146,7 +146,7 @@ class FakeTerminal(io.StringIO):
         return self._terminal
 
 
-def test_a_run_stays_up_while_somebody_sits_at_one_of_its_streams() -> None:
+def test_a_run_is_attended_if_one_of_its_streams_is_an_open_terminal() -> None:
     terminal, pipe = FakeTerminal(terminal=True), FakeTerminal(terminal=False)
     assert is_attended((terminal, pipe, pipe))  # make run 2>&1 | tee log
     assert is_attended((pipe, pipe, terminal))  # make run </dev/null >log
@@ -156,7 +156,7 @@ def test_a_run_stays_up_while_somebody_sits_at_one_of_its_streams() -> None:
     assert not is_attended((None, closed, pipe))
 
 
-def test_a_stop_goes_on_when_nobody_reads_what_it_says() -> None:
+def test_progress_lines_to_a_closed_pipe_raise_no_error() -> None:
     read, written = os.pipe()
     os.close(read)
     gone = os.fdopen(written, "w")
@@ -166,7 +166,7 @@ def test_a_stop_goes_on_when_nobody_reads_what_it_says() -> None:
 
 
 def batch_worker(home: Path, prefect: PrefectStandIn) -> Stand:
-    """A stand of one worker, for runs of that Prefect."""
+    """Make a stand with one worker for runs of that Prefect."""
 
     def worker(site: Site) -> str:
         site.prefect_api_url = prefect.api_url
@@ -176,7 +176,7 @@ def batch_worker(home: Path, prefect: PrefectStandIn) -> Stand:
     return Stand(Settings(), home, home, steps=[StandStep("worker-batch", "Worker", worker)])
 
 
-def test_stopping_a_stand_cancels_its_standing_runs_that_do_not_end_with_their_workers(
+def test_stopping_a_stand_cancels_its_running_and_pending_standing_runs_only(
     home: Path, prefect: PrefectStandIn
 ) -> None:
     for flow, state in (
@@ -198,7 +198,9 @@ def test_stopping_a_stand_cancels_its_standing_runs_that_do_not_end_with_their_w
     }
 
 
-def test_whoever_stays_with_a_stand_hears_that_another_command_took_it_down(home: Path) -> None:
+def test_a_command_that_stays_with_a_stand_ends_when_another_command_takes_it_down(
+    home: Path,
+) -> None:
     stand, another = (Stand(Settings(), home, home, steps=[]) for _ in range(2))
     stand.up(keep=False)
     waits = iter([lambda: None, another.down])
@@ -206,7 +208,7 @@ def test_whoever_stays_with_a_stand_hears_that_another_command_took_it_down(home
     assert next(waits, None) is None
 
 
-def test_a_prefect_that_answers_nothing_holds_up_no_stop(
+def test_a_prefect_that_answers_with_errors_does_not_prevent_a_stop(
     home: Path, prefect: PrefectStandIn
 ) -> None:
     prefect.status = 503
@@ -215,7 +217,9 @@ def test_a_prefect_that_answers_nothing_holds_up_no_stop(
     assert stand.down() == ("worker-batch",)
 
 
-def test_a_written_report_is_the_newest_of_its_key(prefect: PrefectStandIn) -> None:
+def test_the_page_of_a_report_is_that_of_the_newest_artifact_with_its_key(
+    prefect: PrefectStandIn,
+) -> None:
     with PrefectApi(prefect.api_url) as api:
         assert report_page(api.newest_artifact("lanes-report")) == "/v2/artifacts/key/lanes-report"
         for number in ("first", "second"):

@@ -1,4 +1,4 @@
-"""Workers of several hosts, with what their supervisors tell, and what the doctor finds wrong with them."""
+"""Workers of several hosts, the reports of their supervisors, and the problems that the doctor finds."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +27,7 @@ RELEASE = "0.1.0+58dae29f"
 
 @contextmanager
 def telling(database_url: str, *told: HostReport) -> Iterator[list[HostReport]]:
-    """Sessions of supervisors that tell this; what is read of them."""
+    """Open sessions of supervisors with these reports; yield the reports that are read back."""
     sessions = [
         psycopg.connect(plain_url(database_url), application_name=each.session) for each in told
     ]
@@ -57,18 +57,18 @@ def test_a_supervisor_names_its_session_after_its_host_its_release_and_its_clock
 
 
 @pytest.mark.parametrize("offset_s", [-0.04, 0.0, 0.04])
-def test_no_clock_is_said_to_be_behind_by_nothing(offset_s: float) -> None:
+def test_a_clock_offset_that_rounds_to_zero_has_no_minus_sign(offset_s: float) -> None:
     assert HostReport("alpha", RELEASE, offset_s).session.endswith(" +0.0s")
 
 
-def test_the_longest_report_is_cut_by_no_limit_of_postgres(database_url: str) -> None:
+def test_the_longest_report_fits_the_length_limit_of_postgres(database_url: str) -> None:
     longest = HostReport("h" * 80, "0.10.0+58dae29f", -1e9)
     assert len(longest.session) <= 63
     with telling(database_url, longest) as found:
         assert found == [HostReport("h" * LONGEST_HOST, longest.release, -9_999.0)]
 
 
-def test_each_worker_has_its_host_s_report_and_none_has_another_s(prefect: PrefectStandIn) -> None:
+def test_each_worker_has_the_report_of_its_own_host(prefect: PrefectStandIn) -> None:
     long = "lanes-worker-realtime-7c9f8d6b5-x2k4q"
     prefect.workers = {
         "realtime": [("realtime-alpha", "ONLINE"), (f"realtime-{long}", "ONLINE")],
@@ -94,14 +94,14 @@ def test_each_worker_has_its_host_s_report_and_none_has_another_s(prefect: Prefe
     ("name", "limit", "keep_warm"),
     [("realtime", None, 2), ("realtime", 4, 2), ("realtime", 2, 0), ("batch", 1, 2)],
 )
-def test_a_pool_with_a_place_for_the_drain_that_takes_over_is_well(
+def test_a_pool_with_a_slot_for_the_next_drain_passes_the_check(
     name: str, limit: int | None, keep_warm: int
 ) -> None:
     check_places({"name": name, "concurrency_limit": limit}, keep_warm=keep_warm)
 
 
 @pytest.mark.parametrize(("limit", "keep_warm", "least"), [(0, 0, 2), (1, 1, 2), (3, 2, 4)])
-def test_a_pool_without_a_place_for_the_drain_that_takes_over_is_named_with_the_command(
+def test_a_pool_without_a_slot_for_the_next_drain_is_reported_with_the_command(
     limit: int, keep_warm: int, least: int
 ) -> None:
     with pytest.raises(StandError, match=f"set-concurrency-limit realtime {least}`"):
@@ -109,7 +109,7 @@ def test_a_pool_without_a_place_for_the_drain_that_takes_over_is_named_with_the_
 
 
 @pytest.mark.parametrize(("offset_s", "said"), [(90, "90.0 s ahead of"), (-5, "5.0 s behind")])
-def test_a_clock_that_is_off_and_a_name_of_two_hosts_are_named(
+def test_a_wrong_clock_and_a_name_that_two_hosts_share_are_reported(
     database_url: str, offset_s: float, said: str
 ) -> None:
     alpha = HostReport("alpha", RELEASE, 4.9)

@@ -1,4 +1,4 @@
-"""What a stand runs with is kept without its secrets, and every shell of the checkout knows it."""
+"""The settings of a stand, which are stored without secrets and known to every shell of the checkout."""
 
 import json
 from collections.abc import Callable
@@ -26,7 +26,7 @@ from tests.stand.shells import ADDRESS, OURS, VARIABLES, put_up, shell
 pytestmark = pytest.mark.usefixtures("nothing_is_set")
 
 
-def test_what_a_stand_runs_with_is_kept_and_no_secret_of_it(
+def test_the_settings_of_a_stand_are_stored_without_secrets(
     home: Path, prefect: PrefectStandIn
 ) -> None:
     put_up(home, prefect)
@@ -45,7 +45,7 @@ def test_what_a_stand_runs_with_is_kept_and_no_secret_of_it(
     ]
 
 
-def test_a_shell_that_set_nothing_knows_what_the_stand_runs_with(
+def test_a_shell_without_variables_knows_the_settings_of_the_stand(
     home: Path, prefect: PrefectStandIn
 ) -> None:
     put_up(home, prefect)
@@ -57,7 +57,7 @@ def test_a_shell_that_set_nothing_knows_what_the_stand_runs_with(
     assert not any(each.is_conflict for each in runs.differences)
 
 
-def test_a_secret_that_no_block_tells_is_unknown(home: Path, prefect: PrefectStandIn) -> None:
+def test_a_secret_that_no_block_contains_is_unknown(home: Path, prefect: PrefectStandIn) -> None:
     put_up(home, prefect)
     prefect.blocks["lanes"] = {"url": ADDRESS.replace("geheim", "changed")}
     runs = runs_with(Settings.read(), home)
@@ -74,7 +74,7 @@ def test_a_secret_that_no_block_tells_is_unknown(home: Path, prefect: PrefectSta
     assert by_name["heartbeat"].sentence == "pinged at hc.example.com"
 
 
-def test_a_machine_that_only_runs_workers_shows_the_provider_of_the_block(
+def test_status_shows_the_provider_of_the_block_on_a_machine_that_only_runs_workers(
     home: Path, prefect: PrefectStandIn, serve: Callable[[Answers], str]
 ) -> None:
     runs = RunsWith(Settings.model_validate({"PREFECT_API_URL": prefect.api_url}))
@@ -95,7 +95,7 @@ def test_a_machine_that_only_runs_workers_shows_the_provider_of_the_block(
     assert endpoint.detail == "https://llm.example.com, as its block in Prefect says"
 
 
-def test_a_shell_that_says_what_the_stand_does_needs_no_block(
+def test_a_shell_with_the_settings_of_the_stand_reads_no_block(
     home: Path, prefect: PrefectStandIn
 ) -> None:
     put_up(home, prefect)
@@ -105,7 +105,7 @@ def test_a_shell_that_says_what_the_stand_does_needs_no_block(
     assert prefect.requests == []
 
 
-def test_a_key_of_ones_own_prefect_that_this_shell_has_is_known(
+def test_the_key_of_a_users_own_prefect_is_known_only_if_the_shell_sets_it(
     home: Path, prefect: PrefectStandIn
 ) -> None:
     own = {"PREFECT_API_URL": prefect.api_url, "PREFECT_API_KEY": "geheim"}
@@ -116,12 +116,12 @@ def test_a_key_of_ones_own_prefect_that_this_shell_has_is_known(
         assert list(runs_with(settings, home).unknown) == ["PREFECT_API_KEY"]
 
 
-def test_without_a_stand_the_shell_counts(home: Path) -> None:
+def test_the_settings_of_the_shell_apply_without_a_stand(home: Path) -> None:
     with shell(**OURS) as settings:
         assert runs_with(settings, home) == RunsWith(settings)
 
 
-def test_how_the_stands_own_parts_are_reached_is_no_difference(
+def test_the_addresses_of_the_stands_own_parts_are_not_a_difference(
     home: Path, prefect: PrefectStandIn, postgres: Running
 ) -> None:
     where = PostgresInfo(postgres.data, postgres.pid, postgres.port)
@@ -148,7 +148,7 @@ def test_how_the_stands_own_parts_are_reached_is_no_difference(
     assert "the stand none; unset it" in found["SLACK_CHANNEL"].sentence
 
 
-def test_up_says_what_it_changes(home: Path, prefect: PrefectStandIn) -> None:
+def test_up_reports_the_settings_that_it_changes(home: Path, prefect: PrefectStandIn) -> None:
     assert put_up(home, prefect).sentences == []
     assert put_up(home, prefect).sentences == []
     heard = put_up(home, prefect, {**OURS, "SLACK_CHANNEL": "#dev", "LANES_KEEP_WARM": "0"})
@@ -167,7 +167,7 @@ def test_a_shell_that_names_the_stands_own_parts_changes_nothing(
     assert load_info(home) == before
 
 
-def test_a_shell_that_forgot_whose_database_it_is_does_not_take_it_away(
+def test_up_without_the_database_variable_does_not_take_the_database_from_the_stand(
     home: Path, prefect: PrefectStandIn
 ) -> None:
     put_up(home, prefect)
@@ -180,7 +180,7 @@ def test_a_shell_that_forgot_whose_database_it_is_does_not_take_it_away(
     assert put_up(home, prefect, {}).sentences == []
 
 
-def test_a_process_that_may_not_be_replaced_names_the_variables(home: Path) -> None:
+def test_the_error_about_a_process_that_may_not_be_replaced_names_the_variables(home: Path) -> None:
     site = Site(Settings(), home, home, others_present=True, changed=("SLACK_CHANNEL",))
     process, _ = site.ensure(
         "service", ["sleep", "600"], environment={"PATH": "/usr/bin:/bin"}, depends_on={}
@@ -192,7 +192,7 @@ def test_a_process_that_may_not_be_replaced_names_the_variables(home: Path) -> N
     site.processes.stop(process)
 
 
-def test_a_block_that_says_something_else_by_now_is_named(
+def test_a_block_that_has_changed_since_up_is_named_by_its_variable(
     home: Path, prefect: PrefectStandIn
 ) -> None:
     put_up(home, prefect)
@@ -204,7 +204,7 @@ def test_a_block_that_says_something_else_by_now_is_named(
     assert rewritten(info) == ["SLACK_BOT_TOKEN"]
 
 
-def test_status_shows_what_the_stand_runs_with_and_where_the_shell_differs(
+def test_status_shows_the_settings_of_the_stand_and_the_differences_of_the_shell(
     home: Path, prefect: PrefectStandIn, capsys: pytest.CaptureFixture[str]
 ) -> None:
     put_up(home, prefect)
@@ -220,7 +220,7 @@ def test_status_shows_what_the_stand_runs_with_and_where_the_shell_differs(
     assert "differs    SLACK_CHANNEL   the stand has #ops, this shell #dev;" in shown
 
 
-def test_doctor_looks_at_the_stand_and_finds_a_shell_that_says_otherwise_wrong(
+def test_doctor_checks_the_stand_and_reports_a_differing_shell_as_wrong(
     home: Path, prefect: PrefectStandIn, capsys: pytest.CaptureFixture[str]
 ) -> None:
     put_up(home, prefect)
@@ -244,7 +244,7 @@ def test_doctor_looks_at_the_stand_and_finds_a_shell_that_says_otherwise_wrong(
     assert PREFECT_SERIES in differs["prefect"]["sentence"]
 
 
-def test_doctor_knows_of_a_slack_that_only_a_block_says(
+def test_doctor_reports_a_slack_channel_that_only_a_block_contains(
     home: Path, prefect: PrefectStandIn
 ) -> None:
     put_up(home, prefect, {})
@@ -262,7 +262,7 @@ def test_doctor_knows_of_a_slack_that_only_a_block_says(
     )
 
 
-def test_doctor_says_that_it_cannot_compare_where_nothing_was_kept(home: Path) -> None:
+def test_doctor_reports_that_it_cannot_compare_without_stored_settings(home: Path) -> None:
     StandInfo(home, home, (), "db.invalid:5432/letters", "http://127.0.0.1:1/api").save()
     by_name = {each.check: each for each in examine(Settings(), home, home)}
     assert by_name["shell"].sentence.endswith(
@@ -270,7 +270,7 @@ def test_doctor_says_that_it_cannot_compare_where_nothing_was_kept(home: Path) -
     )
 
 
-def test_a_shell_that_set_nothing_reaches_the_stands_own_database(
+def test_a_shell_without_variables_reaches_the_database_of_the_stand(
     home: Path, prefect: PrefectStandIn
 ) -> None:
     put_up(home, prefect)
@@ -293,7 +293,7 @@ def test_a_stand_is_found_from_any_folder(
         assert stand_info(settings) == load_info(home / "state")
 
 
-def test_a_command_that_fails_on_another_database_than_the_stands_names_the_variable(
+def test_a_command_that_fails_on_another_database_names_the_differing_variable(
     home: Path, prefect: PrefectStandIn, capsys: pytest.CaptureFixture[str]
 ) -> None:
     put_up(home, prefect)
@@ -306,7 +306,7 @@ def test_a_command_that_fails_on_another_database_than_the_stands_names_the_vari
     assert "geheim" not in said
 
 
-def test_what_is_left_of_a_stand_whose_data_is_gone_is_told_in_a_sentence(
+def test_a_stand_whose_data_is_gone_is_reported_in_a_sentence(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     gone = PostgresInfo(home / "postgres" / "data", 1, 1)

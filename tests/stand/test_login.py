@@ -34,7 +34,7 @@ SERVES = st.from_regex(login.READABLE, fullmatch=True)
 
 @pytest.fixture
 def up(tmp_path: Path, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch) -> StandInfo:
-    """What a stand says of itself whose Prefect asks for a login."""
+    """Save the description of a stand whose Prefect asks for a login."""
     monkeypatch.setenv("LANES_HOME", str(tmp_path))
     login.keep(tmp_path, ASKED)
     info = StandInfo(
@@ -58,7 +58,7 @@ def what_curl_sends(config: Path, prefect: PrefectStandIn) -> str | None:
 # -- the file
 
 
-def test_a_stand_makes_a_login_once_and_keeps_it_from_others(tmp_path: Path) -> None:
+def test_a_stand_creates_one_login_that_only_its_owner_can_read(tmp_path: Path) -> None:
     first = login.choose(tmp_path, {})
     login.keep(tmp_path, first)
     assert login.choose(tmp_path, {}) == first
@@ -67,7 +67,7 @@ def test_a_stand_makes_a_login_once_and_keeps_it_from_others(tmp_path: Path) -> 
     assert stat.S_IMODE((tmp_path / login.OF_STAND).stat().st_mode) == 0o600
 
 
-def test_a_login_that_a_person_chose_comes_first_and_is_kept(tmp_path: Path) -> None:
+def test_a_login_that_a_person_chose_takes_precedence_and_must_be_valid(tmp_path: Path) -> None:
     login.keep(tmp_path, "lanes:made")
     assert login.choose(tmp_path, {login.CHOSEN: "ada:mine"}) == "ada:mine"
     for unusable in ("ada", "ada:", ":mine", "ada:mi\nne", "ada:m\u00fcnster"):
@@ -80,7 +80,7 @@ def test_a_login_that_a_person_chose_comes_first_and_is_kept(tmp_path: Path) -> 
 
 @pytest.mark.slow
 @given(SERVES)
-def test_whatever_can_serve_is_read_as_it_was_kept(
+def test_a_stored_login_is_read_back_unchanged(
     tmp_path_factory: pytest.TempPathFactory, pair: str
 ) -> None:
     folder = tmp_path_factory.getbasetemp()
@@ -88,7 +88,7 @@ def test_whatever_can_serve_is_read_as_it_was_kept(
     assert login.read_login(folder) == pair
 
 
-def test_curl_sends_what_the_file_says(
+def test_curl_sends_the_login_of_the_config_file(
     tmp_path: Path, up: StandInfo, prefect: PrefectStandIn, capsys: Told
 ) -> None:
     config = curl_config(capsys)
@@ -99,7 +99,7 @@ def test_curl_sends_what_the_file_says(
     assert what_curl_sends(config, prefect) == ours
 
 
-# -- a Prefect server of one's own
+# -- a user's own Prefect server
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_curl_sends_what_the_file_says(
         ({"PREFECT_API_KEY": "pnu_1"}, "Bearer pnu_1"),
     ],
 )
-def test_curl_logs_in_to_ones_own_server_as_this_shell_does(
+def test_curl_logs_in_to_a_users_own_server_with_the_login_of_the_shell(
     tmp_path: Path,
     prefect: PrefectStandIn,
     capsys: Told,
@@ -124,7 +124,7 @@ def test_curl_logs_in_to_ones_own_server_as_this_shell_does(
     assert what_curl_sends(config, prefect) == sent
 
 
-def test_the_login_of_the_stand_goes_to_no_other_server(
+def test_the_login_of_the_stand_is_sent_to_no_other_server(
     up: StandInfo, prefect: PrefectStandIn
 ) -> None:
     elsewhere = PrefectStandIn()
@@ -147,7 +147,7 @@ def test_the_login_of_the_stand_goes_to_no_other_server(
 # -- the commands
 
 
-def test_only_prefect_has_a_login_for_curl(up: StandInfo, capsys: Told) -> None:
+def test_url_writes_a_curl_config_for_prefect_only(up: StandInfo, capsys: Told) -> None:
     for words in (
         ["database", "--curl-config"],
         ["--curl-config"],
@@ -157,13 +157,13 @@ def test_only_prefect_has_a_login_for_curl(up: StandInfo, capsys: Told) -> None:
         assert "for `lanes url prefect` alone" in capsys.readouterr().err
 
 
-def test_a_login_that_is_not_here_is_a_sentence(up: StandInfo, capsys: Told) -> None:
+def test_a_missing_login_is_reported_in_a_sentence(up: StandInfo, capsys: Told) -> None:
     (up.home / login.OF_STAND).unlink()
     assert app(["url", "prefect", "--curl-config"]) == 1
     assert "the login of the stand cannot be read" in capsys.readouterr().err
 
 
-def test_prefects_own_command_is_logged_in_and_no_argument_says_how(
+def test_the_prefect_command_gets_the_login_through_its_environment_only(
     up: StandInfo, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     became: list[tuple[list[str], dict[str, str]]] = []
@@ -189,13 +189,13 @@ def test_prefects_own_command_is_logged_in_and_no_argument_says_how(
     assert "PREFECT_API_KEY" not in environment
 
 
-# -- the server that is started
+# -- starting the server
 
 
 def started_with(
     home: Path, postgres: Running, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, str]:
-    """The environment in which the step `server` starts a server, of which the stand-in answers in its place."""
+    """Return the environment in which the step `server` starts a server; the stand-in answers in place of that server."""
     found: dict[str, str] = {}
 
     def ensure(
@@ -214,7 +214,7 @@ def started_with(
     return found
 
 
-def test_a_persons_own_settings_of_the_server_are_kept(
+def test_a_persons_own_server_settings_are_passed_to_the_server(
     home: Path, postgres: Running, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = {
@@ -242,7 +242,7 @@ def test_a_persons_own_settings_of_the_server_are_kept(
     assert "PREFECT_SERVER_API_KEEPALIVE_TIMEOUT" not in again
 
 
-def test_a_setting_of_the_server_is_kept_as_a_fingerprint_and_the_login_is_no_difference() -> None:
+def test_a_server_setting_is_stored_as_a_fingerprint_and_the_login_is_not_stored() -> None:
     own = {
         "PREFECT_SERVER_DOCKET_URL": "redis://geheim",
         "PREFECT_SERVER_API_AUTH_STRING": "ada:geheim",

@@ -1,4 +1,4 @@
-"""A password in any setting reaches no status, finding, address, file, command line, block, error or log; fingerprints do."""
+"""Passwords in settings: none reaches a status, finding, address, file, command line, block, error or log; fingerprints do."""
 
 import asyncio
 import logging
@@ -52,7 +52,7 @@ def test_no_command_that_shows_settings_shows_a_password(
     home: Path, prefect: PrefectStandIn, capsys: Told
 ) -> None:
     put_up(home, prefect, OURS)
-    for login in ("ada:geheim", "ada:offen"):  # as the stand has it, and otherwise
+    for login in ("ada:geheim", "ada:offen"):  # the login of the stand, and another one
         with shell(
             LANES_HOME=str(home), **{**OURS, "ANTHROPIC_BASE_URL": f"http://{login}@127.0.0.1:1"}
         ):
@@ -66,7 +66,7 @@ def test_no_command_that_shows_settings_shows_a_password(
         assert (known if login == "ada:geheim" else unknown) in told.out
 
 
-def test_the_stand_says_where_its_provider_is_without_the_login(home: Path) -> None:
+def test_the_stand_shows_the_address_of_its_provider_without_the_login(home: Path) -> None:
     with shell(**OURS) as settings:
         site = Site(settings, home, home)
         no_secret(endpoint(site), site.provider_base_url, site.info())
@@ -74,7 +74,9 @@ def test_the_stand_says_where_its_provider_is_without_the_login(home: Path) -> N
 
 
 @pytest.mark.parametrize("part", ["ge/heim", "ge?heim", "ge#heim"])
-def test_a_login_that_cannot_be_told_from_the_host_is_refused_unseen(part: str, home: Path) -> None:
+def test_a_login_that_cannot_be_separated_from_the_host_is_refused_and_not_shown(
+    part: str, home: Path
+) -> None:
     with (
         pytest.raises(ValidationError, match="as %XX") as refused,
         shell(ANTHROPIC_BASE_URL=f"https://ada:{part}@h/v1"),
@@ -86,13 +88,13 @@ def test_a_login_that_cannot_be_told_from_the_host_is_refused_unseen(part: str, 
         assert part not in examine(None, home, home)[0].sentence
 
 
-def test_an_unreadable_setting_is_told_without_what_it_holds() -> None:
+def test_an_invalid_setting_is_reported_without_its_value() -> None:
     with pytest.raises(ValidationError) as refused:
         Settings.model_validate({"PREFECT_API_URL": "https://ada:geheim@prefect.example.com/api"})
     no_secret(refused.value)
 
 
-def test_no_command_line_holds_the_password_of_a_client_key() -> None:
+def test_no_command_line_contains_the_password_of_a_client_key() -> None:
     address = make_url(CLIENT_KEY)
     no_secret(
         without_password(address),
@@ -102,7 +104,7 @@ def test_no_command_line_holds_the_password_of_a_client_key() -> None:
     assert without_password(address).query == {"sslkey": "/k.pem"}
 
 
-def test_what_libpq_says_of_an_address_is_told_without_its_passwords(home: Path) -> None:
+def test_an_error_of_libpq_about_an_address_is_reported_without_passwords(home: Path) -> None:
     for address in (CLIENT_KEY, CLIENT_KEY + "&sslmode=geheim&target_session_attrs=offen"):
         with pytest.raises(StandError) as refused:
             check_answers(read_address(address))
@@ -121,7 +123,7 @@ def test_an_error_of_the_driver_itself_quotes_no_password() -> None:
     no_secret(refused.value, refused.value.orig)
 
 
-def test_a_block_keeps_a_login_apart_from_the_address_that_is_shown() -> None:
+def test_a_block_stores_a_login_separately_from_the_address_that_is_shown() -> None:
     block = Provider.model_validate(
         {"api_key": "k", "base_url": "https://ada:ge%40heim@gateway.example.com/v1"}
     )
@@ -137,7 +139,7 @@ def test_a_block_keeps_a_login_apart_from_the_address_that_is_shown() -> None:
     no_secret(refused.value)
 
 
-async def test_the_gateway_gets_the_login_and_no_log_or_error_quotes_it(
+async def test_the_gateway_receives_the_login_and_no_log_or_error_quotes_the_password(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     heads: list[bytes] = []
@@ -176,7 +178,7 @@ def test_a_password_in_any_address_is_a_secret() -> None:
     }
 
 
-def test_the_address_of_prefect_holds_no_password_because_it_is_shown() -> None:
+def test_the_address_of_prefect_may_not_contain_a_password() -> None:
     with (
         pytest.raises(
             ValidationError, match="set PREFECT_API_AUTH_STRING to USER:PASSWORD"
@@ -187,13 +189,13 @@ def test_the_address_of_prefect_holds_no_password_because_it_is_shown() -> None:
     assert "geheim" not in str(refused.value.errors(include_input=False))
 
 
-def test_the_same_secret_has_the_same_fingerprint_and_another_has_another() -> None:
+def test_equal_secrets_have_equal_fingerprints_and_different_secrets_differ() -> None:
     with shell(ANTHROPIC_API_KEY="one") as one, shell(ANTHROPIC_API_KEY="two") as two:
         assert list_variables(one) == list_variables(one)
         assert list_variables(one) != list_variables(two)
 
 
-def test_a_difference_names_its_variable_and_what_to_do_and_no_secret() -> None:
+def test_a_difference_names_its_variable_and_the_remedy_and_no_secret() -> None:
     (set_otherwise,) = differences(
         {"SLACK_CHANNEL": Said("#ops")}, {"SLACK_CHANNEL": Said("#dev")}, {}
     )
@@ -222,12 +224,9 @@ def test_a_difference_names_its_variable_and_what_to_do_and_no_secret() -> None:
     )
 
 
-def test_how_a_password_is_quoted_makes_no_other_secret() -> None:
+def test_the_quoting_of_a_password_does_not_change_its_fingerprint() -> None:
     one, two = (
         Settings.model_validate({"LANES_DATABASE_URL": f"postgres://ada:ge{each}heim@h/d"})
         for each in ("!", "%21")
     )
     assert list_variables(one) == list_variables(two)
-
-
-# -- as commands

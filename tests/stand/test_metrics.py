@@ -1,4 +1,4 @@
-"""`lanes metrics` answers scrapes with a reader's rights, in both formats, also while Postgres is away."""
+"""`lanes metrics`: scrapes with a reader's rights, in both formats, even while Postgres is unavailable."""
 
 import subprocess
 import sys
@@ -37,7 +37,7 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 @contextmanager
 def served(pool: Engine, runs: RunsWith = NO_STAND) -> Iterator[str]:
-    """Serve the metrics of a database; yields the address."""
+    """Serve the metrics of a database; yield the address."""
     with server(pool, runs, "127.0.0.1", 0) as serving:
         thread = threading.Thread(target=serving.serve_forever, args=(0.01,))
         thread.start()
@@ -71,7 +71,7 @@ def worked(pool: Engine) -> Engine:
     return pool
 
 
-def test_a_scrape_tells_metrics_with_the_labels_that_are_declared(worked: Engine) -> None:
+def test_a_scrape_returns_metrics_with_the_declared_labels(worked: Engine) -> None:
     with served(worked) as url:
         kind, told = get(f"{url}/metrics")
     assert kind.startswith("text/plain")
@@ -81,9 +81,7 @@ def test_a_scrape_tells_metrics_with_the_labels_that_are_declared(worked: Engine
     assert "# HELP lanes_spend_usd_total US dollars billed by the provider.\n" in told
 
 
-def test_a_scraper_that_asks_for_it_gets_openmetrics_with_examples_of_answers(
-    worked: Engine,
-) -> None:
+def test_a_scraper_that_accepts_openmetrics_receives_exemplars_of_answers(worked: Engine) -> None:
     with worked.begin() as connection:
         folding.fold(connection)
     with served(worked) as url:
@@ -98,7 +96,7 @@ def test_a_scraper_that_asks_for_it_gets_openmetrics_with_examples_of_answers(
     assert told.endswith("# EOF\n")
 
 
-def test_while_postgres_is_away_a_scrape_says_so_and_then_goes_on(
+def test_a_scrape_reports_an_unavailable_postgres_and_recovers_afterwards(
     worked: Engine, database_url: str, postgres: Running
 ) -> None:
     name, pool = make_url(database_url).database, engine(database_url)
@@ -122,7 +120,7 @@ def test_while_postgres_is_away_a_scrape_says_so_and_then_goes_on(
     pool.dispose()
 
 
-def test_workers_are_counted_by_pool_and_release_and_hosts_tell_their_clock(
+def test_workers_are_counted_by_pool_and_release_and_hosts_report_their_clock(
     worked: Engine, database_url: str, prefect: PrefectStandIn
 ) -> None:
     prefect.workers = {"realtime": [("realtime-alpha", "ONLINE"), ("realtime-beta", "OFFLINE")]}
@@ -135,7 +133,7 @@ def test_workers_are_counted_by_pool_and_release_and_hosts_tell_their_clock(
 
 
 @pytest.mark.slow
-def test_sigterm_ends_it(address: str, worked: Engine) -> None:
+def test_sigterm_ends_the_metrics_server(address: str, worked: Engine) -> None:
     command = [sys.executable, "-m", "lanes", "metrics", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -144,12 +142,12 @@ def test_sigterm_ends_it(address: str, worked: Engine) -> None:
         assert process.wait(10) == 0
 
 
-def test_a_name_that_nothing_answers_to_is_not_found(worked: Engine) -> None:
+def test_an_unknown_path_is_not_found(worked: Engine) -> None:
     with served(worked) as url, pytest.raises(urllib.error.HTTPError, match="404"):
         get(f"{url}/")
 
 
-def test_the_figures_are_printed_once(
+def test_metrics_with_once_prints_the_figures(
     address: str, pool: Engine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert app(["metrics", "--once"]) == 0

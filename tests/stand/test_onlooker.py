@@ -1,4 +1,4 @@
-"""A run says how far it is and what it waits for, whether somebody looks at a terminal or reads a log."""
+"""Progress of a run and what the run waits for, on a terminal and in a log."""
 
 import io
 
@@ -19,9 +19,7 @@ class OnlookerClock:
         return self.now
 
 
-def test_a_log_has_a_line_for_each_tenth_and_one_for_what_is_waited_for_every_five_seconds() -> (
-    None
-):
+def test_a_log_repeats_no_progress_and_shows_the_wait_every_five_seconds() -> None:
     clock, out = OnlookerClock(), io.StringIO()
     lines = CountLines(out, clock=clock)
     for second in range(12):
@@ -35,7 +33,7 @@ def test_a_log_has_a_line_for_each_tenth_and_one_for_what_is_waited_for_every_fi
     ]
 
 
-def test_nothing_is_said_to_be_waited_for_right_after_another_line() -> None:
+def test_a_log_shows_no_wait_right_after_another_line() -> None:
     clock, out = OnlookerClock(), io.StringIO()
     lines = CountLines(out, clock=clock)
     clock.now += 6
@@ -44,7 +42,7 @@ def test_nothing_is_said_to_be_waited_for_right_after_another_line() -> None:
     assert "waiting" not in out.getvalue()
 
 
-def test_a_terminal_shows_one_line_below_the_bars_as_text() -> None:
+def test_a_terminal_shows_the_wait_as_plain_text_in_one_line() -> None:
     bars = Bars(Progress())
     bars.show_count("settled", 1, 2)
     bars.show_wait("waiting for [bold]2[/bold] answers")
@@ -57,7 +55,7 @@ def test_a_terminal_shows_one_line_below_the_bars_as_text() -> None:
     assert console.file.getvalue().count("waiting") == 1  # type: ignore[attr-defined]
 
 
-def test_a_log_of_the_start_says_what_is_under_way_every_five_seconds() -> None:
+def test_a_log_of_the_start_names_the_current_step_every_five_seconds() -> None:
     clock, out = OnlookerClock(), io.StringIO()
     lines = progress.StepLines(out, clock=clock)
     lines.begin("Prefect server")

@@ -1,4 +1,4 @@
-"""`lanes url` and `lanes psql`: where everything is, without a secret, and the database itself."""
+"""`lanes url`, which shows addresses without secrets, and `lanes psql`, which opens the database."""
 
 import json
 import os
@@ -36,7 +36,7 @@ OWN = (
 
 @pytest.fixture(autouse=True)
 def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither a stand nor a variable says where anything is."""
+    """Provide neither a stand nor a variable with an address."""
     monkeypatch.setenv("LANES_HOME", str(tmp_path))
     for variable in OWN:
         monkeypatch.delenv(variable, raising=False)
@@ -44,7 +44,7 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def up(tmp_path: Path, prefect: PrefectStandIn, postgres: Running) -> StandInfo:
-    """What a stand says of itself; its Prefect has written no report."""
+    """Save the description of a stand whose Prefect has no report yet."""
     where = PostgresInfo(postgres.data, postgres.pid, postgres.port)
     info = StandInfo(
         tmp_path,
@@ -72,7 +72,7 @@ def alone(told: Told, name: str) -> str:
 # -- url
 
 
-def test_a_stand_says_where_everything_is_and_no_secret(
+def test_url_shows_every_address_of_a_stand_and_no_secret(
     capsys: Told, up: StandInfo, prefect: PrefectStandIn, postgres: Running
 ) -> None:
     database = f"postgresql://lanes_stand@127.0.0.1:{postgres.port}/lanes"
@@ -90,13 +90,13 @@ def test_a_stand_says_where_everything_is_and_no_secret(
     assert addresses(capsys)["report"] == f"{up.ui_url}/v2/artifacts/artifact/2"
 
 
-def test_one_address_stands_alone_for_a_shell(capsys: Told, up: StandInfo) -> None:
+def test_a_single_address_is_printed_alone(capsys: Told, up: StandInfo) -> None:
     assert alone(capsys, "prefect") == f"{up.ui_url}\n"
     assert alone(capsys, "provider") == "http://127.0.0.1:9999\n"
     assert addresses(capsys, "prefect") == {"prefect": up.ui_url}
 
 
-def test_what_is_the_users_own_comes_first(
+def test_addresses_that_the_user_sets_take_precedence(
     capsys: Told, up: StandInfo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(
@@ -109,7 +109,7 @@ def test_what_is_the_users_own_comes_first(
     assert alone(capsys, "provider") == "https://api.anthropic.com\n"
 
 
-def test_without_anything_up_it_is_said_what_to_do_with_exit_code_1(capsys: Told) -> None:
+def test_url_without_a_stand_exits_with_1_and_gives_advice(capsys: Told) -> None:
     assert app(["url"]) == 1
     out = capsys.readouterr().out
     assert out.count("run `lanes up`") == 4
@@ -120,7 +120,7 @@ def test_without_anything_up_it_is_said_what_to_do_with_exit_code_1(capsys: Told
     assert addresses(capsys, code=1) == dict.fromkeys(("prefect", "report", "database", "provider"))
 
 
-def test_a_machine_without_a_key_or_a_stand_names_the_provider_of_the_block(
+def test_url_shows_the_provider_of_the_block_on_a_machine_without_a_key_or_a_stand(
     prefect: PrefectStandIn, capsys: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PREFECT_API_URL", prefect.api_url)
@@ -131,7 +131,7 @@ def test_a_machine_without_a_key_or_a_stand_names_the_provider_of_the_block(
     assert addresses(capsys, "provider") == {"provider": "https://llm.example.com"}
 
 
-def test_a_prefect_that_does_not_answer_leaves_the_other_addresses(
+def test_an_unavailable_prefect_does_not_hide_the_other_addresses(
     capsys: Told, up: StandInfo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     replace(up, prefect_api_url="http://127.0.0.1:1/api").save()
@@ -141,7 +141,7 @@ def test_a_prefect_that_does_not_answer_leaves_the_other_addresses(
     assert "gives no answer" in capsys.readouterr().err
 
 
-def test_a_name_that_has_no_address_is_exit_code_2(capsys: Told, up: StandInfo) -> None:
+def test_url_exits_with_2_for_a_name_without_an_address(capsys: Told, up: StandInfo) -> None:
     assert app(["url", "slack"]) == 2
     assert (
         capsys.readouterr().err
@@ -162,7 +162,7 @@ def test_a_name_that_has_no_address_is_exit_code_2(capsys: Told, up: StandInfo) 
         ("postgresql+psycopg:///d?host=/tmp", "postgresql:///d?host=%2Ftmp", None),
     ],
 )
-def test_an_address_is_parted_from_its_password(
+def test_an_address_is_separated_from_its_password(
     address: str, bare: str, secret: str | None
 ) -> None:
     url = make_url(address)
@@ -181,7 +181,7 @@ def ran(up: StandInfo, *arguments: str, stdin: str = "") -> "subprocess.Complete
 
 
 @pytest.mark.slow
-def test_psql_opens_the_database_of_the_stand_and_its_exit_code_is_its_own(up: StandInfo) -> None:
+def test_psql_opens_the_database_of_the_stand_and_its_exit_code_is_returned(up: StandInfo) -> None:
     done = ran(up, "-At", "-c", "select current_database()", "-c", "select 1 + 1")
     assert (done.returncode, done.stdout, done.stderr) == (0, "lanes\n2\n", "")
     assert (
@@ -192,7 +192,7 @@ def test_psql_opens_the_database_of_the_stand_and_its_exit_code_is_its_own(up: S
     )
 
 
-def test_the_password_is_on_no_command_line() -> None:
+def test_the_password_is_passed_to_psql_in_the_environment_only() -> None:
     url = make_url("postgresql+psycopg://ada:geheim@h:5433/d")
     command = psql_command(Path("/bin/psql"), url, ["-c", "select 1"])
     assert command == ["/bin/psql", "--dbname=postgresql://ada@h:5433/d", "-c", "select 1"]
@@ -204,7 +204,7 @@ def test_the_password_is_on_no_command_line() -> None:
     assert psql_environment(bare, {"PGPASSWORD": "mine"}) == {"PGPASSWORD": "mine"}
 
 
-def test_the_psql_of_the_embedded_postgres_comes_first_then_the_one_on_the_path(
+def test_the_psql_of_the_embedded_postgres_takes_precedence_over_the_one_on_the_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert psql_program().parent.parent.name == "pginstall"
@@ -217,7 +217,7 @@ def test_the_psql_of_the_embedded_postgres_comes_first_then_the_one_on_the_path(
     assert psql_program(path=str(tmp_path)) == own
 
 
-def test_psql_without_a_database_says_what_to_do(capsys: Told) -> None:
+def test_psql_without_a_database_gives_advice(capsys: Told) -> None:
     assert app(["psql"]) == 1
     assert (
         "no database is known: run `lanes up`, or set LANES_DATABASE_URL" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The embedded server: made once, shared by all, and nothing committed is lost."""
+"""The embedded server: created once, shared by all processes, and durable."""
 
 import os
 import pwd
@@ -58,7 +58,7 @@ def test_the_secret_is_readable_by_its_owner_only_and_not_shown(home: Path) -> N
 
 
 @pytest.mark.slow
-def test_each_database_has_an_owner_of_its_own_that_is_no_superuser(home: Path) -> None:
+def test_each_database_has_its_own_owner_that_is_not_a_superuser(home: Path) -> None:
     running = EmbeddedPostgres(home / "postgres").start()
     for name, role, other in (("lanes", "lanes_stand", "prefect"), ("prefect", "prefect", "lanes")):
         assert (home / "postgres.secret").read_text().strip() not in running.url(name)
@@ -70,7 +70,7 @@ def test_each_database_has_an_owner_of_its_own_that_is_no_superuser(home: Path) 
 
 
 @pytest.mark.slow
-def test_what_an_earlier_version_made_as_superuser_comes_to_belong_to_the_owner(home: Path) -> None:
+def test_objects_that_an_earlier_version_made_as_superuser_pass_to_the_owner(home: Path) -> None:
     server = EmbeddedPostgres(home / "postgres")
     running = server.start()
     schema.upgrade(running.url("lanes"))
@@ -105,7 +105,7 @@ def test_what_an_earlier_version_made_as_superuser_comes_to_belong_to_the_owner(
 
 
 @pytest.mark.slow
-def test_a_second_start_attaches(home: Path) -> None:
+def test_a_second_start_attaches_to_the_running_server(home: Path) -> None:
     first = EmbeddedPostgres(home / "postgres").start()
     assert EmbeddedPostgres(home / "postgres").start() == first
 
@@ -123,7 +123,7 @@ def test_a_restart_keeps_the_port_and_the_rows(home: Path) -> None:
 
 
 @pytest.mark.slow
-def test_several_processes_that_start_at_once_end_with_one_server(home: Path) -> None:
+def test_several_concurrent_starts_result_in_one_server(home: Path) -> None:
     command = [sys.executable, "-c", PRINT, str(home / "postgres")]
     starters = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     answers = {starter.communicate(timeout=60)[0] for starter in starters}
@@ -146,7 +146,7 @@ def test_the_server_outlives_a_starter_that_is_killed(home: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_server_comes_back_with_every_committed_row(home: Path) -> None:
+def test_a_killed_server_restarts_with_every_committed_row(home: Path) -> None:
     server = EmbeddedPostgres(home / "postgres")
     first = server.start()
     for value in range(20):
@@ -176,7 +176,7 @@ def test_a_lock_file_whose_pid_now_belongs_to_another_program_does_not_block_the
 
 
 @pytest.mark.slow
-def test_a_server_of_other_data_on_the_same_port_is_not_taken_for_ours(home: Path) -> None:
+def test_a_server_with_other_data_on_the_same_port_is_not_mistaken_for_ours(home: Path) -> None:
     ours = EmbeddedPostgres(home / "postgres")
     ours.start()
     ours.stop()
@@ -194,7 +194,7 @@ def test_a_server_of_other_data_on_the_same_port_is_not_taken_for_ours(home: Pat
         others.stop()
 
 
-def test_a_folder_with_other_files_is_left_alone(home: Path) -> None:
+def test_a_folder_with_other_files_is_refused_and_unchanged(home: Path) -> None:
     (home / "postgres").mkdir()
     (home / "postgres" / "diary.txt").write_text("mine")
     with pytest.raises(StandError, match="holds files but no Postgres data"):
@@ -204,7 +204,7 @@ def test_a_folder_with_other_files_is_left_alone(home: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not IS_ROOT, reason="this user may not become another one")
-def test_root_hands_the_server_to_another_user(home: Path) -> None:
+def test_root_runs_the_server_as_another_user(home: Path) -> None:
     running = EmbeddedPostgres(home / "postgres").start()
     assert running.data.stat().st_uid != 0
     assert Path(f"/proc/{running.pid}").stat().st_uid == running.data.stat().st_uid
@@ -242,7 +242,7 @@ def test_a_normal_user_runs_the_server_as_itself(home: Path) -> None:
 
 
 def reachable_python() -> str | None:
-    """A Python of this version that every user may run: ours, or the system's."""
+    """Return a Python of this version that every user may run: ours, or the system's."""
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     candidates = (sys.executable, f"/usr/bin/{version}", f"/usr/local/bin/{version}")
     return next(
@@ -252,7 +252,7 @@ def reachable_python() -> str | None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not IS_ROOT, reason="only root needs another user for the server")
-def test_data_below_a_closed_folder_moves_to_a_stable_place_and_says_so(
+def test_data_below_a_closed_folder_moves_to_a_stable_place_with_a_note(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(postgres, "SYSTEM_HOME", home / "system")

@@ -1,4 +1,4 @@
-"""What a stand keeps: secrets are for its owner only and confirm no guess, and its file is read whole or not at all."""
+"""Files of a stand: secrets are readable by their owner only and confirm no guess, and a broken stand file is ignored."""
 
 import json
 import re
@@ -25,7 +25,7 @@ def mode(file: Path) -> int:
     return stat.S_IMODE(file.stat().st_mode)
 
 
-def test_a_stamp_is_its_owners_only_and_no_guess_is_confirmed_by_it(tmp_path: Path) -> None:
+def test_a_stamp_is_readable_by_its_owner_only_and_confirms_no_guess(tmp_path: Path) -> None:
     values = ["ANTHROPIC_API_KEY=sk-geheim"]
     digest = digest_of_secrets(tmp_path, values)
     write_private(tmp_path / "installed", digest)
@@ -39,7 +39,7 @@ def test_a_stamp_is_its_owners_only_and_no_guess_is_confirmed_by_it(tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_every_file_has_the_mode_that_the_page_about_security_says(
+def test_every_file_has_the_mode_that_the_security_page_states(
     home: Path, prefect: PrefectStandIn
 ) -> None:
     told = dict(
@@ -78,7 +78,7 @@ def test_every_file_has_the_mode_that_the_page_about_security_says(
     assert len(told) == 10
 
 
-def test_a_file_that_others_could_read_is_replaced_by_one_that_they_cannot(tmp_path: Path) -> None:
+def test_a_file_that_others_could_read_is_replaced_by_a_private_one(tmp_path: Path) -> None:
     file = tmp_path / "installed.json"
     file.write_text("old")
     file.chmod(0o644)
@@ -86,13 +86,13 @@ def test_a_file_that_others_could_read_is_replaced_by_one_that_they_cannot(tmp_p
     assert (file.read_text(), mode(file), sorted(tmp_path.iterdir())) == ("new", 0o600, [file])
 
 
-def test_steps_that_run_beside_each_other_share_one_key(tmp_path: Path) -> None:
+def test_concurrent_steps_share_one_key(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         made = set(pool.map(lambda _: digest_of_secrets(tmp_path / "home", ["a"]), range(40)))
     assert len(made) == 1
 
 
-def test_a_broken_key_is_made_anew(tmp_path: Path) -> None:
+def test_a_broken_key_is_replaced_by_a_stable_one(tmp_path: Path) -> None:
     (tmp_path / KEY).write_text("no key")
     assert digest_of_secrets(tmp_path, ["a"]) == digest_of_secrets(tmp_path, ["a"])
 
@@ -101,7 +101,7 @@ def test_a_broken_key_is_made_anew(tmp_path: Path) -> None:
     "written",
     ["", "{", "null", '{"settings": {"SLACK_CHANNEL": {"shown": 1}}}', '{"prefect_api_url": null}'],
 )
-def test_a_file_that_is_broken_is_no_stand(home: Path, written: str) -> None:
+def test_a_broken_stand_file_is_ignored(home: Path, written: str) -> None:
     whole = StandInfo(
         home, home, (), "db.invalid:5432/letters", "http://127.0.0.1:1/api", settings={}
     )

@@ -1,4 +1,4 @@
-"""Processes of the stand: started once, found by anybody, and never confused with somebody else's."""
+"""Processes of the stand: started once, found by every command, and never confused with other processes."""
 
 import os
 import subprocess
@@ -65,14 +65,14 @@ def test_a_started_process_is_found_by_another_command(processes: Processes) -> 
     assert Processes(processes.records, processes.logs).find("one") == started
 
 
-def test_a_stopped_process_is_gone_and_forgotten(processes: Processes) -> None:
+def test_a_stopped_process_has_ended_and_has_no_record(processes: Processes) -> None:
     started = start(processes, FOREVER)
     assert processes.stop(started)
     assert birth_mark(started.pid) is None
     assert processes.list_recorded() == []
 
 
-def test_a_reused_pid_is_never_hit(processes: Processes) -> None:
+def test_a_process_with_a_reused_pid_is_never_stopped(processes: Processes) -> None:
     bystander = subprocess.Popen(FOREVER, start_new_session=True)
     try:
         mark = birth_mark(bystander.pid)
@@ -85,14 +85,16 @@ def test_a_reused_pid_is_never_hit(processes: Processes) -> None:
         bystander.wait()
 
 
-def test_a_process_that_ignores_the_request_is_killed_after_the_grace(processes: Processes) -> None:
+def test_a_process_that_ignores_sigterm_is_killed_after_the_grace_period(
+    processes: Processes,
+) -> None:
     stubborn = start(processes, [sys.executable, "-c", STUBBORN])
     said(stubborn)
     assert processes.stop(stubborn, grace_s=0.2)
     assert birth_mark(stubborn.pid) is None
 
 
-def test_what_a_process_started_in_another_session_ends_with_it(processes: Processes) -> None:
+def test_a_child_process_in_another_session_ends_with_its_parent(processes: Processes) -> None:
     parent = start(processes, [sys.executable, "-c", PARENT])
     child = int(said(parent))
     assert birth_mark(child) is not None
@@ -101,7 +103,9 @@ def test_what_a_process_started_in_another_session_ends_with_it(processes: Proce
 
 
 @pytest.mark.slow
-def test_what_a_process_starts_while_it_is_asked_to_end_ends_with_it(processes: Processes) -> None:
+def test_a_child_process_that_was_started_on_sigterm_ends_with_its_parent(
+    processes: Processes,
+) -> None:
     started = start(processes, [sys.executable, "-c", LATE_PARENT])
     said(started)
     processes.stop(started, grace_s=5)
@@ -115,12 +119,12 @@ def test_a_zombie_counts_as_ended() -> None:
     child.wait()
 
 
-def test_output_is_that_of_this_life_only(processes: Processes) -> None:
+def test_the_output_of_a_process_excludes_its_earlier_runs(processes: Processes) -> None:
     said(start(processes, ["echo", "first"]))
     assert said(start(processes, ["echo", "second"])) == "second\n"
 
 
-def test_a_command_that_does_not_exist_is_a_sentence(processes: Processes) -> None:
+def test_a_missing_program_is_reported_in_a_sentence(processes: Processes) -> None:
     with pytest.raises(
         StandError, match="one could not be started: /no/such/program: No such file"
     ):
@@ -128,7 +132,7 @@ def test_a_command_that_does_not_exist_is_a_sentence(processes: Processes) -> No
 
 
 @pytest.mark.slow
-def test_steps_that_replace_services_side_by_side_ask_a_worker_to_end_once(tmp_path: Path) -> None:
+def test_concurrent_replacements_of_services_send_one_sigterm_to_a_worker(tmp_path: Path) -> None:
     """A second SIGTERM kills a Prefect worker."""
     site = Site(Settings(), tmp_path, tmp_path)
     worker = start(site.processes, [sys.executable, "-c", SLOW_TO_END], f"{WORKER}realtime")

@@ -1,4 +1,4 @@
-"""Which changes of the environment ask for new workers and a new supervisor."""
+"""Changes of the environment that require new workers and a new supervisor."""
 
 import json
 import os
@@ -30,7 +30,7 @@ LOOKS_LAST = (
 def needed(
     home: Path, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, list[Any]]:
-    """What each process of a stand on a Prefect server of the user was made from, in order."""
+    """Record, in order, the definition of each process of a stand that uses the user's own Prefect server."""
     made: dict[str, list[Any]] = {}
 
     def ensure(site: Site, name: str, command: Any, *, depends_on: Any, **_: Any) -> Any:
@@ -49,7 +49,7 @@ def put_up(home: Path, prefect: PrefectStandIn, **variables: str) -> None:
 
 
 @pytest.mark.parametrize("variable", ["PREFECT_API_AUTH_STRING", "PREFECT_API_KEY"])
-def test_a_new_login_of_prefect_asks_for_new_workers_and_a_new_supervisor(
+def test_a_new_login_of_prefect_requires_new_workers_and_a_new_supervisor(
     home: Path,
     prefect: PrefectStandIn,
     needed: dict[str, list[Any]],
@@ -64,7 +64,7 @@ def test_a_new_login_of_prefect_asks_for_new_workers_and_a_new_supervisor(
     assert [each[0] == each[1] for each in needed.values()] == [True, True, True]
 
 
-def test_hosts_have_workers_of_different_names_which_stay(
+def test_workers_have_stable_names_that_differ_between_hosts(
     home: Path, prefect: PrefectStandIn, needed: dict[str, list[Any]]
 ) -> None:
     for host in ("alpha", "alpha", "beta"):
@@ -76,7 +76,7 @@ def test_hosts_have_workers_of_different_names_which_stay(
     assert worker_name("batch", Settings()) == f"batch-{Settings().host}"
 
 
-def test_the_stand_in_takes_the_place_of_no_provider_that_other_machines_use(
+def test_the_stand_in_does_not_replace_a_provider_that_other_machines_use(
     home: Path, prefect: PrefectStandIn, needed: dict[str, list[Any]]
 ) -> None:
     prefect.provider_blocks["lanes"] = {
@@ -90,7 +90,9 @@ def test_the_stand_in_takes_the_place_of_no_provider_that_other_machines_use(
 
 
 @pytest.mark.parametrize("used", LAST)
-def test_workers_end_before_what_their_runs_use_is_replaced(home: Path, used: str) -> None:
+def test_workers_end_before_a_service_that_their_runs_use_is_replaced(
+    home: Path, used: str
+) -> None:
     site = Site(Settings(), home, home)
     how = {"environment": os.environ, "depends_on": {}}
     provider, _ = site.ensure(used, ["sleep", "600"], **how)

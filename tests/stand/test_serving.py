@@ -1,4 +1,4 @@
-"""When the workers of a host do not start, and when they end by themselves."""
+"""Conditions in which the workers of a host do not start, or end by themselves."""
 
 import signal
 from collections.abc import Iterator
@@ -11,12 +11,12 @@ from lanes.settings import Settings
 from lanes.stand import serving
 from tests.prefect_standin import PrefectStandIn
 
-WAITS = ("http.server", "0", "--bind", "127.0.0.1")  # until it is asked to end
+WAITS = ("http.server", "0", "--bind", "127.0.0.1")  # waits until SIGTERM
 
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """The pools whose workers, programs that only wait, are started in the test; its signals are as before afterwards."""
+    """Record the pools of started workers, replaced by programs that only wait; restore the signal handlers afterwards."""
     pools: list[str] = []
 
     def command(pool: str, settings: Settings) -> tuple[str, ...]:
@@ -70,7 +70,7 @@ def test_the_workers_end_with_an_error_once_prefect_refuses_their_login(
     assert "The workers end, with exit code 1: where the login was changed" in said
 
 
-def test_workers_of_many_machines_poll_every_two_seconds_unless_their_host_says_otherwise() -> None:
+def test_workers_poll_every_two_seconds_unless_their_environment_says_otherwise() -> None:
     polls = "PREFECT_WORKER_QUERY_SECONDS"
     assert serving.worker_environment({})[polls] == "2"
     assert serving.worker_environment({polls: "5"})[polls] == "5"

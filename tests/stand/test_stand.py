@@ -51,7 +51,7 @@ def ended(home: Path) -> Iterator[None]:
 
 
 def a_service(value: str = "1", name: str = "service") -> StandStep:
-    """A step whose process lives on until it is stopped, and depends on `value`."""
+    """Make a step whose process runs until it is stopped and depends on `value`."""
 
     def run(site: Site) -> str:
         site.ensure(name, ["sleep", "600"], environment=os.environ, depends_on={"value": value})
@@ -68,7 +68,7 @@ def recording(name: str, into: list[str], after: tuple[str, ...] = ()) -> StandS
     return StandStep(name, name, lambda _: into.append(name) or "done", after)
 
 
-def test_a_step_runs_after_those_it_needs(home: Path) -> None:
+def test_a_step_runs_after_the_steps_that_it_needs(home: Path) -> None:
     order: list[str] = []
     steps = [
         recording("c", order, ("a", "b")),
@@ -79,7 +79,7 @@ def test_a_step_runs_after_those_it_needs(home: Path) -> None:
     assert order == ["a", "b", "c"]
 
 
-def test_steps_that_need_nothing_of_each_other_run_at_once(home: Path) -> None:
+def test_independent_steps_run_concurrently(home: Path) -> None:
     both = threading.Barrier(2, timeout=10)
     steps = [StandStep(name, name, lambda _: str(both.wait())) for name in ("left", "right")]
     run_steps(steps, Site(Settings(), home, home), Silent())
@@ -91,7 +91,7 @@ def test_steps_that_wait_for_each_other_are_refused(home: Path) -> None:
         run_steps(steps, Site(Settings(), home, home), Silent())
 
 
-def test_a_second_up_keeps_what_runs(home: Path) -> None:
+def test_a_second_up_keeps_the_running_processes(home: Path) -> None:
     first = stand(home, a_service()).up()
     second = stand(home, a_service()).up()
     assert first.started == ("service",)
@@ -108,7 +108,7 @@ def test_a_process_that_died_is_started_again(home: Path) -> None:
     assert second.info.processes[0].pid != first.pid
 
 
-def test_a_failed_up_stops_what_it_had_started_and_nothing_else(home: Path) -> None:
+def test_a_failed_up_stops_only_the_processes_that_it_started(home: Path) -> None:
     kept = stand(home, a_service()).up().info.processes[0]
 
     def fail(site: Site) -> str:
@@ -124,7 +124,7 @@ def test_a_failed_up_stops_what_it_had_started_and_nothing_else(home: Path) -> N
     assert birth_mark(kept.pid) is not None
 
 
-def test_the_first_failure_ends_the_waiting_of_the_other_steps(home: Path) -> None:
+def test_the_first_failure_ends_the_waits_of_the_other_steps(home: Path) -> None:
     waits = threading.Event()
 
     def wait(site: Site) -> str:
@@ -148,7 +148,7 @@ def test_the_first_failure_ends_the_waiting_of_the_other_steps(home: Path) -> No
     assert stand(home).processes.list_recorded() == []
 
 
-def test_a_process_that_ends_before_it_answers_is_a_sentence(home: Path) -> None:
+def test_a_process_that_ends_before_it_answers_is_reported_in_a_sentence(home: Path) -> None:
     def run(site: Site) -> str:
         process, _ = site.ensure("brief", ["true"], environment=os.environ, depends_on={})
         site.wait(lambda: False, process=process, what="it answered", limit_s=60)
@@ -184,7 +184,7 @@ def test_a_process_that_another_run_uses_is_not_replaced(home: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_runs_at_once_share_one_stand_and_the_last_one_ends_it(home: Path) -> None:
+def test_two_concurrent_runs_share_one_stand_and_the_last_run_stops_the_stand(home: Path) -> None:
     def begin() -> subprocess.Popen[str]:
         command = [sys.executable, "-c", MINIMAL, str(home)]
         return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -200,7 +200,7 @@ def test_two_runs_at_once_share_one_stand_and_the_last_one_ends_it(home: Path) -
     assert birth_mark(int(lines[0][0])) is None
 
 
-def test_a_run_leaves_a_stand_that_somebody_put_up_to_stay(home: Path) -> None:
+def test_a_run_does_not_stop_a_stand_that_was_already_up(home: Path) -> None:
     stand(home, a_service()).up()
     run = stand(home, a_service())
     run.up(keep=False)
@@ -208,7 +208,7 @@ def test_a_run_leaves_a_stand_that_somebody_put_up_to_stay(home: Path) -> None:
     assert run.processes.find("service") is not None
 
 
-def test_putting_up_a_run_s_stand_makes_it_stay(home: Path) -> None:
+def test_up_during_a_run_keeps_the_stand_up_after_the_run(home: Path) -> None:
     run = stand(home, a_service())
     run.up(keep=False)
     stand(home, a_service()).up()
@@ -217,7 +217,7 @@ def test_putting_up_a_run_s_stand_makes_it_stay(home: Path) -> None:
 
 
 @pytest.mark.slow
-def test_down_stops_everything_once_and_then_nothing(home: Path) -> None:
+def test_down_stops_every_process_and_a_second_down_stops_none(home: Path) -> None:
     ours = stand(home, a_service(), StandStep("database", "Postgres", database))
     ours.up()
     assert ours.down() == ("service", POSTGRES)
@@ -226,7 +226,7 @@ def test_down_stops_everything_once_and_then_nothing(home: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_stand_s_file_is_private_and_holds_no_secret(home: Path) -> None:
+def test_the_stand_file_is_private_and_contains_no_secret(home: Path) -> None:
     info = stand(home, StandStep("database", "Postgres", database)).up().info
     file = home / "stand.json"
     secret = (home / "postgres.secret").read_text()
@@ -237,7 +237,7 @@ def test_the_stand_s_file_is_private_and_holds_no_secret(home: Path) -> None:
     assert load_info(home) == info
 
 
-def test_a_database_of_the_user_s_own_is_checked_and_not_stopped(
+def test_a_users_own_database_is_used_and_not_stopped(
     home: Path, postgres: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = postgres.url("lanes", None)
@@ -250,13 +250,13 @@ def test_a_database_of_the_user_s_own_is_checked_and_not_stopped(
     assert ours.down() == ()
 
 
-def test_a_home_that_cannot_be_made_is_a_sentence(home: Path) -> None:
+def test_a_home_that_cannot_be_created_is_reported_in_a_sentence(home: Path) -> None:
     (home / "file").write_text("")
     with pytest.raises(StandError, match="is not writable: set LANES_HOME"):
         stand(home / "file" / "home").up()
 
 
-def test_the_environment_of_our_processes_leads_to_our_prefect_only(
+def test_the_environment_of_our_processes_excludes_other_prefect_settings(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PREFECT_PROFILE", "work")
@@ -269,7 +269,7 @@ def test_the_environment_of_our_processes_leads_to_our_prefect_only(
     assert environment["PREFECT_HOME"] == str(home / "prefect")
 
 
-def test_a_command_that_waits_for_another_says_so(home: Path) -> None:
+def test_a_command_that_waits_for_another_reports_the_wait(home: Path) -> None:
     heard: list[str] = []
 
     class Listener(Silent):

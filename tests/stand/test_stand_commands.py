@@ -1,4 +1,4 @@
-"""The commands around the stand: exit codes, and JSON that a program can read."""
+"""The commands of the stand: exit codes, and JSON that a program can read."""
 
 import json
 import os
@@ -50,14 +50,16 @@ def test_status_of_a_stand_that_is_down_fails_and_names_every_component(
     assert "lanes up" in capsys.readouterr().out
 
 
-def test_down_of_a_stand_that_is_down_is_well(app: App, capsys: pytest.CaptureFixture[str]) -> None:
+def test_down_of_a_stand_that_is_down_succeeds(
+    app: App, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert app(["down"]) == 0
     assert capsys.readouterr().out == "nothing was running\n"
     assert app(["down", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"stopped": []}
 
 
-def test_doctor_says_what_is_wrong_and_fails(app: App, capsys: pytest.CaptureFixture[str]) -> None:
+def test_doctor_reports_a_problem_and_fails(app: App, capsys: pytest.CaptureFixture[str]) -> None:
     assert app(["doctor"]) == 1
     assert "start it with `lanes up`" in capsys.readouterr().out
     assert app(["doctor", "--json"]) == 1
@@ -65,7 +67,7 @@ def test_doctor_says_what_is_wrong_and_fails(app: App, capsys: pytest.CaptureFix
     assert {"check", "verdict", "sentence"} == set(findings[0])
 
 
-def test_up_against_a_database_that_does_not_answer_is_one_sentence(
+def test_up_with_an_unavailable_database_fails_and_names_the_address(
     app: App, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LANES_DATABASE_URL", "postgresql://u:p@127.0.0.1:1/d")
@@ -85,7 +87,7 @@ def sigterm_kept() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("sigterm_kept")
-def test_sigterm_while_the_stand_starts_ends_what_it_had_started(
+def test_sigterm_during_up_stops_the_processes_that_up_had_started(
     app: App, home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pids: list[int] = []
@@ -104,7 +106,7 @@ def test_sigterm_while_the_stand_starts_ends_what_it_had_started(
     assert Processes(home / "processes", home / "logs").list_recorded() == []
 
 
-def test_a_variable_that_cannot_be_read_is_a_usage_error(
+def test_an_invalid_variable_is_a_usage_error(
     app: App, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LANES_LOCAL_TURNAROUND_S", "soon")
@@ -112,7 +114,7 @@ def test_a_variable_that_cannot_be_read_is_a_usage_error(
     assert "LANES_LOCAL_TURNAROUND_S" in capsys.readouterr().err
 
 
-def test_a_run_meets_a_variable_that_cannot_be_read_with_a_sentence(
+def test_an_invalid_variable_is_a_usage_error_of_run(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LANES_LOCAL_TURNAROUND_S", "soon")

@@ -1,4 +1,4 @@
-"""A standby, which can only be read: commands show what it has, and say what it lacks."""
+"""A standby, which can only be read: commands show its data and report which data it does not contain."""
 
 import json
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def standby(open_folder: Path) -> Iterator[str]:
-    """The address of a server that goes on as a standby, with an item in it."""
+    """Start a server with one item as a standby; yield its address."""
     postgres = EmbeddedPostgres(open_folder / "standby")
     url, now = postgres.start().url("lanes"), datetime.now(UTC)
     upgrade(url)
@@ -47,7 +47,7 @@ def shell(standby: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("LANES_DATABASE_URL", standby)
 
 
-def test_status_shows_the_figures_and_says_what_a_standby_lacks(
+def test_status_shows_the_figures_and_reports_the_data_that_a_standby_misses(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     status(as_json=True)
@@ -58,7 +58,7 @@ def test_status_shows_the_figures_and_says_what_a_standby_lacks(
     assert ON_STANDBY in capsys.readouterr().out
 
 
-def test_commands_that_read_the_limits_of_the_provider_find_none(
+def test_commands_that_read_the_limits_of_the_provider_succeed_without_them(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert not advise("letters")
@@ -67,7 +67,7 @@ def test_commands_that_read_the_limits_of_the_provider_find_none(
     assert "letters" in capsys.readouterr().out
 
 
-def test_metrics_leave_out_roles_and_limits(capsys: pytest.CaptureFixture[str]) -> None:
+def test_metrics_of_a_standby_omit_roles_and_limits(capsys: pytest.CaptureFixture[str]) -> None:
     metrics(once=True)
     said = capsys.readouterr().out
     assert "lanes_up 1.0" in said
@@ -76,7 +76,7 @@ def test_metrics_leave_out_roles_and_limits(capsys: pytest.CaptureFixture[str]) 
     assert "lanes_provider_limit" not in said
 
 
-def test_every_unlogged_table_is_left_out() -> None:
+def test_every_unlogged_table_is_recognized() -> None:
     unlogged = [each.name for each in metadata.tables.values() if "UNLOGGED" in each._prefixes]  # pyright: ignore
     assert unlogged
     assert all(UNLOGGED.fullmatch(f"lanes.{name}") for name in unlogged)

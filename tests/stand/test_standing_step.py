@@ -1,4 +1,4 @@
-"""Which work pools `lanes up` creates, and which standing runs it asks for: all of new code, else those of free roles."""
+"""The work pools that `lanes up` creates, and the standing runs that it requests: all for new code, else for free roles."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -20,7 +20,7 @@ FLOWS = [each.flow for each in STANDING]
 
 @pytest.fixture
 def site(tmp_path: Path, database_url: str, prefect: PrefectStandIn) -> Site:
-    """A stand whose installation nothing was new in."""
+    """Return a site whose installation brought nothing new."""
     return Site(
         Settings(),
         tmp_path,
@@ -33,7 +33,7 @@ def site(tmp_path: Path, database_url: str, prefect: PrefectStandIn) -> Site:
 
 @pytest_asyncio.fixture
 async def held(database_url: str) -> AsyncIterator[None]:
-    """Somebody holds every standing role."""
+    """Hold every standing role."""
     async with AsyncExitStack() as locks:
         for each in STANDING:
             assert await (
@@ -47,14 +47,16 @@ def asked(prefect: PrefectStandIn) -> set[str]:
 
 
 @pytest.mark.usefixtures("held")
-def test_runs_that_hold_their_roles_run_on(site: Site, prefect: PrefectStandIn) -> None:
+def test_standing_runs_that_hold_their_roles_are_not_replaced(
+    site: Site, prefect: PrefectStandIn
+) -> None:
     assert ensure_standing_runs(site) == "run on"
     assert asked(prefect) == set()
 
 
 @pytest.mark.usefixtures("held")
 @pytest.mark.parametrize("new", [{"renewed": True}, {"started": [SERVER]}], ids=str)
-def test_what_runs_on_older_source_or_beside_a_new_server_is_taken_over_from(
+def test_standing_runs_are_replaced_after_new_code_or_a_new_server(
     site: Site, prefect: PrefectStandIn, new: dict[str, object]
 ) -> None:
     for name, value in new.items():
@@ -63,13 +65,13 @@ def test_what_runs_on_older_source_or_beside_a_new_server_is_taken_over_from(
     assert asked(prefect) == set(FLOWS)
 
 
-def test_a_role_that_nobody_holds_is_asked_for_once(site: Site, prefect: PrefectStandIn) -> None:
+def test_a_run_for_each_free_role_is_requested_once(site: Site, prefect: PrefectStandIn) -> None:
     assert ensure_standing_runs(site) == f"asked for {', '.join(FLOWS)}"
-    assert ensure_standing_runs(site) == "run on"  # those are on their way
+    assert ensure_standing_runs(site) == "run on"  # the requested runs are on their way
     assert len(prefect.runs) == len(FLOWS)
 
 
-def test_a_new_pool_of_drains_has_a_limit_that_stays_as_a_person_sets_it(
+def test_a_new_pool_of_drains_gets_a_limit_and_a_limit_set_by_a_person_is_kept(
     site: Site, prefect: PrefectStandIn
 ) -> None:
     prefect.pools.clear()

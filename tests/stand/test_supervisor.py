@@ -1,4 +1,4 @@
-"""The last one living replaces standing runs over HTTP: real locks, and a Prefect that answers, or does not."""
+"""The supervisor, which replaces standing runs over HTTP: real locks, and a Prefect that answers or does not."""
 
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
@@ -26,14 +26,14 @@ def api(prefect: PrefectStandIn) -> Iterator[PrefectApi]:
 
 
 def supervisor(pool: Engine, api: PrefectApi, said: list[str], *, keep_warm: int = 1) -> Supervisor:
-    """One that asks for a role as soon as it sees it free."""
+    """Make a supervisor that requests a run as soon as it finds a free role."""
     return Supervisor(
         pool, api, say=said.append, vacancies=Vacancies(free_for=timedelta(0)), keep_warm=keep_warm
     )
 
 
 @pytest.mark.parametrize("free", STANDING, ids=lambda run: run.flow)
-async def test_a_run_is_asked_for_whose_role_is_free(
+async def test_a_run_is_requested_once_for_a_free_role(
     pool: Engine, database_url: str, prefect: PrefectStandIn, api: PrefectApi, free: StandingRun
 ) -> None:
     async with AsyncExitStack() as held:
@@ -51,7 +51,7 @@ async def test_a_run_is_asked_for_whose_role_is_free(
     assert said == [f"no process held the role of {free.flow}: asked for a run of it"]
 
 
-def test_all_three_are_asked_for_when_nobody_lives(
+def test_all_three_standing_runs_are_requested_when_none_is_running(
     pool: Engine, prefect: PrefectStandIn, api: PrefectApi
 ) -> None:
     supervisor(pool, api, []).look()
@@ -60,20 +60,20 @@ def test_all_three_are_asked_for_when_nobody_lives(
     ]
 
 
-def test_without_a_warm_drain_none_is_asked_for(
+def test_no_drain_is_requested_if_none_is_kept_warm(
     pool: Engine, prefect: PrefectStandIn, api: PrefectApi
 ) -> None:
     supervisor(pool, api, [], keep_warm=0).look()
     assert {each.flow for each in prefect.runs} == {"collect", "watch"}
 
 
-def test_a_supervisor_and_another_looker_ask_under_one_key(
+def test_requests_of_the_same_minute_create_one_standing_run(
     prefect: PrefectStandIn, api: PrefectApi
 ) -> None:
     collector = next(each for each in STANDING if each.role is Role.COLLECTOR)
     now = datetime.now(UTC)
     assert ask_for_standing(api, collector, now)
-    assert not ask_for_standing(api, collector, now + timedelta(minutes=1))  # it is on its way
+    assert not ask_for_standing(api, collector, now + timedelta(minutes=1))  # the run is on its way
     prefect.runs[0].state = "CRASHED"
     assert ask_for_standing(api, collector, now)  # the same minute, so the same run
     assert len(prefect.runs) == 1
@@ -83,14 +83,14 @@ def test_a_supervisor_and_another_looker_ask_under_one_key(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("trouble", [{"hangs": True}, {"status": 503}])
-def test_an_outage_of_prefect_is_said_once_and_waited_out(
+def test_an_outage_of_prefect_is_reported_once_for_each_run_and_waited_out(
     pool: Engine, prefect: PrefectStandIn, api: PrefectApi, trouble: dict[str, Any]
 ) -> None:
     prefect.breaks(**trouble)
     looker = supervisor(pool, api, said := [], keep_warm=0)
     looker.look()
     looker.look()
-    assert len(said) == 2  # one of each run
+    assert len(said) == 2  # one message for each run
     prefect.heals()
     looker.look()
     assert {each.flow for each in prefect.runs} == {"collect", "watch"}
@@ -99,7 +99,7 @@ def test_an_outage_of_prefect_is_said_once_and_waited_out(
 def test_a_session_of_another_user_that_holds_a_role_is_named_once_and_recorded(
     pool: Engine, databases: Databases, database_url: str, prefect: PrefectStandIn, api: PrefectApi
 ) -> None:
-    """With all standing roles taken, no drain may live to record it."""
+    """Expect the supervisor to record it: with all standing roles taken, perhaps no drain runs that could."""
     looker = supervisor(pool, api, said := [])
     with psycopg.connect(
         databases.as_superuser(database_url).replace("+psycopg", ""), application_name="psql"
@@ -120,7 +120,7 @@ def test_a_session_of_another_user_that_holds_a_role_is_named_once_and_recorded(
 
 
 def states(pool: Engine) -> list[str]:
-    """Those of the incidents of taken roles."""
+    """Return the states of the incidents about taken roles."""
     with pool.connect() as connection:
         return list(
             connection.execute(
@@ -129,7 +129,9 @@ def states(pool: Engine) -> list[str]:
         )
 
 
-def test_an_outage_of_the_database_is_said_once(prefect: PrefectStandIn, api: PrefectApi) -> None:
+def test_an_outage_of_the_database_is_reported_once(
+    prefect: PrefectStandIn, api: PrefectApi
+) -> None:
     away = create_engine("postgresql+psycopg://nobody@127.0.0.1:1/nowhere")
     looker = supervisor(away, api, said := [])
     looker.look()

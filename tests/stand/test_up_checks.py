@@ -1,4 +1,4 @@
-"""What `up` finds out before it starts or writes anything: the key, and another run that uses the stand."""
+"""Checks of `up` before it starts or writes anything: the key, and another run that uses the stand."""
 
 import json
 import subprocess
@@ -26,7 +26,7 @@ OWN = "postgresql://me@127.0.0.1:5432/mine"
 
 
 class HeardWarnings(Silent):
-    """Keeps what is said."""
+    """A progress display that records its sentences."""
 
     def __init__(self) -> None:
         self.said: list[str] = []
@@ -41,7 +41,7 @@ def settings(**variables: Any) -> Settings:
 
 @pytest.fixture
 def steps() -> tuple[list[Settings], list[StandStep]]:
-    """The settings with which the only step was run, and that step."""
+    """Return the settings with which the only step was run, and that step."""
     ran: list[Settings] = []
 
     def run(site: Site) -> str:
@@ -53,7 +53,7 @@ def steps() -> tuple[list[Settings], list[StandStep]]:
 
 @contextmanager
 def provider(status: int) -> Iterator[str]:
-    """The address of a provider that answers each question with that status."""
+    """Serve a provider that answers each request with this status; yield its address."""
 
     class RecordedServer(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -76,7 +76,7 @@ def provider(status: int) -> Iterator[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_refused_key_ends_up_before_anything_is_started(
+def test_up_with_a_refused_key_fails_before_it_starts_anything(
     home: Path, steps: Any, status: int
 ) -> None:
     ran, all_steps = steps
@@ -95,7 +95,7 @@ def test_a_refused_key_ends_up_before_anything_is_started(
 @pytest.mark.parametrize(
     ("status", "said"), [(200, None), (500, "answered 500"), (None, "gives no answer")]
 )
-def test_a_provider_that_does_not_answer_is_a_warning(
+def test_up_warns_about_a_provider_that_does_not_answer_and_continues(
     home: Path, steps: Any, status: int | None, said: str | None
 ) -> None:
     ran, all_steps = steps
@@ -110,7 +110,7 @@ def test_a_provider_that_does_not_answer_is_a_warning(
     assert [said is not None and said in each for each in heard.said] == ([True] if said else [])
 
 
-def test_without_a_key_of_its_own_no_provider_is_asked(home: Path, steps: Any) -> None:
+def test_up_without_a_key_gives_no_warning_about_the_provider(home: Path, steps: Any) -> None:
     heard = HeardWarnings()
     Stand(settings(), home, home, steps=steps[1]).up(heard)
     assert heard.said == []
@@ -118,7 +118,7 @@ def test_without_a_key_of_its_own_no_provider_is_asked(home: Path, steps: Any) -
 
 @pytest.fixture
 def another_run(home: Path) -> Iterator[Callable[[Settings], None]]:
-    """Puts up a stand that another process then uses."""
+    """Yield a function that puts up a stand, which another process then uses."""
     other = subprocess.Popen(["sleep", "600"])
 
     def use(with_settings: Settings) -> None:
@@ -135,7 +135,7 @@ def another_run(home: Path) -> Iterator[Callable[[Settings], None]]:
     other.wait()
 
 
-def test_up_joins_the_stand_of_another_run_with_what_that_runs_with(
+def test_up_joins_the_stand_of_another_run_with_the_settings_of_that_run(
     home: Path, steps: Any, another_run: Any
 ) -> None:
     ran, all_steps = steps
@@ -144,7 +144,7 @@ def test_up_joins_the_stand_of_another_run_with_what_that_runs_with(
     assert [each.keep_warm for each in ran] == [0]
 
 
-def test_up_with_other_settings_than_a_running_run_ends_before_anything_is_written(
+def test_up_with_settings_that_differ_from_a_running_run_fails_before_any_step(
     home: Path, steps: Any, another_run: Any
 ) -> None:
     ran, all_steps = steps
@@ -165,14 +165,14 @@ def test_up_with_other_settings_than_a_running_run_ends_before_anything_is_writt
         ({"LANES_DATABASE_URL": OWN}, True, True),
     ],
 )
-def test_the_samples_go_into_an_own_database_only_on_request(
+def test_samples_are_published_to_a_users_own_database_only_on_request(
     home: Path, with_settings: dict[str, str], asked: bool, publishes: bool
 ) -> None:
     site = Site(settings(**with_settings), home, home, samples=asked)
     assert ("--samples" in installing(site)) is publishes
 
 
-def test_a_deploy_without_a_key_says_that_nothing_is_answered_until_prefect_has_a_provider(
+def test_deploy_without_a_key_warns_until_prefect_has_a_provider_block(
     home: Path, prefect: PrefectStandIn
 ) -> None:
     heard = HeardWarnings()

@@ -1,4 +1,4 @@
-"""Arrivals of a feed, as figures hold them."""
+"""Arrivals of a feed, written as figures."""
 
 from datetime import datetime, timedelta
 
@@ -13,7 +13,7 @@ def arrived(
     weeks: float = 4,
     workload: str = "letters",
 ) -> None:
-    """Items arrived with that pause for weeks, until then."""
+    """Write figures of items that arrived every `every_minutes` for `weeks` weeks until `until`."""
     connection.execute(
         text(
             "insert into lanes.figure (grain, at, workload, lane, kind, word, n)"

@@ -1,4 +1,4 @@
-"""Items whose batch is late, as the tests of rescues need them."""
+"""Items with a late batch, for the tests of rescues."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -22,7 +22,7 @@ LATE = later(hours=7.5)  # by now its batch is six hours late
 
 
 def waiting(connection: Connection, *keys: str, **spec: Any) -> Version:
-    """Free items with a due time, which wait for a batch since noon; the version of their workload."""
+    """Route free items with a due time to the batch lane at noon; return the version of their workload."""
     letters = publish(connection, now=NOON, split_percent=0, **spec)
     admit(connection, *keys, now=NOON, due_at=DUE)
     route(connection, now=NOON)
@@ -30,7 +30,7 @@ def waiting(connection: Connection, *keys: str, **spec: Any) -> Version:
 
 
 def in_batch(connection: Connection, *keys: str, pack: int = 1, **spec: Any) -> BatchId:
-    """The same, in a batch that left at noon; its id."""
+    """Submit the same items in a batch at noon; return its id."""
     batch_id, _ = submit(connection, waiting(connection, *keys, **spec), pack=pack)
     return batch_id
 
@@ -38,7 +38,7 @@ def in_batch(connection: Connection, *keys: str, pack: int = 1, **spec: Any) -> 
 def doubted(
     connection: Connection, *, now: datetime = LATE, until: datetime = DUE
 ) -> list[DoubtfulItem]:
-    """What a look finds late."""
+    """Return the items that a second look finds late."""
     return weigh(
         second_look.due_items(connection, until=until, now=now),
         turnarounds.prospects(connection, now=now),
@@ -47,17 +47,17 @@ def doubted(
 
 
 def rescue(connection: Connection, *, now: datetime = LATE) -> int:
-    """Everything that is late is real time's; how many items."""
+    """Rescue all late items; return their number."""
     return second_look.rescue(connection, doubted(connection, now=now), now=now)
 
 
 def by_lane(connection: Connection) -> dict[str, Any]:
-    """The newest work of each lane."""
+    """Return the newest work of each lane."""
     return {each.lane: each for each in rows(connection, "work", "id")}
 
 
 def of_batch(connection: Connection, batch_id: BatchId, key: str = "k") -> Any:
-    """The claim under which the batch owns an item."""
+    """Return the claim under which the batch owns an item."""
     found = connection.execute(
         text(
             "select w.id, m.claim_no from lanes.batch_member m join lanes.work w on w.id = m.work_id"
@@ -68,7 +68,7 @@ def of_batch(connection: Connection, batch_id: BatchId, key: str = "k") -> Any:
     return Claim(found.id, found.claim_no)
 
 
-# More of them than a look takes of a workload, due a minute before :due; none of the triggers that count items.
+# More items than a second look reads of a workload, due a minute before :due, without the triggers that count items.
 CROWD = """
 with i as (
   insert into lanes.item (workload, key, payload, content_hash, occurred_at, received_at, source, position, due_at, canceled_at)
@@ -89,7 +89,7 @@ def crowd(
     withdrawn: bool = False,
     items: int = second_look.MOST + 1,
 ) -> None:
-    """So many items of the batch lane that one look does not take them, due before all others."""
+    """Insert more items on the batch lane than one second look reads, due before all others."""
     connection.execute(text("set local session_replication_role = replica"))
     given = {
         "workload": of.workload,
@@ -103,11 +103,11 @@ def crowd(
 
 
 def canceled(connection: Connection, key: str = "k") -> None:
-    """Its owner withdrew the item."""
+    """Cancel the item."""
     items.cancel(connection, "letters", key)
 
 
 def amended(connection: Connection, key: str = "k") -> None:
-    """Late data came for the item."""
+    """Amend the item with late data."""
     asked = Amendment("letters", key, {"text": "anew"})
     assert items.amend(connection, asked, door="client", now=LATE).outcome == "amended"

@@ -1,4 +1,4 @@
-"""What is loaded at once is bounded by bytes: for a batch, for a claim, at each door."""
+"""Byte limits on what is loaded at once: for a batch, for a claim, at each door."""
 
 import json
 from collections import Counter
@@ -30,12 +30,12 @@ def waiting(
     connection: Connection, lane: Lane, *names: str, workload: str = "letters", payload: Any = LARGE
 ) -> None:
     admit(connection, *names, now=NOON, lane=lane, workload=workload, payload=payload)
-    while unrouted.any_received(connection):  # the router takes no more bytes at once, either
+    while unrouted.any_received(connection):  # one pass of the router has a byte limit too
         route(connection, now=NOON)
 
 
 @pytest.mark.slow
-def test_work_for_a_batch_is_loaded_as_far_as_it_fits_and_one_at_least(
+def test_work_for_a_batch_is_loaded_up_to_a_byte_limit_and_at_least_one_item(
     connection: Connection,
 ) -> None:
     kind = BatchKind("letters", publish(connection, now=NOON).id)
@@ -47,8 +47,10 @@ def test_work_for_a_batch_is_loaded_as_far_as_it_fits_and_one_at_least(
 
 
 @pytest.mark.slow
-def test_no_more_rows_travel_than_a_fetch_beyond_the_bound(connection: Connection) -> None:
-    """Whatever waits: 400 payloads of 100 KB, of which thirty are asked for."""
+def test_locking_work_for_a_batch_fetches_at_most_one_block_beyond_the_byte_limit(
+    connection: Connection,
+) -> None:
+    """Queue 400 payloads of 100 KB and load thirty of them."""
     kind = BatchKind("letters", publish(connection, now=NOON).id)
     waiting(connection, Lane.BATCH, *(f"k{n:03d}" for n in range(400)))
     taken = lock_for_batch(connection, kind, limit=10_000, most_bytes=3_000_000, now=NOON)
@@ -64,7 +66,7 @@ def test_no_more_rows_travel_than_a_fetch_beyond_the_bound(connection: Connectio
 
 
 @pytest.mark.slow
-def test_many_small_rows_are_fetched_in_order_and_whole(connection: Connection) -> None:
+def test_many_small_rows_are_all_fetched_in_order(connection: Connection) -> None:
     kind = BatchKind("letters", publish(connection, now=NOON).id)
     names = [f"k{n:04d}" for n in range(3_000)]
     waiting(connection, Lane.BATCH, *names, payload={"n": 1})
@@ -73,7 +75,9 @@ def test_many_small_rows_are_fetched_in_order_and_whole(connection: Connection) 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_plan"])
-def test_only_payloads_that_are_fetched_are_looked_at(connection: Connection, plans: str) -> None:
+def test_the_query_for_a_batch_uses_the_claim_index_and_does_not_sort(
+    connection: Connection, plans: str
+) -> None:
     letters = publish(connection, now=NOON)
     crowd(connection, letters, Lane.BATCH)
     connection.execute(text(f"set local plan_cache_mode = {plans}"))
@@ -100,7 +104,9 @@ def claimed(connection: Connection, most: dict[str, int], *, most_bytes: int) ->
     return Counter(each.workload for each in found)
 
 
-def test_a_claim_takes_what_fits_and_one_of_each_workload_at_least(connection: Connection) -> None:
+def test_a_claim_returns_work_up_to_a_byte_limit_and_at_least_one_item(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     publish(connection, "notes", now=NOON)
     waiting(connection, Lane.REALTIME, *(f"k{n}" for n in range(8)))
@@ -114,7 +120,7 @@ def test_a_claim_takes_what_fits_and_one_of_each_workload_at_least(connection: C
     assert {each.state for each in rows(connection, "work")} == {"claimed"}
 
 
-def test_what_a_claim_leaves_is_the_least_urgent(connection: Connection) -> None:
+def test_a_claim_with_a_byte_limit_leaves_the_least_urgent_work(connection: Connection) -> None:
     publish(connection, now=NOON)
     waiting(connection, Lane.REALTIME, *"abcd")
     lease = timedelta(minutes=2)
@@ -132,7 +138,7 @@ def test_what_a_claim_leaves_is_the_least_urgent(connection: Connection) -> None
 
 @pytest.fixture
 def transactions(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many inputs each admission was asked for."""
+    """Record the number of inputs of each admission."""
     asked: list[int] = []
     admit_some = items.admit
 
@@ -145,7 +151,7 @@ def transactions(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @pytest.mark.slow
-def test_a_client_admits_fewer_large_inputs_at_once(
+def test_a_client_admits_large_inputs_in_smaller_transactions(
     pool: Engine, address: str, monkeypatch: pytest.MonkeyPatch, transactions: list[int]
 ) -> None:
     with pool.begin() as connection:
@@ -158,7 +164,7 @@ def test_a_client_admits_fewer_large_inputs_at_once(
 
 
 @pytest.mark.slow
-def test_a_file_admits_fewer_large_lines_at_once(
+def test_large_lines_of_a_file_are_admitted_in_smaller_transactions(
     pool: Engine, tmp_path: Path, transactions: list[int]
 ) -> None:
     with pool.begin() as connection:
@@ -181,7 +187,7 @@ def test_a_file_admits_fewer_large_lines_at_once(
         {"control": "\x01\x1f\x7f"},
     ],
 )
-def test_the_database_counts_what_python_counts(
+def test_the_database_and_python_count_the_same_characters_and_octets(
     connection: Connection, value: dict[str, Any]
 ) -> None:
     stored = literal(json.dumps(value)).cast(JSONB)

@@ -1,4 +1,4 @@
-"""Transactions of asynchronous callers, the clock that each hands out, and questions that need no SQLAlchemy."""
+"""Transactions of asynchronous callers, the clock of each transaction, and queries that need no SQLAlchemy."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -24,7 +24,9 @@ select cast(:who as text) as who, '5 %' as share, cast(:n as int) + 1 as n, 7::b
 """
 
 
-async def test_a_transaction_hands_out_the_databases_time_read_inside_it(database_url: str) -> None:
+async def test_a_transaction_provides_the_database_time_read_inside_the_transaction(
+    database_url: str,
+) -> None:
     async with Database(database_url) as db:
         before = await db.now()
         async with db.transaction() as run:
@@ -39,7 +41,7 @@ async def test_a_transaction_hands_out_the_databases_time_read_inside_it(databas
             assert run.now < after.now < run.now + timedelta(minutes=1)
 
 
-async def test_everything_done_through_it_happens_at_the_time_that_its_clock_tells(
+async def test_a_database_and_its_transactions_follow_a_shifted_clock(
     db: Database, passing_time: PassingTime
 ) -> None:
     before = await db.now()
@@ -49,7 +51,9 @@ async def test_everything_done_through_it_happens_at_the_time_that_its_clock_tel
     assert await db.now() > run.now
 
 
-def test_both_ways_of_asking_are_answered_alike(pool: Engine, database_url: str) -> None:
+def test_a_query_by_driver_and_a_query_through_sqlalchemy_return_the_same_row(
+    pool: Engine, database_url: str
+) -> None:
     given = {"who": "a % of :n", "n": 41, "words": ["a", "b"], "span": timedelta(hours=1)}
     with by_driver(database_url) as ask:
         (now,) = ask("select now() as now")
@@ -61,7 +65,7 @@ def test_both_ways_of_asking_are_answered_alike(pool: Engine, database_url: str)
     assert alone.said == {"large": 123456789012345678901234567890}
 
 
-def test_a_database_that_does_not_answer_is_an_error_of_the_driver() -> None:
+def test_an_unreachable_database_raises_the_error_of_the_driver() -> None:
     with (
         pytest.raises(psycopg.OperationalError),
         by_driver("postgresql+psycopg://u:p@127.0.0.1:1/d"),
@@ -70,7 +74,7 @@ def test_a_database_that_does_not_answer_is_an_error_of_the_driver() -> None:
 
 
 @given(WORDS, SECRETS, WORDS, st.integers(1, 65_535), WORDS)
-def test_an_address_means_to_the_driver_what_it_means_to_sqlalchemy(
+def test_the_driver_and_sqlalchemy_read_an_address_alike(
     user: str, password: str, host: str, port: int, database: str
 ) -> None:
     url = URL.create("postgresql+psycopg", user, password, host, port, database).render_as_string(
@@ -97,7 +101,7 @@ def test_an_address_means_to_the_driver_what_it_means_to_sqlalchemy(
         "postgresql://[::1]:5/d",
     ],
 )
-def test_what_has_to_be_looked_at_more_closely_is_left_to_sqlalchemy(url: str) -> None:
+def test_an_address_that_is_not_simple_is_parsed_by_sqlalchemy(url: str) -> None:
     assert SIMPLE.fullmatch(url) is None
     assert place_of(url) is None
     assert plain_url(url) == make_url(url).set(drivername="postgresql").render_as_string(

@@ -1,4 +1,4 @@
-"""Errors of the database quote no payload, and connections are given out alive without a statement for each transaction."""
+"""Database errors that quote no payload, and pooled connections that are alive without a check for each transaction."""
 
 import logging
 import re
@@ -70,12 +70,12 @@ REFUSED = [
 
 
 def everything_said(error: BaseException) -> str:
-    """As a log shows it: the whole chain of causes."""
+    """Render the error as a log shows it, with the whole chain of causes."""
     return "".join(traceback.format_exception(error)) + repr(error) + str(error)
 
 
 @pytest.mark.parametrize("ask", REFUSED)
-def test_a_value_that_is_refused_stands_in_no_message(
+def test_a_rejected_value_appears_in_no_error_and_no_log(
     database_url: str, ask: Asked, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -92,7 +92,9 @@ def test_a_value_that_is_refused_stands_in_no_message(
 
 
 @pytest.mark.parametrize("ask", REFUSED)
-async def test_nor_in_those_that_tasks_log(database_url: str, ask: Asked) -> None:
+async def test_a_rejected_value_appears_in_no_error_of_an_asynchronous_database(
+    database_url: str, ask: Asked
+) -> None:
     async with Database(database_url) as db:
         await db.run(publish, now=NOON)
         with pytest.raises(StatementError) as raised:
@@ -100,7 +102,7 @@ async def test_nor_in_those_that_tasks_log(database_url: str, ask: Asked) -> Non
     assert SECRET not in everything_said(raised.value)
 
 
-def test_an_error_still_says_what_was_wrong_and_of_what(database_url: str) -> None:
+def test_a_database_error_still_names_the_constraint_and_the_sqlstate(database_url: str) -> None:
     pool = engine(database_url)
     with pool.begin() as connection:
         publish(connection, now=NOON)
@@ -111,7 +113,7 @@ def test_an_error_still_says_what_was_wrong_and_of_what(database_url: str) -> No
     assert "23514" in str(raised.value)
 
 
-def test_every_engine_of_ours_is_discreet(checkout: Path) -> None:
+def test_only_the_module_engines_creates_an_engine_directly(checkout: Path) -> None:
     rooms = ("lanes", "blocks", "tasks", "flows", "migrations")
     made = [
         file.relative_to(checkout).as_posix()
@@ -130,7 +132,7 @@ def session(connection: Connection) -> int:
 
 
 def ended(pool: Engine, session: int) -> None:
-    """The server has ended it, and said so."""
+    """Terminate the session and wait until the server confirms its end."""
     with pool.begin() as operator:
         assert operator.execute(
             text("select pg_terminate_backend(:session, 5000)"), {"session": session}
@@ -149,7 +151,7 @@ async def looked(db: Database) -> int:
 
 
 @pytest.mark.parametrize("use", [begun, looked])
-async def test_a_connection_that_the_server_ended_is_replaced_before_anybody_uses_it(
+async def test_a_connection_that_the_server_ended_is_replaced_before_its_next_use(
     database_url: str, pool: Engine, use: Use
 ) -> None:
     async with Database(database_url) as db:
@@ -159,7 +161,7 @@ async def test_a_connection_that_the_server_ended_is_replaced_before_anybody_use
         assert await use(db) != first
 
 
-async def test_every_idle_connection_is_replaced_after_a_restart(
+async def test_every_idle_connection_that_the_server_ended_is_replaced(
     database_url: str, pool: Engine
 ) -> None:
     async with Database(database_url) as db:
@@ -177,7 +179,7 @@ async def ended_in_use(db: Database, pool: Engine) -> None:
         await run(session)
 
 
-async def test_a_connection_that_ends_in_use_fails_that_transaction_alone(
+async def test_a_connection_that_ends_in_use_fails_only_its_own_transaction(
     database_url: str, pool: Engine
 ) -> None:
     async with Database(database_url) as db:
@@ -186,7 +188,7 @@ async def test_a_connection_that_ends_in_use_fails_that_transaction_alone(
         assert await db.run(session)
 
 
-async def test_a_connection_is_asked_whether_it_lives_only_once_it_lay_idle(
+async def test_a_connection_is_pinged_only_after_it_was_idle(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = Statements()
@@ -223,7 +225,7 @@ async def test_the_sessions_of_a_database_are_those_of_its_open_connections(
     assert not db.sessions
 
 
-async def test_a_look_begins_no_transaction_and_statements_are_each_committed_by_themselves(
+async def test_a_look_opens_no_transaction_and_statements_are_committed_individually(
     database_url: str, pool: Engine
 ) -> None:
     async with Database(database_url) as db:

@@ -1,4 +1,4 @@
-"""Statements over partial indexes, run often on one connection: the server keeps one plan for all of them, without values."""
+"""Statements over partial indexes that run often on one connection, where the server reuses one generic plan."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -33,7 +33,7 @@ from tests.conftest import NOON, later
 from tests.databases import Databases
 from tests.examples import publish
 
-MANY = 20  # of one statement: its plan without values is in force since the sixth at the latest
+MANY = 20  # runs of one statement: its generic plan is used from the sixth run at the latest
 BREACH = Assessment(Promise.BATCH_SLOW, "letters", Verdict.FAILED, 180, 120, 1, "It is slow.")
 SHED = {"letters": (1, Decimal(0))}
 BEHIND = {"workloads": ["letters"], "due": [NOON], "ids": [0], "until": later(hours=1)}
@@ -43,7 +43,7 @@ KEPT = replace(BREACH, verdict=Verdict.PASSED, sentence="It came back.")
 
 @pytest.fixture
 def prepared_after() -> int:
-    """psycopg's own default: a statement is prepared when it comes for the sixth time."""
+    """Return the default of psycopg: a statement is prepared on its sixth run."""
     return 5
 
 
@@ -51,7 +51,7 @@ def prepared_after() -> int:
 def connection(
     prepared_after: int, databases: Databases, own_database_url: str
 ) -> Iterator[Connection]:
-    """One connection whose statements are prepared, and planned without their values, for tables that never had rows."""
+    """Open a connection whose statements are prepared and planned generically, for tables that never had rows."""
     engine: Engine = create_engine(
         databases.as_superuser(own_database_url), connect_args={"prepare_threshold": prepared_after}
     )
@@ -73,7 +73,7 @@ def claimed(connection: Connection, **within: Any) -> None:
 
 
 def plans(connection: Connection, of: Callable[[Connection], Any]) -> str:
-    """The plans by which the server ran what a query of ours asks for."""
+    """Return the plans with which the server ran the statements of a query."""
     said: list[str] = []
     driver: Any = connection.connection.driver_connection
     driver.add_notice_handler(lambda notice: said.append(notice.message_primary))
@@ -92,9 +92,7 @@ def test_many_breaches_open_as_many_incidents_on_one_connection(connection: Conn
     assert connection.execute(select(func.count()).select_from(slack_post)).scalar() == MANY
 
 
-def test_many_items_and_as_many_lists_are_admitted_on_one_connection(
-    connection: Connection,
-) -> None:
+def test_many_items_and_many_lists_are_admitted_on_one_connection(connection: Connection) -> None:
     publish(connection, now=NOON)
     one = text("select lanes.submit('letters', cast(:payload as jsonb), :key)")
     many = text("select outcome from lanes.submit_many('letters', cast(:rows as jsonb))")
@@ -243,7 +241,7 @@ STATEMENTS: dict[str, tuple[Callable[[Connection], Any], str]] = {
 def test_a_statement_that_ran_often_still_uses_its_partial_index(
     connection: Connection, of: Callable[[Connection], Any], plan: str
 ) -> None:
-    """Its plan names the index; where the order by id is the cheaper way through an empty table, the index's own condition."""
+    """Find the index in the plan or, where a scan by id is cheaper on an empty table, the condition of the index."""
     publish(connection, now=NOON)
     for _ in range(MANY):
         of(connection)

@@ -1,4 +1,4 @@
-"""Incidents in the database: one open per breach, told of in the same transaction, and what the promises measure;
+"""Incidents in the database, one open per breach, announced in the same transaction, and measurements of the promises;
 one file because each is seen from the incident that it opens."""
 
 import itertools
@@ -42,7 +42,7 @@ BREACH = Assessment(Promise.REALTIME_SLOW, "letters", Verdict.FAILED, 7.5, 5, 40
 KEPT = replace(BREACH, verdict=Verdict.PASSED, value=1, sentence="It is fast again.")
 
 
-def test_a_breach_opens_one_incident_and_a_new_figure_opens_no_other(
+def test_a_breach_opens_one_incident_and_a_new_figure_updates_that_incident(
     connection: Connection,
 ) -> None:
     first = incidents.record(connection, [BREACH], now=NOON)
@@ -65,7 +65,7 @@ def test_a_breach_opens_one_incident_and_a_new_figure_opens_no_other(
     assert told.payload["incident_id"] == first.opened[0]
 
 
-def test_a_kept_promise_resolves_its_incident_and_the_next_breach_is_another_one(
+def test_a_kept_promise_resolves_its_incident_and_the_next_breach_opens_another(
     connection: Connection,
 ) -> None:
     (first,) = incidents.record(connection, [BREACH], now=NOON).opened
@@ -89,7 +89,7 @@ def test_a_kept_promise_resolves_its_incident_and_the_next_breach_is_another_one
     ],
     ids=["below its limit", "nothing happens", "too few to be sure", "no longer promised"],
 )
-def test_an_incident_of_a_share_stays_open_for_a_while_so_that_it_does_not_flap(
+def test_an_incident_resolves_after_a_delay_that_depends_on_the_evidence(
     connection: Connection, kept: Assessment, minutes: float
 ) -> None:
     (first,) = incidents.record(
@@ -102,7 +102,7 @@ def test_an_incident_of_a_share_stays_open_for_a_while_so_that_it_does_not_flap(
 
 
 @pytest.mark.slow
-def test_a_report_counts_every_open_incident_and_shows_some_of_those_that_are_over(
+def test_a_report_lists_every_open_incident_and_only_the_newest_resolved_ones(
     connection: Connection,
 ) -> None:
     breaches = [replace(BREACH, workload=f"letters-{number}") for number in range(70)]
@@ -124,7 +124,9 @@ def test_a_report_counts_every_open_incident_and_shows_some_of_those_that_are_ov
     assert len(facts.incidents(through(connection), later(hours=1), most=4)) == 60
 
 
-def test_inconclusive_figures_neither_open_nor_resolve(connection: Connection) -> None:
+def test_an_inconclusive_verdict_neither_opens_nor_resolves_an_incident(
+    connection: Connection,
+) -> None:
     unsure = replace(BREACH, verdict=Verdict.INCONCLUSIVE, samples=3)
     assert incidents.record(connection, [unsure], now=NOON) == IncidentChanges()
     incidents.record(connection, [BREACH], now=NOON)
@@ -137,7 +139,7 @@ def test_the_severity_of_an_open_incident_rises_and_never_falls(connection: Conn
         assert row(connection, "incident_log").severity == severity
 
 
-def test_an_incident_of_the_digest_is_put_in_the_slack_outbox_once_it_is_a_warning(
+def test_a_digest_incident_enters_the_slack_outbox_once_its_severity_rises(
     connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     terms = {
@@ -155,7 +157,7 @@ def test_an_incident_of_the_digest_is_put_in_the_slack_outbox_once_it_is_a_warni
     assert len(rows(connection, "slack_post")) == 1
 
 
-def test_exactly_the_invalid_workloads_have_an_incident(connection: Connection) -> None:
+def test_exactly_the_invalid_workloads_have_an_open_incident(connection: Connection) -> None:
     one, two = (
         invalid_workload("one", ["a: wrong"]),
         invalid_workload("two", ["b: wrong", "c: wrong"]),
@@ -169,7 +171,7 @@ def test_exactly_the_invalid_workloads_have_an_incident(connection: Connection) 
     ] == ["two"]
 
 
-def test_an_incident_that_cannot_be_kept_harms_no_other(connection: Connection) -> None:
+def test_an_incident_that_cannot_be_stored_affects_no_other(connection: Connection) -> None:
     poisoned = replace(BREACH, workload="bills", sentence="It says \x00.")
     last = replace(BREACH, workload="notes")
     recorded = incidents.record(connection, [BREACH, poisoned, last], now=NOON)
@@ -186,7 +188,7 @@ def test_an_incident_that_cannot_be_kept_harms_no_other(connection: Connection) 
     assert row(connection, "incident_log", workload="two").state == "open"
 
 
-def test_a_batch_is_measured_while_it_runs_and_once_more_when_it_is_over(
+def test_a_slow_batch_opens_an_incident_that_resolves_once_the_batch_is_collected(
     connection: Connection,
 ) -> None:
     version = publish(connection, now=NOON)
@@ -207,7 +209,7 @@ def test_a_batch_is_measured_while_it_runs_and_once_more_when_it_is_over(
 
 
 @pytest.mark.slow
-def test_realtime_latency_counts_answers_and_what_waits_too_long_but_nothing_a_person_delayed(
+def test_realtime_latency_counts_answers_and_overdue_items_but_no_failed_or_paused_ones(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)
@@ -230,7 +232,7 @@ def test_realtime_latency_counts_answers_and_what_waits_too_long_but_nothing_a_p
     assert (paused.realtime, paused.paused) == ([], frozenset({"letters"}))
 
 
-def test_items_given_up_count_among_the_slow_and_the_oldest_that_waits_is_known(
+def test_items_given_up_count_as_slow_and_the_oldest_waiting_item_is_measured(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON, max_failures=1)
@@ -261,7 +263,7 @@ def test_items_given_up_count_among_the_slow_and_the_oldest_that_waits_is_known(
     assert (seen.given_up, seen.p95_s) == (0, 60)
 
 
-def test_an_item_that_somebody_brought_back_waits_since_then(connection: Connection) -> None:
+def test_the_waiting_time_of_a_retried_item_starts_at_its_retry(connection: Connection) -> None:
     publish(connection, now=NOON, max_failures=1)
     save(connection, tried(claimed_item(connection), Outcome.ERRORED, error="down"), now=NOON)
     assert decisions.retry(connection, "letters", None, now=later(days=1)) == ["k"]
@@ -275,7 +277,7 @@ def test_an_item_that_somebody_brought_back_waits_since_then(connection: Connect
     assert (seen.answered, seen.p95_s) == (1, 3)
 
 
-def test_what_is_meant_for_batch_and_was_never_routed_waits_for_the_lane_too(
+def test_an_unrouted_item_that_is_bound_to_batch_counts_as_waiting_for_a_batch(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)
@@ -284,9 +286,7 @@ def test_what_is_meant_for_batch_and_was_never_routed_waits_for_the_lane_too(
     assert (seen.items, seen.ready_since) == (1, NOON)
 
 
-def test_a_worker_that_dies_with_work_left_is_told_and_a_batch_that_left_hides_nothing(
-    connection: Connection,
-) -> None:
+def test_work_left_behind_by_a_submitted_batch_opens_an_incident(connection: Connection) -> None:
     hours = {"off_peak_start": "11:00", "off_peak_end": "18:00"}
     version = publish(connection, now=NOON, **hours)
     admit(connection, "left", now=NOON, lane=Lane.BATCH)
@@ -301,7 +301,7 @@ def test_a_worker_that_dies_with_work_left_is_told_and_a_batch_that_left_hides_n
     assert "50 items wait" in log.sentence
 
 
-def test_failed_attempts_of_the_last_quarter_of_an_hour_are_counted(connection: Connection) -> None:
+def test_failed_attempts_of_the_last_15_minutes_are_counted(connection: Connection) -> None:
     publish(connection, now=NOON)
     claimed = claimed_item(connection)
     save(connection, tried(claimed, Outcome.ERRORED, error="down"), now=NOON)
@@ -313,7 +313,7 @@ def test_failed_attempts_of_the_last_quarter_of_an_hour_are_counted(connection: 
     assert (seen.attempts, seen.failed) == (1, 0)
 
 
-def test_batch_work_waits_since_it_was_ready_and_a_released_batch_is_none(
+def test_batch_work_waits_since_it_was_ready_and_a_released_batch_does_not_count(
     connection: Connection,
 ) -> None:
     version = publish(connection, now=NOON)
@@ -332,7 +332,7 @@ def test_batch_work_waits_since_it_was_ready_and_a_released_batch_is_none(
     assert seen.last_intended_at is None
 
 
-def test_an_authoritative_pass_that_fails_for_good_is_an_incident_for_an_hour(
+def test_an_authoritative_pass_that_fails_for_good_opens_an_incident_for_an_hour(
     connection: Connection,
 ) -> None:
     version = publish(connection, now=NOON, mode="lambda", max_failures=1)
@@ -350,7 +350,9 @@ def test_an_authoritative_pass_that_fails_for_good_is_an_incident_for_an_hour(
     assert evaluate(connection, minutes=62).resolved == [log.incident_id]
 
 
-def test_the_outbox_of_slack_remembers_a_try_whose_end_is_unknown(connection: Connection) -> None:
+def test_the_slack_outbox_remembers_an_attempt_with_an_unknown_outcome(
+    connection: Connection,
+) -> None:
     (incident_id,) = incidents.record(connection, [BREACH], now=NOON).opened
     (post,) = slack_outbox.due(connection, edits=True, now=NOON)
     assert (post.incident.id, post.posted_state, post.unsure) == (incident_id, None, False)
@@ -393,7 +395,9 @@ SAID = (
 
 
 @pytest.mark.slow
-def test_the_outbox_offers_exactly_what_slack_has_to_be_told(connection: Connection) -> None:
+def test_the_slack_outbox_offers_exactly_the_incidents_with_a_next_step(
+    connection: Connection,
+) -> None:
     incidents.record(connection, [BREACH], now=NOON)
     (post,) = slack_outbox.due(connection, edits=True, now=NOON)
     slack_outbox.record_posted(connection, post.incident, channel="C1", ts="1.2", now=NOON)
@@ -410,7 +414,7 @@ def test_the_outbox_offers_exactly_what_slack_has_to_be_told(connection: Connect
             as_it_was.rollback()
 
 
-def test_what_changed_first_is_told_first(connection: Connection) -> None:
+def test_the_incident_that_changed_first_is_posted_first(connection: Connection) -> None:
     for minute, workload in enumerate(("old", "mended", "new")):
         incidents.record(
             connection, [replace(BREACH, workload=workload)], now=later(minutes=minute)
@@ -428,7 +432,7 @@ def test_what_changed_first_is_told_first(connection: Connection) -> None:
     assert [each.incident.workload for each in due] == ["old", "new", "mended"]
 
 
-def test_without_slack_only_incidents_that_go_on_wait_to_be_told(connection: Connection) -> None:
+def test_only_open_incidents_stay_in_the_slack_outbox_without_slack(connection: Connection) -> None:
     other = replace(BREACH, workload="bills")
     incidents.record(connection, [BREACH, other], now=NOON)
     incidents.record(connection, [KEPT], now=later(minutes=15))
@@ -439,7 +443,7 @@ def test_without_slack_only_incidents_that_go_on_wait_to_be_told(connection: Con
 
 
 def posts(connection: Connection) -> list[SlackPost]:
-    """Every incident beside what Slack was told of it."""
+    """Return every incident with the state that was posted to Slack."""
     return [
         slack_outbox.read_post(each) for each in connection.execute(slack_outbox.select_posts())
     ]
@@ -475,7 +479,7 @@ def test_an_item_that_fell_back_to_a_batch_counts_as_late_until_it_is_answered(
     assert seen.late == 0
 
 
-def test_what_the_budget_of_one_consumer_does_not_pay_waits_for_no_batch(
+def test_items_that_their_consumers_budget_cannot_pay_do_not_count_as_waiting_for_a_batch(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON, off_peak_start="11:00", off_peak_end="18:00")

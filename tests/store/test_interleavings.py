@@ -1,5 +1,5 @@
-"""Whatever order saves, lost leases, doubled results and cancellations come in: nothing is lost, answered twice or
-left unbilled; one file because it is one machine and its rules."""
+"""Saves, lost leases, repeated results and cancellations in any order: nothing is lost, answered twice or left unbilled;
+one file because it is one machine and its rules."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -38,13 +38,13 @@ from tests.store.tries import LEASE, A, B, claim, intent, lock_for_batch, rows, 
 
 WORKLOADS = {"plain": "plain", "corrected": "lambda"}
 SPLITS = {"plain": 60, "corrected": 40}  # batches may be rescued, and real time may fall back
-FAILURES = {"plain": 2, "corrected": 1}  # one retries, the other soon comes to its end
+FAILURES = {"plain": 2, "corrected": 1}  # one workload retries, the other soon gives up
 OUTCOMES = st.sampled_from([Outcome.VALID] * 3 + [Outcome.INVALID, Outcome.ERRORED, Outcome.POISON])
 BATCH_OUTCOMES = st.sampled_from(
     [Outcome.VALID] * 2 + [Outcome.INVALID, Outcome.ERRORED, Outcome.EXPIRED]
 )
 OPEN = ("ready", "claimed", "submitted")
-DUE = NOON + timedelta(days=3)  # of every item, so that each may be rescued
+DUE = NOON + timedelta(days=3)  # the due time of every item: a rescue needs one
 OUTPUTS = st.sampled_from([A, B])
 SHED = Shed("real time answers nobody")
 HOLDS: list[Callable[["Interleavings"], None]] = []
@@ -53,7 +53,7 @@ T = TypeVar("T", bound=Callable[["Interleavings"], None])
 
 
 def holds(check: T) -> T:
-    """It is true after every step."""
+    """Register a check that must hold after every step."""
     HOLDS.append(check)
     return check
 
@@ -98,8 +98,8 @@ class Interleavings(RuleBasedStateMachine):
                 self.an_item_arrives(number, workload, lane)
 
     def save(self, attempts: list[Attempt], batch_id: BatchId | None = None) -> None:
-        """Save attempts. Of claims that are no longer the newest, only the bill may be seen afterwards, unless a late real-time
-        answer is valid: it may settle its item."""
+        """Save attempts; attempts of outdated claims may change only the ledger, unless a late real-time answer is valid:
+        such an answer may settle its item."""
         self.billed |= {each.response.message_id for each in attempts if each.response is not None}
         newest = {each.id: each.claim_no for each in rows(self.connection, "work")}
         late = all(newest[each.claim.work_id] != each.claim.number for each in attempts)
@@ -113,7 +113,7 @@ class Interleavings(RuleBasedStateMachine):
             assert self.shown() == before
 
     def shown(self) -> list[Any]:
-        """Everything that an answer may change, but for the ledger."""
+        """Return everything that an answer may change, except the ledger."""
         tables = ("item", "work", "result", "correction", "event_outbox")
         return [rows(self.connection, table) for table in tables]
 
@@ -131,7 +131,7 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule(workload=st.sampled_from(sorted(WORKLOADS)))
     def a_second_look_finds_everything_late(self, workload: str) -> None:
-        """What waits for a batch, or is out in one, is taken over by real time, unless something forbids it."""
+        """Rescue the work that waits for a batch or is in one, unless a rule forbids that."""
         late = [
             LateItem(
                 each.id,
@@ -162,21 +162,20 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule(target=claims, places=st.integers(1, 4))
     def a_worker_claims(self, places: int) -> Any:
-        self.now += timedelta(seconds=5)  # longer than what failed twice rests
+        self.now += timedelta(seconds=5)  # longer than the back-off after two failures
         return multiple(*claim(self.connection, now=self.now, places=places, lease=LEASE))
 
     @rule(target=saved, of=claims, outcome=OUTCOMES, output=OUTPUTS)
     def an_attempt_is_saved(self, of: ClaimedWork, outcome: Outcome, output: dict[str, Any]) -> Any:
         attempt = tried(of, outcome, output if outcome is Outcome.VALID else None, at=self.now)
         self.save([attempt])
-        if not self.is_recorded(
-            of
-        ):  # its claim was given back: it told nothing, and is news once that is claimed again
+        # The claim was given back: the attempt was not recorded, and is new once the work is claimed again.
+        if not self.is_recorded(of):
             return multiple()
         return (attempt, None)
 
     def is_recorded(self, of: ClaimedWork) -> bool:
-        """Whether some attempt of this claim is known."""
+        """Return whether an attempt of this claim is recorded."""
         tried_as = text(
             "select exists (select from lanes.attempt where work_id = :id and claim_no = :number)"
         )
@@ -251,7 +250,7 @@ class Interleavings(RuleBasedStateMachine):
         self.save([attempt], member[1])
         return (attempt, member[1])
 
-    # -- what is true at any time
+    # -- invariants
 
     @invariant()
     def everything_holds(self) -> None:
@@ -260,7 +259,7 @@ class Interleavings(RuleBasedStateMachine):
             check(self)
 
     def seen(self, relation: str, **where: Any) -> list[Any]:
-        """The rows that match, as they are after the newest step; each relation is read once."""
+        """Return the matching rows after the newest step; each relation is read once per step."""
         if relation not in self.read:
             self.read[relation] = rows(self.connection, relation)
         return [
@@ -270,7 +269,7 @@ class Interleavings(RuleBasedStateMachine):
         ]
 
     def told(self, item: Any) -> ItemRecords:
-        """The story of an item, read again when anything of it changed."""
+        """Return the story of an item, read again when the item has changed."""
         now = (
             item,
             [
@@ -425,8 +424,7 @@ def test_any_interleaving_loses_nothing_answers_nothing_twice_and_bills_everythi
         settings=settings(
             max_examples=settings().max_examples // 3,
             stateful_step_count=30,
-            phases=[
-                Phase.generate
-            ],  # a failure names its steps at once: making them fewer takes minutes
+            # A failure prints its steps at once; shrinking them would take minutes.
+            phases=[Phase.generate],
         ),
     )

@@ -1,4 +1,4 @@
-"""Each cell of the table of meanings in `docs/concepts/lanes-and-items.md`, lived on a real Postgres and read from the page."""
+"""Every cell of the table of meanings in `docs/concepts/lanes-and-items.md`, checked on a real Postgres."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -72,7 +72,7 @@ class ItemLife:
         return items.amend(self.connection, said, door="client", now=self.passes()).outcome
 
     def replays(self, *, always: bool = False) -> None:
-        """In Kappa, a replay reads the stream as far as it has come."""
+        """Replay the stream up to its current end, in Kappa or if `always` is set."""
         if self.mode != "Kappa" and not always:
             return
         by = Signature("ada", "", self.passes())
@@ -88,7 +88,7 @@ class ItemLife:
         promotions.promote(self.connection, "letters", now=self.passes())
 
     def ends(self) -> str:
-        """What the page should say of it."""
+        """Finish the item and return the text that the page should show for it."""
         self.batch()
         if not rows(self.connection, "replay_log"):
             self.replays()
@@ -225,7 +225,9 @@ def test_the_page_and_this_test_have_the_same_rows() -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", LIVES)
-def test_what_a_row_of_the_page_says_is_so(connection: Connection, name: str, mode: str) -> None:
+def test_a_row_of_the_page_states_the_real_outcome(
+    connection: Connection, name: str, mode: str
+) -> None:
     life = ItemLife(connection, mode)
     LIVES[name](life)
     assert life.ends() == ROWS[name][1 + MODES.index(mode)].replace("`", "")

@@ -1,4 +1,4 @@
-"""A transaction that a caller leaves open delays nobody but its own rows: one file because every verb is tried beside the same
+"""Transactions that callers leave open, which delay only their own rows: one file because every verb is tried beside the same
 transactions."""
 
 from collections.abc import Callable, Iterator
@@ -71,19 +71,19 @@ def submits(connection: Connection) -> None:
 
 
 OF_ITS_ROW = [cancels, amends, forgets]  # they change the item
-OF_NOTHING = [reads, labels, submits]  # they only name it
+OF_NOTHING = [reads, labels, submits]  # they only refer to the item
 
 
 @contextmanager
 def unwilling(pool: Engine) -> Iterator[Connection]:
-    """A transaction that fails where it would wait for a lock, committed at the end."""
+    """Open a transaction that fails instead of waiting for a lock; commit it at the end."""
     with pool.begin() as connection:
         connection.execute(text("set local lock_timeout = '1ms'"))
         yield connection
 
 
 def two_claims(pool: Engine) -> tuple[ClaimedWork, ClaimedWork]:
-    """The claims of "held" and of its neighbour "free"."""
+    """Claim the items "held" and "free"; return both claims."""
     with pool.begin() as setup:
         publish(setup, now=NOON)
         return claimed_item(setup, "held"), claimed_item(setup, "free")
@@ -91,7 +91,7 @@ def two_claims(pool: Engine) -> tuple[ClaimedWork, ClaimedWork]:
 
 @pytest.mark.parametrize("holding", OF_ITS_ROW)
 @pytest.mark.parametrize("ending", ["commit", "rollback"])
-def test_a_save_passes_an_item_that_others_hold_over_and_comes_back_for_it_once(
+def test_a_save_skips_an_item_that_another_transaction_holds_and_saves_it_once_later(
     pool: Engine, holding: Holding, ending: str
 ) -> None:
     held, free = two_claims(pool)
@@ -104,9 +104,8 @@ def test_a_save_passes_an_item_that_others_hold_over_and_comes_back_for_it_once(
         with pool.begin() as reader:
             assert row(reader, "item_status", key="free").state == "settled"
             assert [each.key for each in rows(reader, "attempt_log")] == ["free"]
-            assert (
-                len(rows(reader, "spend")) == 2
-            )  # what was paid is known, even while another holds the item
+            # The bill is recorded even while another transaction holds the item.
+            assert len(rows(reader, "spend")) == 2
         with pool.begin() as saver:
             again = outcomes.save(saver, saved.passed_over, now=NOON, wait=WAIT)
             assert len(again.passed_over) == 1
@@ -123,7 +122,7 @@ def test_a_save_passes_an_item_that_others_hold_over_and_comes_back_for_it_once(
 
 
 @pytest.mark.parametrize("holding", OF_NOTHING)
-def test_a_save_does_not_even_notice_who_only_names_the_item(
+def test_a_transaction_that_only_refers_to_an_item_does_not_delay_a_save(
     pool: Engine, holding: Holding
 ) -> None:
     held, free = two_claims(pool)
@@ -134,7 +133,7 @@ def test_a_save_does_not_even_notice_who_only_names_the_item(
         assert (saved.answered, saved.passed_over) == (2, [])
 
 
-def test_an_open_retry_holds_up_none_but_what_it_retries(pool: Engine) -> None:
+def test_an_open_retry_delays_only_the_items_that_it_retries(pool: Engine) -> None:
     with pool.begin() as setup:
         publish(setup, now=NOON, max_failures=1)
         failed = claimed_item(setup, "failed")
@@ -155,7 +154,9 @@ def test_an_open_retry_holds_up_none_but_what_it_retries(pool: Engine) -> None:
         ]
 
 
-def test_an_item_of_a_pack_that_is_saved_apart_pays_its_own_part(pool: Engine) -> None:
+def test_an_item_of_a_pack_that_is_saved_separately_bears_its_own_share_of_the_cost(
+    pool: Engine,
+) -> None:
     held, free = two_claims(pool)
     shared = said("msg_pack", tokens=1_001)
     with pool.connect() as caller:
@@ -171,7 +172,7 @@ def test_an_item_of_a_pack_that_is_saved_apart_pays_its_own_part(pool: Engine) -
         assert sum(each.cost_usd for each in parts) == spent.cost_usd
 
 
-def test_a_wait_that_ends_in_vain_leaves_the_transaction_as_patient_as_it_was(pool: Engine) -> None:
+def test_a_save_that_waited_restores_the_lock_timeout_of_its_transaction(pool: Engine) -> None:
     held, _ = two_claims(pool)
     with pool.connect() as caller, pool.begin() as saver:
         cancels(caller)
@@ -184,7 +185,7 @@ def test_a_wait_that_ends_in_vain_leaves_the_transaction_as_patient_as_it_was(po
 
 
 @pytest.mark.parametrize("holding", OF_ITS_ROW)
-def test_work_given_back_waits_for_nobody_and_its_neighbours_are_ready(
+def test_giving_work_back_waits_for_no_lock_and_makes_unlocked_work_ready(
     pool: Engine, holding: Holding
 ) -> None:
     held, free = two_claims(pool)
@@ -199,7 +200,7 @@ def test_work_given_back_waits_for_nobody_and_its_neighbours_are_ready(
         assert row(worker, "work", id=held.claim.work_id).state == "ready"
 
 
-def test_work_is_not_given_back_for_a_revision_that_is_just_being_amended(pool: Engine) -> None:
+def test_work_of_an_item_that_is_being_amended_is_canceled_and_not_given_back(pool: Engine) -> None:
     held, _ = two_claims(pool)
     with pool.connect() as caller:
         amends(caller)
@@ -212,7 +213,7 @@ def test_work_is_not_given_back_for_a_revision_that_is_just_being_amended(pool: 
 
 
 @pytest.mark.parametrize("holding", [*OF_ITS_ROW, *OF_NOTHING])
-def test_the_rescuer_leaves_what_others_hold_to_the_next_time(
+def test_recovery_of_lost_claims_leaves_locked_items_to_the_next_pass(
     pool: Engine, holding: Holding
 ) -> None:
     held, free = two_claims(pool)
@@ -227,7 +228,7 @@ def test_the_rescuer_leaves_what_others_hold_to_the_next_time(
         assert row(rescuer, "work", id=held.claim.work_id).state == "ready"
 
 
-def test_a_batch_counts_what_was_passed_over_when_it_is_saved_and_once(pool: Engine) -> None:
+def test_a_batch_counts_a_skipped_result_once_when_the_result_is_saved(pool: Engine) -> None:
     with pool.begin() as setup:
         letters = publish(setup, now=NOON)
         admit(setup, "held", "free", now=NOON, lane=Lane.BATCH)
@@ -246,7 +247,7 @@ def test_a_batch_counts_what_was_passed_over_when_it_is_saved_and_once(pool: Eng
         assert row(reader, "batch_status").succeeded == 2
 
 
-def test_a_submitter_takes_batch_work_beside_open_transactions(pool: Engine) -> None:
+def test_a_submitter_skips_batch_work_that_an_open_transaction_holds(pool: Engine) -> None:
     with pool.begin() as setup:
         letters = publish(setup, now=NOON)
         admit(setup, "held", "free", now=NOON, lane=Lane.BATCH)
@@ -262,7 +263,7 @@ def test_a_submitter_takes_batch_work_beside_open_transactions(pool: Engine) -> 
 
 
 @pytest.mark.parametrize("holding", OF_ITS_ROW)
-def test_a_router_passes_an_item_that_others_hold_over_and_routes_it_afterwards(
+def test_a_router_skips_an_item_that_another_transaction_holds_and_finds_it_later(
     pool: Engine, holding: Holding
 ) -> None:
     with pool.begin() as setup:
@@ -274,12 +275,12 @@ def test_a_router_passes_an_item_that_others_hold_over_and_routes_it_afterwards(
             assert unrouted.any_received(router)
             route(router, now=NOON)
             assert [each.key for each in rows(router, "route_log")] == ["free"]
-    with unwilling(pool) as router:  # the caller took it back
+    with unwilling(pool) as router:  # the caller rolled back
         assert [each.arrived.key for each in unrouted.lock_received(router, 10)] == ["held"]
 
 
 @pytest.mark.parametrize("holding", OF_NOTHING)
-def test_an_item_that_others_only_name_gets_its_position_and_its_route(
+def test_an_item_that_other_transactions_only_refer_to_gets_its_position_at_once(
     pool: Engine, holding: Holding
 ) -> None:
     with pool.begin() as setup:
@@ -292,7 +293,7 @@ def test_an_item_that_others_only_name_gets_its_position_and_its_route(
             assert [each.position for each in rows(router, "item_status", "position")] == [1, 2]
 
 
-def test_looking_for_received_items_locks_none(pool: Engine) -> None:
+def test_checking_for_received_items_locks_no_item(pool: Engine) -> None:
     with pool.begin() as setup:
         publish(setup, now=NOON)
         assert not unrouted.any_received(setup)
@@ -303,7 +304,7 @@ def test_looking_for_received_items_locks_none(pool: Engine) -> None:
             assert items.cancel(owner, "letters", "a") == "canceled"
 
 
-def test_an_amendment_that_waits_for_an_item_in_an_open_transaction_is_applied_afterwards(
+def test_a_waiting_amendment_of_a_locked_item_is_applied_once_the_lock_is_released(
     pool: Engine,
 ) -> None:
     with pool.begin() as setup:
@@ -323,7 +324,7 @@ def test_an_amendment_that_waits_for_an_item_in_an_open_transaction_is_applied_a
 # -- workloads
 
 
-def test_publishing_what_is_in_force_takes_no_lock_and_writes_nothing(pool: Engine) -> None:
+def test_publishing_the_version_in_force_takes_no_lock_and_writes_nothing(pool: Engine) -> None:
     with pool.begin() as setup:
         first = publish(setup, now=NOON)
     with pool.connect() as other:
@@ -339,7 +340,7 @@ BY_LIST = """select lanes.submit_many('letters', (select jsonb_agg(jsonb_build_o
 
 
 @pytest.mark.parametrize("submitting", [BY_QUERY, BY_LIST])
-def test_an_open_submit_holds_up_neither_publishing_nor_pausing_nor_a_rollout_nor_a_replay(
+def test_an_open_submit_delays_no_publish_pause_rollout_replay_or_routing(
     pool: Engine, submitting: str
 ) -> None:
     with pool.begin() as setup:
@@ -377,14 +378,14 @@ def test_an_open_submit_holds_up_neither_publishing_nor_pausing_nor_a_rollout_no
 
 
 @pytest.mark.slow
-def test_whoever_publishes_a_changed_workload_never_waits_without_a_limit(pool: Engine) -> None:
+def test_publishing_a_changed_workload_waits_for_a_lock_only_up_to_a_limit(pool: Engine) -> None:
     with pool.begin() as setup:
         publish(setup, now=NOON)
     with pool.connect() as other, pool.begin() as publisher:
         workloads.lock(other, "letters")
         with pytest.raises(StillLocked, match="another transaction"):
             publish(publisher, now=NOON, patience_s=5)
-        assert publish(publisher, now=NOON).number == 1  # the transaction goes on
+        assert publish(publisher, now=NOON).number == 1  # the transaction remains usable
 
 
 # -- decisions of people
@@ -394,7 +395,7 @@ def test_whoever_publishes_a_changed_workload_never_waits_without_a_limit(pool: 
 @pytest.mark.parametrize("held", ["batch", "work"])
 @pytest.mark.parametrize("decide", [decisions.give_up, decisions.resubmit])
 @pytest.mark.parametrize("at_provider", [True, False])
-def test_a_decision_about_a_batch_says_who_is_in_its_way_and_nothing_of_it_is_done(
+def test_a_blocked_decision_about_a_batch_reports_the_lock_and_changes_nothing(
     pool: Engine, held: str, decide: Callable[..., str], at_provider: bool
 ) -> None:
     with pool.begin() as setup:
@@ -418,7 +419,7 @@ def test_a_decision_about_a_batch_says_who_is_in_its_way_and_nothing_of_it_is_do
 
 
 @pytest.mark.slow
-def test_an_adoption_waits_for_who_holds_its_batch_within_a_limit(pool: Engine) -> None:
+def test_an_adoption_waits_for_a_lock_on_its_batch_only_up_to_a_limit(pool: Engine) -> None:
     with pool.begin() as setup:
         letters = publish(setup, now=NOON)
         admit(setup, "a", now=NOON, lane=Lane.BATCH)
@@ -428,11 +429,11 @@ def test_an_adoption_waits_for_who_holds_its_batch_within_a_limit(pool: Engine) 
         other.execute(text("select from lanes.batch for no key update"))
         with pytest.raises(StillLocked, match="another transaction"):
             decisions.adopt(operator, batch_id, "msgbatch_1", now=NOON)
-        assert rows(operator, "batch")[0].state == "intended"  # the transaction goes on
+        assert rows(operator, "batch")[0].state == "intended"  # the transaction remains usable
 
 
 @pytest.mark.parametrize("keys", [None, ["held", "free"]])
-def test_a_retry_leaves_what_others_hold_and_retries_the_rest(
+def test_a_retry_skips_items_that_another_transaction_holds_and_retries_the_rest(
     pool: Engine, keys: list[str] | None
 ) -> None:
     with pool.begin() as setup:
@@ -448,7 +449,9 @@ def test_a_retry_leaves_what_others_hold_and_retries_the_rest(
 
 
 @pytest.mark.slow
-def test_a_replay_reads_on_beside_an_item_that_others_hold(pool: Engine) -> None:
+def test_a_replay_reads_an_item_that_another_transaction_holds_without_waiting(
+    pool: Engine,
+) -> None:
     with pool.begin() as setup:
         publish(setup, now=NOON)
         admit(setup, "held", "free", now=NOON)
@@ -461,7 +464,7 @@ def test_a_replay_reads_on_beside_an_item_that_others_hold(pool: Engine) -> None
         assert replays.read_some(reader, of.id, now=NOON).items == 2
 
 
-def test_whoever_holds_an_item_is_never_held_up_by_a_save_that_waits_for_it(pool: Engine) -> None:
+def test_a_save_that_waits_for_an_item_does_not_block_the_holder_of_the_item(pool: Engine) -> None:
     held, _ = two_claims(pool)
     with ThreadPoolExecutor(1) as beside, pool.connect() as caller, pool.connect() as saver:
         caller.execute(text("set local lock_timeout = '1ms'"))
@@ -471,16 +474,15 @@ def test_whoever_holds_an_item_is_never_held_up_by_a_save_that_waits_for_it(pool
             outcomes.save, saver, [tried(held)], now=NOON, wait=timedelta(seconds=60)
         )
         until_blocked(pool, backend_id)
-        assert (
-            items.cancel(caller, "letters", "held") == "canceled"
-        )  # its work is not locked by who waits for the item
+        # The save that waits for the item has not locked its work.
+        assert items.cancel(caller, "letters", "held") == "canceled"
         caller.commit()
         saved = waiting.result(timeout=20)
         assert (saved.passed_over, saved.late, saved.answered) == ([], 1, 0)
 
 
 @pytest.mark.slow
-def test_whoever_waits_for_a_held_item_delays_none_of_those_who_wait_with_him(pool: Engine) -> None:
+def test_a_read_of_several_results_skips_a_held_item_and_returns_the_others(pool: Engine) -> None:
     claims = two_claims(pool)
     with pool.begin() as connection:
         save(connection, *map(tried, claims))

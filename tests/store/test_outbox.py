@@ -25,11 +25,11 @@ def add(connection: Connection, *names: str) -> None:
 def take(
     connection: Connection, most: int = 10, *, who: str = "us", s: float = 0
 ) -> list[outbox.Outgoing]:
-    """What this publisher may publish, so many seconds after noon."""
+    """Return the events that this publisher may publish `s` seconds after noon."""
     return outbox.take(connection, most, publisher=who, lease=LEASE, now=later(seconds=s)).events
 
 
-def test_events_are_taken_oldest_first_and_bounded(connection: Connection) -> None:
+def test_events_are_taken_oldest_first_up_to_a_limit(connection: Connection) -> None:
     add(connection, "one", "two", "three")
     first, second = take(connection, 2)
     assert (first.event, second.event) == ("lanes.one", "lanes.two")
@@ -40,7 +40,7 @@ def test_events_are_taken_oldest_first_and_bounded(connection: Connection) -> No
     )
 
 
-def test_an_event_waits_until_it_is_dropped_and_keeps_its_id(connection: Connection) -> None:
+def test_an_event_remains_with_its_id_until_it_is_dropped(connection: Connection) -> None:
     add(connection, "one", "two")
     taken = take(connection)
     assert take(connection, s=1) == taken
@@ -51,7 +51,7 @@ def test_an_event_waits_until_it_is_dropped_and_keeps_its_id(connection: Connect
     assert take(connection, s=3) == []
 
 
-def test_events_behind_those_that_stay_can_be_taken(connection: Connection) -> None:
+def test_events_after_a_given_event_can_be_taken(connection: Connection) -> None:
     add(connection, "one", "two", "three")
     first, *_ = take(connection, 2)
     behind = {first.precedence: first.id}
@@ -61,7 +61,7 @@ def test_events_behind_those_that_stay_can_be_taken(connection: Connection) -> N
     assert [each.event for each in taken.events] == ["lanes.two"]
 
 
-def test_one_publisher_at_a_time_takes_events(pool: Engine) -> None:
+def test_only_one_publisher_at_a_time_takes_events(pool: Engine) -> None:
     with pool.begin() as setup:
         add(setup, "one", "two", "three")
     with pool.begin() as one:
@@ -74,7 +74,7 @@ def test_one_publisher_at_a_time_takes_events(pool: Engine) -> None:
         assert len(take(two, who="them", s=1)) == 3
 
 
-def test_a_publisher_that_is_taking_its_turn_makes_nobody_wait(pool: Engine) -> None:
+def test_a_publisher_that_is_taking_events_does_not_block_another(pool: Engine) -> None:
     with pool.begin() as setup:
         add(setup, "one")
     with pool.connect() as one, pool.connect() as two:
@@ -83,7 +83,7 @@ def test_a_publisher_that_is_taking_its_turn_makes_nobody_wait(pool: Engine) -> 
         assert take(two, who="them") == []
 
 
-def test_a_publisher_that_died_leaves_its_events_to_the_next_when_its_lease_ends(
+def test_the_next_publisher_takes_the_events_of_a_dead_one_when_the_lease_ends(
     pool: Engine,
 ) -> None:
     with pool.begin() as setup:
@@ -95,14 +95,14 @@ def test_a_publisher_that_died_leaves_its_events_to_the_next_when_its_lease_ends
         assert len(take(two, who="them", s=LEASE.total_seconds())) == 1
 
 
-def test_only_its_own_turn_can_be_left(connection: Connection) -> None:
+def test_a_publisher_can_release_only_its_own_lease(connection: Connection) -> None:
     add(connection, "one")
     assert take(connection)
     outbox.leave(connection, publisher="them", now=NOON)
     assert take(connection, who="them", s=1) == []
 
 
-def test_a_turn_is_taken_only_where_something_waits(connection: Connection) -> None:
+def test_a_publisher_gets_a_lease_only_if_events_are_waiting(connection: Connection) -> None:
     assert take(connection) == []
     add(connection, "one")
     assert len(take(connection, who="them")) == 1
@@ -117,7 +117,7 @@ def test_events_that_are_being_published_are_not_locked(pool: Engine) -> None:
         outbox.drop(two, taken)
 
 
-def test_an_event_is_told_only_if_its_fact_is_committed(pool: Engine) -> None:
+def test_an_event_is_published_only_if_its_transaction_commits(pool: Engine) -> None:
     with pool.connect() as teller:
         add(teller, "one")
         teller.rollback()
@@ -136,9 +136,7 @@ def add_items(connection: Connection, name: str, *keys: str, **payload: Any) -> 
     outbox.add(connection, told, now=NOON)
 
 
-def test_what_somebody_must_know_goes_before_answers_that_nobody_asked_for(
-    connection: Connection,
-) -> None:
+def test_urgent_events_are_taken_before_answers_without_ack(connection: Connection) -> None:
     add_items(connection, "answered", "a1", "a2")
     add_items(connection, "failed", "f")
     add_items(connection, "answered", "asked", ack=True)
@@ -157,9 +155,7 @@ def test_what_somebody_must_know_goes_before_answers_that_nobody_asked_for(
     assert [each.payload["key"] for each in take(connection, 4, s=1)][-1] == "f"
 
 
-def test_what_comes_later_and_must_be_known_overtakes_answers_that_wait(
-    connection: Connection,
-) -> None:
+def test_a_later_urgent_event_overtakes_waiting_answers(connection: Connection) -> None:
     add_items(connection, "answered", *map(str, range(400)))
     second = timedelta(seconds=1)
     for each in range(3):
@@ -170,7 +166,7 @@ def test_what_comes_later_and_must_be_known_overtakes_answers_that_wait(
     assert [each.payload["key"] for each in taken.events] == ["f", *map(str, range(300, 399))]
 
 
-def test_no_more_are_taken_than_a_second_may_see_whoever_takes_them(connection: Connection) -> None:
+def test_the_rate_limit_holds_across_publishers(connection: Connection) -> None:
     add_items(connection, "answered", *map(str, range(2_000)))
     moments: list[float] = []
     at = 0.0
@@ -188,7 +184,7 @@ def test_no_more_are_taken_than_a_second_may_see_whoever_takes_them(connection: 
     )
 
 
-def test_a_few_events_wait_only_for_as_long_as_those_before_them_take(
+def test_a_single_event_delays_the_next_one_by_five_milliseconds_only(
     connection: Connection,
 ) -> None:
     add(connection, "one")
@@ -198,14 +194,14 @@ def test_a_few_events_wait_only_for_as_long_as_those_before_them_take(
     assert len(take(connection, s=0.005)) == 1
 
 
-def test_a_clock_that_was_set_back_stops_nobody(connection: Connection) -> None:
+def test_a_clock_that_was_set_back_does_not_stop_the_publisher(connection: Connection) -> None:
     add(connection, "one")
     assert len(take(connection, s=3600)) == 1
     assert len(take(connection, s=0)) == 1
 
 
 @pytest.mark.parametrize("kept", [None, 0, 1, 2])
-def test_events_behind_those_that_stay_are_taken_of_every_precedence(
+def test_events_after_given_events_are_taken_for_every_precedence(
     connection: Connection, kept: int | None
 ) -> None:
     add(connection, "one")
@@ -226,7 +222,7 @@ def test_events_behind_those_that_stay_are_taken_of_every_precedence(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_plan"])
-def test_the_first_events_are_found_whatever_waits_behind_them(
+def test_the_first_events_of_a_large_outbox_are_found_by_index(
     connection: Connection, plans: str
 ) -> None:
     connection.execute(
@@ -245,7 +241,7 @@ def test_the_first_events_are_found_whatever_waits_behind_them(
     assert "Sort" not in plan
 
 
-def test_a_watermark_never_goes_back(connection: Connection) -> None:
+def test_a_watermark_never_moves_back(connection: Connection) -> None:
     assert items.watermark_of(connection, "arrivals") is None
     for minutes, seen in ((5, 5), (3, 5), (5, 5), (8, 8)):
         items.advance_watermark(connection, "arrivals", later(minutes=minutes))

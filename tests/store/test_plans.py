@@ -1,5 +1,5 @@
-"""What the sweep and the promises ask every few seconds reads what it is about, however long the history behind it is: one file
-because a history of that length is made once."""
+"""Queries of the sweep and the promises, run every few seconds, which read only current rows however long the history is:
+one file because a history of that length is made once."""
 
 import itertools
 import re
@@ -101,11 +101,11 @@ select item_id, id, :version, lane, 'authoritative', generation, 0, '{}', waits_
 
 @pytest.fixture(scope="module", params=HISTORIES, ids="{:,} items".format)
 def items_of_history(request: pytest.FixtureRequest) -> int:
-    """How many items were received and are over."""
+    """Return the number of finished items in the history."""
     return request.param
 
 
-# As many as a history of so many minutes has, of each kind and grain that is folded.
+# As many figures as ten days of minutes have, for each kind and grain that is folded.
 FIGURES = """
 insert into lanes.figure (grain, at, workload, lane, purpose, kind, word, n)
 select distinct grain, date_trunc(grain, at, 'UTC'), 'letters', lane, purpose, kind, word, 1
@@ -117,7 +117,7 @@ select distinct grain, date_trunc(grain, at, 'UTC'), 'letters', lane, purpose, k
 """
 
 
-# One of the newest items, most of which wait, and one whose items lie wide apart.
+# One job with the newest items, most of which wait, and one job whose items lie far apart.
 JOBS = """
 insert into lanes.job (name, workload, received, settled, created_at)
 values ('new', 'letters', 3000, 1000, :now), ('wide', 'letters', 100, 100, :now)
@@ -126,7 +126,7 @@ values ('new', 'letters', 3000, 1000, :now), ('wide', 'letters', 100, 100, :now)
 
 @pytest.fixture(scope="module")
 def old(postgres: Running, items_of_history: int) -> Iterator[Engine]:
-    """A database with a history of 30 days, 2,000 items that wait, and a replay."""
+    """Create a database with a history of 30 days, 2,000 waiting items and a replay."""
     admin = create_engine(postgres.url("postgres"), isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
         connection.execute(
@@ -136,9 +136,8 @@ def old(postgres: Running, items_of_history: int) -> Iterator[Engine]:
     with pool.begin() as connection:
         letters = publish(connection, now=later(days=-30))
         publish(connection, "bills", now=later(days=-30))
-        connection.execute(
-            text("set local session_replication_role = replica")
-        )  # what nobody folds would fill figure_delta
+        # Without triggers: they would fill figure_delta, which no process folds here.
+        connection.execute(text("set local session_replication_role = replica"))
         connection.execute(
             text(FILL), {"now": NOON, "version": letters.id, "history": items_of_history}
         )
@@ -163,7 +162,7 @@ def old(postgres: Running, items_of_history: int) -> Iterator[Engine]:
 
 @pytest.fixture
 def history(old: Engine, plans: str) -> Iterator[Connection]:
-    """A transaction in it that changes nothing in the end, and plans as one does that has run for a while, or has not."""
+    """Open a transaction with the given plan cache mode; it is rolled back at the end."""
     with old.connect() as connection:
         connection.execute(text(f"set local plan_cache_mode = {plans}"))
         yield connection
@@ -171,7 +170,7 @@ def history(old: Engine, plans: str) -> Iterator[Connection]:
 
 
 def read(connection: Connection, ask: Callable[[], Any]) -> dict[str, int]:
-    """How many rows of each table everything that is asked of the database by calling that reads, and throws away."""
+    """Return how many rows of each table the statements of `ask` read, including the rows that they filter out."""
     caught: list[tuple[str, Any]] = []
 
     def catch(
@@ -191,7 +190,7 @@ def read(connection: Connection, ask: Callable[[], Any]) -> dict[str, int]:
 def _run(
     connection: Connection, statement: str, given: dict[str, Any], *, name: str
 ) -> dict[str, Any]:
-    """What a prepared statement did, as Postgres tells it."""
+    """Return the plan of a prepared statement with its actual row counts."""
     names = [each for each in given if f"%({each})s" in statement]
     types = ", ".join(TYPES.get(type(given[each]), "unknown") for each in names)
     text_ = statement % {each: f"${place}" for place, each in enumerate(names, 1)}
@@ -219,7 +218,7 @@ def _count(plan: dict[str, Any], rows: Counter[str]) -> None:
 
 
 def reads_on(connection: Connection) -> None:
-    """A follower reads on: from somewhere near the end, with a gap of long ago."""
+    """Let a follower read on from a place near the end, with an old gap."""
     news = News(connection, "letters")
     for tail in news._tails.values():
         tail.high, tail.gaps = tail.high - 10, [Gap(5, 9)]
@@ -227,7 +226,7 @@ def reads_on(connection: Connection) -> None:
 
 
 def rescues_what_is_late(connection: Connection) -> None:
-    """Whatever is due and waits for a batch is real time's."""
+    """Rescue all due work that waits for a batch."""
     late = second_look.due_items(connection, until=later(hours=2), now=NOON)
     assert second_look.rescue(
         connection, [DoubtfulItem(each, 0.03, "it is late") for each in late], now=NOON
@@ -235,7 +234,7 @@ def rescues_what_is_late(connection: Connection) -> None:
 
 
 def tells_of_what_is_bound(connection: Connection) -> None:
-    """Whatever is due and waits for a batch is bound to it, and asked about."""
+    """Bind all due work that waits for a batch to the batch lane, and query it."""
     late = [
         each.work_id for each in second_look.due_items(connection, until=later(hours=2), now=NOON)
     ]
@@ -247,7 +246,7 @@ def tells_of_what_is_bound(connection: Connection) -> None:
 
 
 def caches(connection: Connection) -> None:
-    """Both lanes of the version look at what their cache did since a month ago."""
+    """Evaluate what the cache of the version did on both lanes since a month ago."""
     since, letters = later(days=-29), version()
     for lane in Lane:
         begun = "insert into lanes.caching values (:version, :lane, 'all', '', 0.2, :since, :since) on conflict do nothing"
@@ -268,11 +267,9 @@ BIG = ("item", "work", "attempt", "result", "route")
 @pytest.mark.parametrize(
     ("ask", "most"),
     [
+        # Once when all work is overdue, once when all work is due later.
         (lambda c: ready_work.pressing(c, now=NOON), 100),
-        (
-            lambda c: ready_work.pressing(c, now=later(days=-29)),
-            100,
-        ),  # when all is overdue, and when all is still due
+        (lambda c: ready_work.pressing(c, now=later(days=-29)), 100),
         (lambda c: work.list_abandoned(c, now=later(minutes=1)), 200),
         (lambda c: work.list_abandoned(c, now=later(minutes=9)), 200),
         (lambda c: load.backlog(c, Lane.REALTIME, now=later(days=1)), 3_000),
@@ -345,10 +342,8 @@ BIG = ("item", "work", "attempt", "result", "route")
             lambda c: emptying.empty_some(c, {"letters": NOON}, after=50_000, now=NOON),
             16 * emptying.LOOKED_AT,
         ),
-        (
-            lambda c: snapshot.take(c, since=later(days=-30), now=later(days=1)),
-            35_000,
-        ),  # the replay's, whatever the history
+        # The rows of the replay, whatever the length of the history.
+        (lambda c: snapshot.take(c, since=later(days=-30), now=later(days=1)), 35_000),
         (lambda c: evidence(c, "letters", since=later(days=-30), now=later(days=1)), 3_000),
         (
             lambda c: turnarounds.of_period(
@@ -495,7 +490,7 @@ BIG = ("item", "work", "attempt", "result", "route")
         "cache",
     ],
 )
-def test_what_is_asked_all_the_time_reads_what_waits_and_not_the_history(
+def test_a_frequent_query_reads_the_waiting_rows_and_not_the_history(
     history: Connection, items_of_history: int, ask: Callable[[Connection], Any], most: int
 ) -> None:
     rows = read(history, lambda: ask(history))
@@ -518,7 +513,7 @@ OF_VIEWS = {
 
 @pytest.mark.parametrize("plans", ["force_custom_plan"])
 @pytest.mark.parametrize("query", OF_VIEWS.values(), ids=OF_VIEWS)
-def test_a_view_that_is_asked_for_an_item_or_an_hour_reads_no_history(
+def test_a_view_query_for_an_item_or_an_hour_does_not_read_the_history(
     history: Connection, items_of_history: int, query: str
 ) -> None:
     rows = read(
@@ -528,7 +523,7 @@ def test_a_view_that_is_asked_for_an_item_or_an_hour_reads_no_history(
     assert not any(rows[table] >= items_of_history // 4 for table in rows), dict(rows)
 
 
-# What functions ask is in no plan: their reads are counted by the transaction's statistics.
+# The statements of a function appear in no plan: the statistics of the transaction count their reads.
 OF_FUNCTIONS = {
     "an item of a tenant": "own_item('letters', 'k98000')",
     "a tenant's items of an hour": f"own_items_since({AN_HOUR_AGO})",
@@ -547,7 +542,7 @@ select item_id, 0, id, id, '{}', 1, :now from lanes.result order by id desc limi
 
 @PLANS
 @pytest.mark.parametrize("call", OF_FUNCTIONS.values(), ids=OF_FUNCTIONS)
-def test_a_function_that_tells_a_tenant_what_is_new_reads_no_history(
+def test_a_function_for_new_rows_of_a_tenant_does_not_read_the_history(
     history: Connection, call: str
 ) -> None:
     history.execute(text("set local session_replication_role = replica"))
@@ -556,7 +551,7 @@ def test_a_function_that_tells_a_tenant_what_is_new_reads_no_history(
     history.execute(text("analyze lanes.correction"))
     before = Counter(dict(history.execute(text(READ)).tuples().all()))
     query, given = f"select * from lanes.{call}", {"now": NOON} if ":now" in call else {}
-    for _ in range(7):  # the sixth may use a plan for any value
+    for _ in range(7):  # from the sixth run on, the plan may be generic
         history.execute(text(query), given)
     rows = Counter(dict(history.execute(text(READ)).tuples().all())) - before
     assert 0 < sum(rows[table] for table in BIG) <= 7 * 20_000, dict(rows)
@@ -570,7 +565,7 @@ select * from (select id, cast('{"category": "a"}' as jsonb), 'team', received_a
 
 
 @PLANS
-def test_a_report_compares_the_newest_labels_and_not_all(history: Connection) -> None:
+def test_a_report_compares_only_the_newest_labels(history: Connection) -> None:
     history.execute(text("set local session_replication_role = replica"))
     history.execute(text(LABELS))
     history.execute(text("analyze lanes.label"))
@@ -581,7 +576,7 @@ def test_a_report_compares_the_newest_labels_and_not_all(history: Connection) ->
 
 
 @PLANS
-def test_view_accuracy_compares_the_newest_labels_and_not_all(history: Connection) -> None:
+def test_view_accuracy_compares_only_the_newest_labels(history: Connection) -> None:
     history.execute(text("set local session_replication_role = replica"))
     history.execute(text(LABELS))
     history.execute(text("analyze lanes.label"))
@@ -597,10 +592,10 @@ def test_view_accuracy_compares_the_newest_labels_and_not_all(history: Connectio
 
 @PLANS
 @pytest.mark.parametrize("consumer", [None, "desk"])
-def test_a_gate_reads_what_a_split_decided_since_its_step_began_and_not_the_history(
+def test_a_gate_on_a_split_reads_the_routes_since_its_step_began_and_not_the_history(
     history: Connection, items_of_history: int, consumer: str | None
 ) -> None:
-    """The step began an hour ago: less than two thousand items, those that wait with them."""
+    """Start the step an hour ago: since then fewer than 2,000 items arrived, the waiting ones included."""
     begun = begin(history, playbook(step(50, ERRORS, SLOW)), consumer=consumer)
     before = history.execute(
         text("select max(id) from lanes.route where decided_at < :since"),
@@ -614,7 +609,7 @@ def test_a_gate_reads_what_a_split_decided_since_its_step_began_and_not_the_hist
 
 
 @PLANS
-def test_a_gate_on_a_new_version_reads_what_was_routed_since_its_step_began_and_not_the_history(
+def test_a_gate_on_a_version_reads_the_routes_since_its_step_began_and_not_the_history(
     history: Connection, items_of_history: int
 ) -> None:
     candidates.store(history, "letters", spec(patience_s=7), now=NOON)
@@ -647,7 +642,7 @@ select distinct grain, date_trunc(grain, at, 'UTC'), 'letters', 'batch', 'item',
 @PLANS
 @pytest.mark.parametrize("since", [None, YORE, later(hours=-1)])
 @pytest.mark.parametrize(("begin", "order"), [(BEGIN, OLDEST_FIRST), (END, NEWEST_FIRST)])
-def test_a_page_of_a_state_passes_over_the_hours_that_have_no_item_in_it(
+def test_a_page_of_items_in_a_state_skips_hours_without_an_item_in_that_state(
     history: Connection, since: datetime | None, begin: ListingPlace, order: ListingOrder
 ) -> None:
     history.execute(text("set local session_replication_role = replica"))
@@ -681,7 +676,7 @@ select -id, id, 1, 'batch', 'shed', 'no model answers', 0, 0, :now from lanes.it
 
 
 @PLANS
-def test_an_archive_that_waits_for_the_router_is_read_in_part_and_hides_nothing_that_is_overdue(
+def test_a_large_unrouted_archive_is_read_only_in_part_and_hides_no_overdue_item(
     history: Connection,
 ) -> None:
     history.execute(text("set local session_replication_role = replica"))
@@ -693,9 +688,7 @@ def test_an_archive_that_waits_for_the_router_is_read_in_part_and_hides_nothing_
 
 
 @PLANS
-def test_a_gate_asks_of_its_own_items_whether_they_were_shed_and_never_what_others_had_to_shed(
-    history: Connection,
-) -> None:
+def test_a_gate_reads_the_sheds_of_its_own_items_only(history: Connection) -> None:
     begun = begin(history, playbook(step(50, ERRORS, SLOW)))
     before = history.execute(
         text("select max(id) from lanes.route where decided_at < :since"),
@@ -717,7 +710,7 @@ select 'old' || n, 'acme', 'letters', :version, 'claude-haiku-5-5', 'collected',
 
 
 @PLANS
-def test_how_long_batches_took_is_read_of_those_that_count_and_not_of_all_there_ever_were(
+def test_turnarounds_are_read_from_the_batches_of_the_last_28_days_only(
     history: Connection,
 ) -> None:
     history.execute(text("set local session_replication_role = replica"))
@@ -728,7 +721,7 @@ def test_how_long_batches_took_is_read_of_those_that_count_and_not_of_all_there_
 
 @PLANS
 @pytest.mark.parametrize("fresh", [True, False])
-def test_a_save_finds_what_it_writes_to_by_its_keys(history: Connection, fresh: bool) -> None:
+def test_a_save_finds_its_rows_by_primary_key(history: Connection, fresh: bool) -> None:
     plan = explained(history, writing.statement(fresh=fresh), name=f"saving_{next(_numbers)}")
     assert {name for name in ("pk_work", "pk_item") if f"Index Scan using {name}" in plan} == {
         "pk_work",
@@ -738,11 +731,11 @@ def test_a_save_finds_what_it_writes_to_by_its_keys(history: Connection, fresh: 
     joins = [
         line for line in plan.splitlines() if "Join Filter" in line and "provisional_of" not in line
     ]
-    assert joins == []  # a nested loop over the rows of a save takes their square
+    assert joins == []  # a nested loop over the rows of a save is quadratic
 
 
 def of_history(promise: Promise) -> Incident:
-    """An incident that has been open for an hour, in the middle of the history."""
+    """Make an incident that has been open for an hour, with the history around it."""
     down = promise in (Promise.PROVIDER_DOWN, Promise.PROVIDER_FROZEN)
     subject = {Promise.PROVIDER_FROZEN: "acme", Promise.PROVIDER_DOWN: "acme"}.get(
         promise, "batch 1"
@@ -771,10 +764,10 @@ ABOUT_ONE = (
 
 @PLANS
 @pytest.mark.parametrize("promise", Promise)
-def test_what_people_are_told_of_an_incident_is_found_without_reading_the_history(
+def test_the_causes_and_figures_of_an_incident_are_found_without_reading_the_history(
     history: Connection, items_of_history: int, promise: Promise
 ) -> None:
-    """At most the newest 5,000 attempts with their items, and what waits."""
+    """Allow reads of the newest 5,000 attempts with their items, and of the waiting work."""
     of = of_history(promise)
     outages.record_fault(
         history, "acme", "claude-haiku-5-5", Fault("529", 3, NOON, NOON), now=later(hours=-1)

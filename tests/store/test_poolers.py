@@ -1,4 +1,4 @@
-"""Work goes through a pooler in transaction mode; roles, LISTEN and migrations refuse one. Sessions have names and limits."""
+"""Poolers in transaction mode, which work uses and which roles, LISTEN and migrations refuse; session names and limits."""
 
 import asyncio
 import os
@@ -37,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def pooled(database_url: str, folder: Path) -> Iterator[str]:
-    """The address of a pooler whose clients take turns on one session."""
+    """Start a pooler whose clients share one session; yield its address."""
     with pooler(database_url, folder, mode="transaction", size=1) as url:
         yield url
 
@@ -74,15 +74,16 @@ async def test_a_session_names_its_part_its_host_and_its_process(
     assert wanted <= set(found)
 
 
-async def test_sessions_end_when_their_client_is_gone_and_transactions_when_it_does_nothing(
+async def test_a_session_sets_tcp_keepalives_and_an_idle_transaction_timeout(
     database_url: str,
 ) -> None:
     async with Database(database_url) as db:
         told, _, idle = await db.run(limits)
-    assert (told, idle) == ("4", "5min") or (told, idle) == ("0", "5min")  # by a socket: no TCP
+    # The value is 0 on a Unix socket, which has no TCP.
+    assert (told, idle) == ("4", "5min") or (told, idle) == ("0", "5min")
 
 
-async def test_a_role_and_a_listener_refuse_a_pooler_and_say_what_to_set(
+async def test_a_role_and_a_listener_refuse_a_pooler_and_name_the_variable_to_set(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(signals, "BEGIN_SESSION", OTHER_PID)
@@ -125,7 +126,7 @@ def test_a_stand_behind_a_pooler_needs_a_direct_address_of_the_same_database(
 
 
 @needs_pgbouncer
-async def test_work_through_a_pooler_prepares_nothing_sets_nothing_and_hears_every_commit(
+async def test_work_through_a_pooler_prepares_and_sets_nothing_and_is_notified_of_commits(
     database_url: str, pooled: str
 ) -> None:
     async with (
@@ -149,7 +150,7 @@ async def test_work_through_a_pooler_prepares_nothing_sets_nothing_and_hears_eve
 
 
 @needs_pgbouncer
-async def test_behind_a_pooler_too_a_drain_is_not_woken_by_what_it_routes(
+async def test_a_drain_behind_a_pooler_is_not_woken_by_its_own_routing(
     database_url: str, pooled: str
 ) -> None:
     async with (
@@ -174,7 +175,7 @@ async def test_behind_a_pooler_too_a_drain_is_not_woken_by_what_it_routes(
 
 
 @needs_pgbouncer
-async def test_a_pooler_that_keeps_prepared_statements_is_given_some(
+async def test_statements_are_prepared_on_a_pooler_that_supports_prepared_statements(
     database_url: str, folder: Path
 ) -> None:
     kept = pooler(database_url, folder, mode="transaction", size=2, prepared=200)
@@ -200,7 +201,7 @@ async def test_a_pooler_that_keeps_prepared_statements_is_given_some(
 
 @needs_pgbouncer
 @pytest.mark.parametrize("mode", ["transaction", "session"])
-async def test_a_pooler_that_keeps_none_is_left_without_the_one_that_asked(
+async def test_no_prepared_statement_remains_on_a_pooler_that_does_not_support_them(
     database_url: str, folder: Path, mode: str
 ) -> None:
     found = text("select count(*) from pg_prepared_statements")

@@ -1,4 +1,4 @@
-"""What is kept for a while only goes when its time is over, and nothing else does."""
+"""Retention: rows are deleted when their period has passed, and no other rows are."""
 
 from datetime import timedelta
 
@@ -20,7 +20,7 @@ from tests.store.tries import claim, rows, save, tried
 
 
 def lived_in(connection: Connection) -> None:
-    """A settled item that was read, and an input refused at noon and another a week later."""
+    """Create a settled item with reads, amendments and a label, an input refused at noon and another a week later."""
     publish(connection, now=NOON)
     admit(connection, "a", now=NOON, lane=Lane.REALTIME)
     route(connection, now=NOON)
@@ -37,7 +37,7 @@ def lived_in(connection: Connection) -> None:
 
 
 @pytest.mark.slow
-def test_only_what_is_older_goes(connection: Connection) -> None:
+def test_only_refused_inputs_older_than_the_limit_are_deleted(connection: Connection) -> None:
     lived_in(connection)
     assert emptying.delete_refused(connection, before=later(days=1)) == 1
     assert emptying.delete_refused(connection, before=later(days=1)) == 0
@@ -47,7 +47,7 @@ def test_only_what_is_older_goes(connection: Connection) -> None:
 
 
 @pytest.mark.slow
-async def test_everything_that_is_over_goes_and_is_counted(
+async def test_everything_past_its_retention_period_is_deleted_and_counted(
     db: Database, passing_time: PassingTime
 ) -> None:
     await db.run(lived_in)
@@ -59,15 +59,16 @@ async def test_everything_that_is_over_goes_and_is_counted(
         passing_time.passes(days=399)
         assert await sweep_out.fn(db, **kept) == of_each
         passing_time.passes(days=2)
+        # The first read is kept.
         assert await sweep_out.fn(db, **kept) == dict.fromkeys(of_each, 0) | {
             "labels": 1,
             "reads": 1,
-        }  # the first read stays
+        }
         assert await sweep_out.fn(db, **kept) == dict.fromkeys(of_each, 0)
     assert len(await db.run(lambda connection: rows(connection, "revision"))) == 2
 
 
-def test_a_read_after_old_ones_were_deleted_is_not_counted_as_the_first(
+def test_a_read_after_the_deletion_of_old_reads_does_not_count_as_a_first_read(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)
@@ -101,7 +102,7 @@ MINUTES = "select distinct workload, at from lanes.figure where grain = 'minute'
 WHOLE = "select workload, kind, word, sum(n) as n from lanes.figure where grain = :grain group by 1, 2, 3 order by 1, 2, 3"
 
 
-def test_old_minutes_of_figures_go_but_not_those_that_a_silent_feed_has_taught(
+def test_old_minutes_of_figures_are_deleted_except_those_of_a_silent_feed(
     connection: Connection,
 ) -> None:
     for name in ("letters", "bills"):
@@ -132,6 +133,6 @@ def read_at(connection: Connection, key: str, *, seconds: int) -> None:
 
 
 def counted_reads(connection: Connection) -> int:
-    """How many items the figures say were read."""
+    """Return the number of read items according to the figures."""
     counted = text("select coalesce(sum(n), 0)::int from lanes.figures_since('{read}', :since)")
     return connection.execute(counted, {"since": NOON}).scalar_one()

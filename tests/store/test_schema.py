@@ -1,4 +1,4 @@
-"""The schema moves forward, once, from the baseline on."""
+"""Upgrades of the schema from the baseline on, one at a time."""
 
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -38,9 +38,8 @@ EVERYTHING = text("""
      order by 1, 2, 3
 """)
 BEFORE = schema.LAST_BEFORE_BASELINE
-RELEASED = (
-    "0146"  # the newest migration of the release before, whose drains still run after an upgrade
-)
+# The newest migration of the previous release, whose drains still run after an upgrade.
+RELEASED = "0146"
 BREAKS_OLD_CODE = re.compile(
     r"\bdrop (table|column|schema)\b|\brename (column |constraint )?\w+ to\b|\brename to\b|\bset not null\b"
     r"|\balter (column )?\w+ type\b|\bop\.(drop_column|drop_table|rename_table)\b|\bnullable=False\b(?!.*server_default)"
@@ -87,7 +86,9 @@ def as_before_the_baseline(connection: Connection) -> None:
     ],
     ids=lambda each: each.stem,
 )
-def test_code_of_the_release_before_runs_on_the_schema_of_a_new_migration(each: Path) -> None:
+def test_a_new_migration_contains_no_statement_that_breaks_code_of_the_last_release(
+    each: Path,
+) -> None:
     assert BREAKS_OLD_CODE.findall(each.read_text()) == []
 
 
@@ -175,7 +176,7 @@ WAITS = """
 
 
 @pytest.mark.slow
-def test_an_upgrade_that_deadlocks_with_a_running_transaction_is_tried_again(
+def test_an_upgrade_that_deadlocks_with_a_running_transaction_is_retried(
     pool: Engine, database_url: str
 ) -> None:
     with pool.begin() as connection:
@@ -204,16 +205,15 @@ TAKEN = """
 
 
 @pytest.mark.slow
-def test_a_hand_over_to_the_roles_that_deadlocks_with_a_running_transaction_is_tried_again(
+def test_a_setup_of_roles_that_deadlocks_with_a_running_transaction_is_retried(
     databases: Databases, own_database_url: str
 ) -> None:
     administrator = databases.as_superuser(own_database_url)
     engine = create_engine(administrator, poolclass=NullPool)
     with ThreadPoolExecutor(1) as thread, engine.connect() as other, engine.connect() as watcher:
         with other.begin():
-            other.execute(
-                text("set local deadlock_timeout = '1min'")
-            )  # the hand-over is the victim
+            # The setup of the roles is the victim of the deadlock.
+            other.execute(text("set local deadlock_timeout = '1min'"))
             other.execute(text("lock table lanes.work in access share mode"))
             handing_over = thread.submit(schema.set_up_roles, administrator, shared=True)
             while not (taken := watcher.execute(text(TAKEN)).scalar()):
@@ -225,7 +225,7 @@ def test_a_hand_over_to_the_roles_that_deadlocks_with_a_running_transaction_is_t
 
 
 @pytest.mark.parametrize("too_old", ["0001", "0056", "0073"])
-def test_a_database_from_before_that_is_refused_with_what_to_do_and_unchanged(
+def test_a_database_older_than_the_baseline_is_refused_with_advice_and_unchanged(
     pool: Engine, database_url: str, too_old: str
 ) -> None:
     with pool.begin() as connection:
@@ -300,7 +300,8 @@ def test_an_upgrade_gathers_the_statistics_of_new_columns(pool: Engine, database
     known = "select count(*) from pg_stats where schemaname = 'lanes' and tablename = 'item' and attname = 'archive_id'"
     with pool.begin() as connection:
         connection.execute(text(ITEM), {"key": "k", "now": NOON})
-        connection.execute(text("analyze lanes.item (id)"))  # as if the others were added since
+        # As if the other columns were added since.
+        connection.execute(text("analyze lanes.item (id)"))
         assert connection.execute(text(known)).scalar_one() == 0
     schema.upgrade(database_url)
     with pool.begin() as connection:

@@ -1,4 +1,4 @@
-"""Roles held by one process at a time, and commits that others hear of."""
+"""Roles that one process holds at a time, and notifications of commits."""
 
 import asyncio
 from datetime import timedelta
@@ -19,7 +19,7 @@ HEARD_WITHIN_S = 10
 
 
 async def wanted(holder: RoleLock) -> None:
-    """Somebody waits for the role now."""
+    """Wait until another process wants the role."""
     async with asyncio.timeout(HEARD_WITHIN_S):
         while not await holder.is_wanted_by_another():
             pass
@@ -72,7 +72,7 @@ async def test_a_killed_holder_frees_its_role(pool: Engine, database_url: str) -
 
 
 def cut(pool: Engine, role: Role) -> None:
-    """The session of everybody who holds the role, or waits for it, has ended; their processes live on."""
+    """End the sessions of all processes that hold the role or wait for it; the processes live on."""
     ended = text(
         "select pg_terminate_backend(pid, 5000) from pg_locks where locktype = 'advisory' and objid = :role"
     )
@@ -96,7 +96,7 @@ async def test_a_holder_whose_connection_died_notices_that_another_has_taken_its
         assert await two.holds()
 
 
-async def test_a_holder_whose_connection_died_says_so_before_it_takes_the_role_anew(
+async def test_a_holder_whose_connection_died_reports_the_loss_before_it_retakes_the_role(
     pool: Engine, database_url: str
 ) -> None:
     async with RoleLock(database_url, Role.COLLECTOR) as one:
@@ -110,7 +110,7 @@ async def test_a_holder_whose_connection_died_says_so_before_it_takes_the_role_a
 
 
 @pytest.mark.parametrize("look", ["is_wanted_by_another", "share"])
-async def test_whatever_is_asked_first_a_lost_role_is_not_believed_in(
+async def test_the_first_call_after_a_lost_session_corrects_whether_the_role_is_held(
     pool: Engine, database_url: str, look: str
 ) -> None:
     async with RoleLock(database_url, Role.DRAIN) as one:
@@ -134,7 +134,9 @@ async def test_a_wait_for_a_role_outlives_its_connection(pool: Engine, database_
         assert not await holder.try_take()
 
 
-async def test_a_role_is_not_waited_for_without_a_database(pool: Engine, database_url: str) -> None:
+async def test_keeping_a_role_without_a_database_raises_an_error_and_gives_up_the_role(
+    pool: Engine, database_url: str
+) -> None:
     async with RoleLock(database_url, Role.WATCHER) as one:
         await one.try_take()
         one._url = "postgresql://nobody@127.0.0.1:1/nowhere"
@@ -144,7 +146,7 @@ async def test_a_role_is_not_waited_for_without_a_database(pool: Engine, databas
         assert not one.held
 
 
-async def test_a_lock_that_nobody_wants_any_more_while_it_is_opened_leaves_no_session(
+async def test_canceling_the_opening_of_a_lock_leaves_no_session(
     pool: Engine, database_url: str
 ) -> None:
     async def open_and_close() -> None:
@@ -170,7 +172,9 @@ async def test_a_lock_that_nobody_wants_any_more_while_it_is_opened_leaves_no_se
                 await asyncio.sleep(0.02)
 
 
-async def test_looking_at_roles_tells_which_are_held(pool: Engine, database_url: str) -> None:
+async def test_list_held_roles_returns_the_given_roles_that_are_held(
+    pool: Engine, database_url: str
+) -> None:
     async with (
         RoleLock(database_url, Role.COLLECTOR) as one,
         RoleLock(database_url, Role.WATCHER) as two,
@@ -185,7 +189,7 @@ async def test_looking_at_roles_tells_which_are_held(pool: Engine, database_url:
             assert list_held_roles(connection, {Role.KEEPER, Role.COLLECTOR}) == {Role.COLLECTOR}
 
 
-async def test_a_role_is_handed_over_to_the_one_who_waits_for_it(database_url: str) -> None:
+async def test_a_role_passes_to_the_process_that_waits_for_it(database_url: str) -> None:
     async with RoleLock(database_url, Role.COLLECTOR) as next_one:
         async with RoleLock(database_url, Role.COLLECTOR) as holder:
             assert await holder.try_take()
@@ -197,7 +201,9 @@ async def test_a_role_is_handed_over_to_the_one_who_waits_for_it(database_url: s
 
 
 @pytest.mark.parametrize("within_s", [0.001, 0.0001, 0])
-async def test_waiting_for_a_role_ends(database_url: str, within_s: float) -> None:
+async def test_waiting_for_a_role_ends_at_its_time_limit(
+    database_url: str, within_s: float
+) -> None:
     async with (
         RoleLock(database_url, Role.WATCHER) as holder,
         RoleLock(database_url, Role.WATCHER) as other,
@@ -208,7 +214,7 @@ async def test_waiting_for_a_role_ends(database_url: str, within_s: float) -> No
         assert not other.held
 
 
-async def test_roles_of_two_databases_do_not_meet(pool: Engine, database_url: str) -> None:
+async def test_roles_of_two_databases_do_not_conflict(pool: Engine, database_url: str) -> None:
     other = database_url.rsplit("/", 1)[0] + "/lanes"
     async with (
         RoleLock(database_url, Role.SUBMITTER) as here,
@@ -228,7 +234,7 @@ def decide(connection: Connection) -> None:
 
 
 @pytest.mark.parametrize("something", [arrive, decide])
-async def test_a_commit_of_another_connection_is_heard(
+async def test_a_commit_of_another_connection_notifies_the_listener(
     pool: Engine, database_url: str, something
 ) -> None:
     with pool.begin() as setup:
@@ -244,7 +250,7 @@ async def test_a_commit_of_another_connection_is_heard(
             await heard.wait()
 
 
-async def test_whatever_is_written_to_the_outbox_wakes_whoever_publishes_once(pool: Engine) -> None:
+async def test_a_transaction_with_several_events_notifies_the_publisher_once(pool: Engine) -> None:
     with pool.connect() as hears, pool.begin() as writes:
         hears.execute(text("listen lanes"))
         hears.commit()
@@ -274,7 +280,7 @@ async def test_a_lost_connection_wakes_the_listener(pool: Engine, database_url: 
             await heard.wait()
 
 
-async def test_a_listener_whose_connection_died_hears_again(
+async def test_a_listener_whose_connection_died_reconnects_and_receives_notifications_again(
     pool: Engine, database_url: str
 ) -> None:
     with pool.begin() as setup:
@@ -300,7 +306,7 @@ async def test_a_listener_whose_connection_died_hears_again(
             heard.clear()
 
 
-async def test_what_an_asynchronous_caller_writes_is_committed_or_not_at_all(
+async def test_writes_of_an_asynchronous_caller_are_committed_completely_or_not_at_all(
     database_url: str,
 ) -> None:
     def add(connection: Connection) -> None:
@@ -323,7 +329,7 @@ async def test_what_an_asynchronous_caller_writes_is_committed_or_not_at_all(
         assert (await database.now()).tzinfo is not None
 
 
-def test_an_address_is_told_to_psycopg_with_its_password() -> None:
+def test_an_address_for_psycopg_contains_its_password() -> None:
     assert plain_url("postgresql+psycopg://me:s%40cret@h:1/d") == "postgresql://me:s%40cret@h:1/d"
 
 

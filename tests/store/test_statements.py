@@ -1,4 +1,4 @@
-"""Rows that travel as a document arrive as they were, whatever they hold."""
+"""Rows that are sent as a document and arrive unchanged, whatever they contain."""
 
 import math
 from datetime import timedelta
@@ -39,14 +39,14 @@ def arrived(connection: Connection, table: Any, rows: list[Row]) -> list[Row]:
 
 
 @given(rows=st.lists(ATTEMPTS, min_size=1, max_size=4))
-def test_numbers_money_moments_words_and_texts_are_exact(
+def test_numbers_amounts_times_words_and_texts_arrive_exactly(
     connection: Connection, rows: list[Row]
 ) -> None:
     assert arrived(connection, attempt, rows) == rows
 
 
 def together(connection: Connection, table: Any, rows: list[Row]) -> list[Row]:
-    """As they arrive where what they say alike travels once."""
+    """Return the rows as they arrive when the values they have in common are sent once."""
     names = dict.fromkeys(name for row in rows for name in row)
     given = split_records([column(name, table.c[name].type) for name in names])
     return [dict(row._mapping) for row in connection.execute(given, split(rows))]
@@ -56,21 +56,21 @@ def together(connection: Connection, table: Any, rows: list[Row]) -> list[Row]:
     rows=st.lists(ATTEMPTS, min_size=1, max_size=4),
     alike=st.sets(st.sampled_from(["work_id", "outcome", "error", "cost_usd"])),
 )
-def test_what_rows_say_alike_arrives_with_each_of_them(
+def test_values_that_rows_have_in_common_arrive_with_each_row(
     connection: Connection, rows: list[Row], alike: set[str]
 ) -> None:
     rows = [{**row, **{name: rows[0][name] for name in alike}} for row in rows]
     assert together(connection, attempt, rows) == rows
 
 
-def test_what_only_some_rows_name_is_null_in_the_others(connection: Connection) -> None:
+def test_a_column_that_only_some_rows_have_is_null_in_the_others(connection: Connection) -> None:
     rows: list[Row] = [{"error": "a"}, {"claim_no": 1}, {"error": "a"}]
     assert together(connection, attempt, rows) == [
         {"error": None, "claim_no": None, **row} for row in rows
     ]
 
 
-def test_json_is_never_alike_because_python_takes_one_for_true(connection: Connection) -> None:
+def test_json_values_that_python_considers_equal_remain_distinct(connection: Connection) -> None:
     rows: list[Row] = [{"payload": {"a": each}} for each in (1, True, 1.0)]
     assert [repr(row) for row in together(connection, revision, rows)] == [
         repr(row) for row in rows
@@ -78,7 +78,7 @@ def test_json_is_never_alike_because_python_takes_one_for_true(connection: Conne
 
 
 @given(payloads=st.lists(some_json() | st.integers(-(10**300), 10**300), min_size=1, max_size=3))
-def test_json_arrives_as_it_does_by_itself_numbers_beyond_64_bits_included(
+def test_json_in_a_document_arrives_as_it_does_alone_even_beyond_64_bits(
     connection: Connection, payloads: list[Any]
 ) -> None:
     alone = [connection.execute(select(literal(each, JSONB))).scalar_one() for each in payloads]
@@ -96,17 +96,17 @@ def test_lists_arrive_as_lists(connection: Connection) -> None:
     assert arrived(connection, correction, rows) == rows
 
 
-def test_a_moment_of_another_zone_is_the_same_moment(connection: Connection) -> None:
+def test_a_time_of_another_zone_arrives_as_the_same_moment(connection: Connection) -> None:
     there = NOON.astimezone(ZoneInfo("Asia/Kathmandu"))
     assert arrived(connection, attempt, [{"started_at": there}]) == [{"started_at": NOON}]
 
 
 @pytest.mark.parametrize("text", ["a\x00b", "\ud800"])
-def test_text_that_postgres_does_not_take_is_refused(connection: Connection, text: str) -> None:
+def test_text_that_postgres_cannot_store_is_refused(connection: Connection, text: str) -> None:
     with pytest.raises((DBAPIError, UnicodeEncodeError)):
         arrived(connection, attempt, [{"error": text}])
 
 
-def test_what_has_no_form_in_a_document_is_refused(connection: Connection) -> None:
+def test_a_value_that_a_document_cannot_represent_is_refused(connection: Connection) -> None:
     with pytest.raises(TypeError, match="a value of the type bytes cannot travel"):
         arrived(connection, attempt, [{"error": b"x"}])

@@ -1,6 +1,6 @@
 """Tables: the database allows only the words of the code, has its comments, and each set of states has one definition.
 
-No row of an item costs a look at a row that its statement has read.
+A row of an item is not checked against a row that its statement has read already.
 """
 
 import re
@@ -33,7 +33,7 @@ WORDS = {
     for table in metadata.sorted_tables
     for column in table.columns
     if isinstance(column.type, Word)
-    and column.computed is None  # that takes its word from a column with a check
+    and column.computed is None  # a computed column takes its word from a column with a check
 }
 ALEMBICS_OWN = "alembic_version"
 NAMED = [
@@ -55,9 +55,7 @@ def test_the_database_allows_exactly_the_words_of_the_code(connection: Connectio
     assert allowed == {of: WORDS.get(of) for of in allowed}
 
 
-def test_the_code_has_a_check_of_words_for_each_that_the_database_has(
-    connection: Connection,
-) -> None:
+def test_the_code_and_the_database_have_the_same_checks_of_words(connection: Connection) -> None:
     checked = {
         f"{table.fullname}.{str(constraint.name).removeprefix(f'ck_{table.name}_').removesuffix('_known')}"
         for table in metadata.sorted_tables
@@ -71,7 +69,7 @@ def test_every_column_of_words_has_a_check(connection: Connection) -> None:
     assert set(WORDS) == {row.of for row in connection.execute(CHECKS)}
 
 
-def test_a_row_holds_words_and_nothing_where_there_is_none(connection: Connection) -> None:
+def test_a_row_contains_words_as_enum_members_and_null_as_none(connection: Connection) -> None:
     publish(connection, now=NOON)
     admit(connection, "a", now=NOON, lane=Lane.REALTIME)
     admit(connection, "b", now=NOON)
@@ -90,12 +88,14 @@ def test_a_row_holds_words_and_nothing_where_there_is_none(connection: Connectio
     assert free.pin is None
 
 
-def test_a_text_that_is_no_word_is_said_with_those_that_are(connection: Connection) -> None:
+def test_an_unknown_word_raises_an_error_that_lists_the_known_words(connection: Connection) -> None:
     with pytest.raises(LookupError, match="'sideways' in the database is no Lane: realtime, batch"):
         connection.execute(select(literal_column("'sideways'", Word(Lane)))).all()
 
 
-def test_no_row_that_an_item_leaves_is_checked_against_another(connection: Connection) -> None:
+def test_no_table_that_an_item_passes_through_enforces_a_foreign_key(
+    connection: Connection,
+) -> None:
     assert connection.execute(ENFORCED).scalars().all() == []
 
 

@@ -1,4 +1,4 @@
-"""The views that Grafana, Metabase and psql sit on: their names stay, and their rows say what is true."""
+"""The views that Grafana, Metabase and psql read: stable names and correct rows."""
 
 from collections.abc import Callable
 
@@ -99,7 +99,7 @@ def canceled(connection: Connection, letters: Version) -> None:
         (canceled, "canceled"),
     ],
 )
-def test_item_status_says_where_an_item_stands(
+def test_item_status_shows_the_state_of_an_item(
     connection: Connection, reached: Callable[[Connection, Version], None], state: str
 ) -> None:
     reached(connection, publish(connection, now=NOON, mode="lambda"))
@@ -138,7 +138,7 @@ def test_item_status_sums_the_attempts_and_names_the_newest_route(connection: Co
 # -- routes and latency
 
 
-def test_route_log_has_what_each_lane_would_cost(connection: Connection) -> None:
+def test_route_log_shows_the_estimated_cost_on_each_lane(connection: Connection) -> None:
     letters = publish(
         connection,
         now=NOON,
@@ -156,7 +156,7 @@ def test_route_log_has_what_each_lane_would_cost(connection: Connection) -> None
     assert logged.decided_at == NOON
 
 
-def test_lane_latency_counts_answers_and_failed_tries_by_minute(connection: Connection) -> None:
+def test_lane_latency_counts_answers_and_failed_attempts_by_minute(connection: Connection) -> None:
     publish(connection, now=NOON)
     admit(connection, *(f"k{n}" for n in range(5)), now=NOON, lane=Lane.REALTIME)
     route(connection, now=NOON)
@@ -184,7 +184,7 @@ def test_lane_latency_counts_answers_and_failed_tries_by_minute(connection: Conn
     assert second.p50_s == pytest.approx(70, rel=0.02)
 
 
-def test_lane_latency_shows_a_minute_with_nothing_but_failures(connection: Connection) -> None:
+def test_lane_latency_shows_a_minute_with_only_failures(connection: Connection) -> None:
     publish(connection, now=NOON)
     save(connection, tried(claimed_item(connection), Outcome.ERRORED))
     only = row(connection, "lane_latency")
@@ -219,7 +219,7 @@ def test_routing_mix_shares_sum_to_one_for_each_workload_and_hour(connection: Co
 
 
 def labeled(connection: Connection, right: int, wrong: int) -> None:
-    """Answers `a`, of which some are labelled `a` and the others `b`."""
+    """Create items answered `a`; label `right` of them `a` and `wrong` of them `b`."""
     publish(connection, now=NOON)
     admit(connection, *(f"k{n}" for n in range(right + wrong)), now=NOON, lane=Lane.REALTIME)
     route(connection, now=NOON)
@@ -260,7 +260,7 @@ def test_accuracy_compares_the_lanes_on_the_same_labels(connection: Connection) 
     }
 
 
-def test_accuracy_is_told_apart_by_version_and_field(connection: Connection) -> None:
+def test_accuracy_is_separate_for_each_version_and_field(connection: Connection) -> None:
     publish(connection, now=NOON)
     save(connection, tried(claimed_item(connection, "one"), output={"category": "a", "note": "x"}))
     publish(connection, now=NOON, instructions="Sort it better.")
@@ -279,7 +279,9 @@ def test_accuracy_is_told_apart_by_version_and_field(connection: Connection) -> 
     }
 
 
-def test_a_field_that_the_answer_lacks_is_a_miss(connection: Connection) -> None:
+def test_a_labeled_field_that_is_missing_in_the_answer_counts_as_wrong(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     save(connection, tried(claimed_item(connection)))
     items.label(connection, "letters", {"k": {"note": "x"}}, source="ada")
@@ -287,7 +289,7 @@ def test_a_field_that_the_answer_lacks_is_a_miss(connection: Connection) -> None
     assert (missed.field, missed.labels, missed.share) == ("note", 1, 0)
 
 
-def test_labels_without_an_answer_are_not_accuracy(connection: Connection) -> None:
+def test_labels_without_an_answer_do_not_count_in_accuracy(connection: Connection) -> None:
     publish(connection, now=NOON)
     admit(connection, "k", now=NOON)
     items.label(connection, "letters", {"k": A}, source="ada")

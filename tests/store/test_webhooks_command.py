@@ -1,4 +1,4 @@
-"""`lanes webhooks`: a subscriber is added, tried, rotated, sent events again and removed; secrets are shown once."""
+"""`lanes webhooks`: adding, testing, rotating, replaying to and removing a subscriber; secrets are shown once."""
 
 import json
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ BLOCK = "lanes-webhook-crm"
 
 @pytest.fixture
 def crm() -> Iterator[Receiver]:
-    """A program that receives."""
+    """Run a receiver of webhooks."""
     running = Receiver()
     yield running
     running.stop()
@@ -37,7 +37,7 @@ def crm() -> Iterator[Receiver]:
 def secrets(
     address: str, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, dict[str, Any]]:
-    """The blocks of a Prefect that the environment names."""
+    """Point the environment at a Prefect; return its blocks."""
     monkeypatch.setenv("PREFECT_API_URL", prefect.api_url)
     return prefect.blocks
 
@@ -79,7 +79,7 @@ def test_a_secret_is_shown_once_and_kept_in_a_block_only(
     assert webhooks("test", "crm") == 2
 
 
-def test_a_receiver_that_does_not_take_the_test_event_is_told(crm: Receiver, capsys: Told) -> None:
+def test_a_receiver_that_rejects_the_test_event_is_reported(crm: Receiver, capsys: Told) -> None:
     add(crm)
     crm.says = lambda _: 401
     assert webhooks("test", "crm") == 1
@@ -96,7 +96,7 @@ def test_a_receiver_that_does_not_take_the_test_event_is_told(crm: Receiver, cap
         ("http://crm.example.com/", "must begin with https"),
     ],
 )
-def test_an_unfit_address_is_refused_without_being_shown(
+def test_an_invalid_address_is_refused_and_its_secret_is_not_shown(
     url: str, said: str, capsys: Told, pool: Engine
 ) -> None:
     assert webhooks("add", "crm", options=WebhookOptions(url=url)) == 1
@@ -105,7 +105,7 @@ def test_an_unfit_address_is_refused_without_being_shown(
     assert "secret" not in complained
 
 
-def test_what_cannot_be_done_says_what_to_type(crm: Receiver, capsys: Told) -> None:
+def test_an_invalid_command_is_refused_with_advice(crm: Receiver, capsys: Told) -> None:
     add(crm)
     assert add(crm) == 2
     refused: list[tuple[Any, str | None, WebhookOptions, str]] = [
@@ -128,7 +128,7 @@ def test_what_cannot_be_done_says_what_to_type(crm: Receiver, capsys: Told) -> N
     assert "is at position 0" in capsys.readouterr().err
 
 
-def test_a_replay_says_how_many_events_are_sent_again(
+def test_a_replay_prints_the_number_of_events_that_are_sent_again(
     crm: Receiver, pool: Engine, capsys: Told
 ) -> None:
     add(crm)
@@ -144,7 +144,7 @@ def test_a_replay_says_how_many_events_are_sent_again(
     assert "0 events" in capsys.readouterr().out
 
 
-def test_the_doctor_tells_of_a_webhook_that_rests_or_gave_up(
+def test_the_doctor_reports_a_webhook_that_rests(
     crm: Receiver, pool: Engine, tmp_path: Path
 ) -> None:
     patient = Patient(runs_with(Settings.read(), tmp_path), tmp_path)
@@ -157,5 +157,5 @@ def test_the_doctor_tells_of_a_webhook_that_rests_or_gave_up(
         checks.webhooks(patient)
 
 
-def test_every_event_that_is_documented_can_be_asked_for() -> None:
+def test_webhooks_accept_every_documented_event_except_work_waiting() -> None:
     assert {*EVENTS} == {*out()} - {"lanes.work.waiting"}

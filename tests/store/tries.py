@@ -1,4 +1,4 @@
-"""Claims, attempts, batches and views as the store's tests need them: each call names only what matters to the test."""
+"""Claims, attempts, batches and views for the tests of the store: each call names only what matters to the test."""
 
 import itertools
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ _numbers = itertools.count(1)
 def said(
     message_id: str | None = None, *, tokens: int = 1_000, model: str = "claude-haiku-5-5"
 ) -> Response:
-    """A billed response with a name of its own, later ones after it in the order of names."""
+    """Make a billed response with a unique message id; the ids sort in the order of the calls."""
     name = message_id or f"msg_{next(_numbers):06}"
     return Response(
         name, model, "", "end_turn", Usage(input=tokens, output=20), request_id=f"req_{name}"
@@ -51,7 +51,7 @@ def tried(
     error: str | None = None,
     bound_usd: Decimal = Decimal(0),
 ) -> Attempt:
-    """An attempt that ended at `at` after a second; valid ones say `A` unless told, billed ones have a response."""
+    """Make an attempt of one second that ended at `at`; a valid one answers `A` by default, a billed one has a response."""
     if response is None and outcome in BILLED:
         response = said()
     if outcome is Outcome.VALID:
@@ -68,7 +68,7 @@ def save(
     batch_id: BatchId | None = None,
     flow_run_id: UUID | None = None,
 ) -> SaveResult:
-    """The attempts had their consequence."""
+    """Save attempts with their consequences."""
     return outcomes.save(connection, attempts, batch_id=batch_id, flow_run_id=flow_run_id, now=now)
 
 
@@ -81,7 +81,7 @@ def claim(
     places: int = 100,
     lease: timedelta = LEASE,
 ) -> list[ClaimedWork]:
-    """The most urgent work is ours: `places` divided among the workloads as the real-time lane divides them."""
+    """Claim the most urgent work; `places` are divided among the workloads as on the real-time lane."""
     entitled = {
         name: version.entitlement
         for name, version in work.waiting(connection, lane, now=now).versions.items()
@@ -99,14 +99,14 @@ def claimed_item(
     lane: Lane | None = Lane.REALTIME,
     **fields: Any,
 ) -> ClaimedWork:
-    """An item of real-time work, admitted, routed and claimed; without `lane` its workload has to send it there."""
+    """Admit, route and claim a real-time item; without `lane` its workload must route it to real-time."""
     admit(connection, key, now=now, workload=workload, lane=lane, **fields)
     route(connection, now=now)
     return next(each for each in claim(connection, now=now) if each.key == key)
 
 
 def intent(version: Version, *, account: str = "acme", nonce: str | None = None) -> Intent:
-    """What is committed before a batch is paid for."""
+    """Make the intent that is committed before a batch is paid for."""
     nonce = nonce or f"{next(_numbers):016x}"
     return Intent(
         nonce, account, version.workload, version.id, version.spec.batch_model, 100, "hash"
@@ -121,7 +121,7 @@ def intend(
     pack: int = 1,
     account: str = "acme",
 ) -> tuple[BatchId, list[ClaimedWork]]:
-    """The id of an intended batch of everything that waits, and its work in order."""
+    """Intend a batch of all waiting work; return its id and its work in order."""
     waiting = lock_for_batch(
         connection, BatchKind(version.workload, version.id), limit=1_000, now=now
     )
@@ -140,7 +140,7 @@ def submit(
     pack: int = 1,
     account: str = "acme",
 ) -> tuple[BatchId, list[ClaimedWork]]:
-    """The id of a batch that the provider has, and its work in order."""
+    """Submit a batch of all waiting work; return its id and its work in order."""
     batch_id, waiting = intend(connection, version, now=now, pack=pack, account=account)
     creates.mark_submitted(
         connection,
@@ -153,7 +153,7 @@ def submit(
 
 
 def home(connection: Connection, batch_id: BatchId, *, now: datetime = NOON) -> None:
-    """The batch has ended and is collected."""
+    """Mark the batch as ended and collected."""
     collection.mark_ended(connection, batch_id, at=now, now=now)
     collection.mark_collected(connection, batch_id, now=now)
 
@@ -161,7 +161,7 @@ def home(connection: Connection, batch_id: BatchId, *, now: datetime = NOON) -> 
 def crowd(
     connection: Connection, version: Version, lane: Lane, *, done_every: int | None = None
 ) -> None:
-    """20,000 items are on a lane since noon, ranked in their order, and the planner knows; one in `done_every` is done."""
+    """Insert 20,000 items on a lane at noon, ranked in their order, and analyze them; one in `done_every` is done."""
     connection.execute(
         text("""
         with born as (
@@ -183,7 +183,7 @@ def crowd(
 
 
 def rows(connection: Connection, relation: str, order: str = "1", **where: Any) -> list[Any]:
-    """The rows of a table or view of schema `lanes` that match."""
+    """Return the matching rows of a table or view in schema `lanes`."""
     matching = " and ".join(f"{name} = :{name}" for name in where) or "true"
     return list(
         connection.execute(
@@ -193,23 +193,23 @@ def rows(connection: Connection, relation: str, order: str = "1", **where: Any) 
 
 
 def row(connection: Connection, relation: str, **where: Any) -> Any:
-    """The one row that matches."""
+    """Return the one matching row."""
     (only,) = rows(connection, relation, **where)
     return only
 
 
 def events(connection: Connection, name: str) -> list[Any]:
-    """The events of that name which wait to be published, oldest first."""
+    """Return the unpublished events of that name, oldest first."""
     return rows(connection, "event_outbox", "id", event=name)
 
 
 def keys(claimed: Sequence[ClaimedWork]) -> list[str]:
-    """The keys of claimed work, in order."""
+    """Return the keys of claimed work, in order."""
     return [each.key for each in claimed]
 
 
 def until_blocked(pool: Engine, pid: int) -> None:
-    """The backend waits for a lock that another transaction holds."""
+    """Wait until a lock of another transaction blocks the backend."""
     with pool.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         for _ in range(20_000):
             if connection.execute(
@@ -220,12 +220,12 @@ def until_blocked(pool: Engine, pid: int) -> None:
 
 
 def backend(connection: Connection) -> int:
-    """The process that serves this connection."""
+    """Return the process id of the backend that serves this connection."""
     return connection.execute(text("select pg_backend_pid()")).scalar_one()
 
 
 def explained(connection: Connection, query: Any, *, name: str) -> str:
-    """The plan of a prepared query, as a session that has run it for a while meets it."""
+    """Return the plan of a query as a prepared statement, under the plan cache mode of the session."""
     compiled = query.compile(
         dialect=postgresql.dialect(paramstyle="pyformat"),
         compile_kwargs={"render_postcompile": True},
@@ -240,7 +240,7 @@ def explained(connection: Connection, query: Any, *, name: str) -> str:
 
 
 def quoted(value: Any) -> str:
-    """A value as SQL text, of the kinds that such queries have."""
+    """Render the value of a query parameter as SQL text."""
     if value is None:
         return "null"
     if isinstance(value, list):
@@ -249,7 +249,7 @@ def quoted(value: Any) -> str:
 
 
 def said_somewhere(connection: Connection, word: str) -> set[str]:
-    """The tables in which the word stands."""
+    """Return the names of the tables that contain the word."""
     tables = [table.name for table in metadata.sorted_tables]
     found = "select count(*) from lanes.{0} t where position('{1}' in t::text) > 0"
     return {
@@ -260,5 +260,5 @@ def said_somewhere(connection: Connection, word: str) -> set[str]:
 def lock_for_batch(
     connection: Connection, kind: BatchKind, *, now: datetime = NOON, **most: int
 ) -> list[ClaimedWork]:
-    """The most urgent batch work of a kind, locked until this transaction ends."""
+    """Lock the most urgent batch work of a kind until this transaction ends."""
     return list(ready_work.lock_batch_work(connection, kind, now=now, **most))

@@ -1,4 +1,4 @@
-"""What the tests of the whole house read."""
+"""The modules that tests of the whole project read."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,6 +8,6 @@ ROOMS = ("flows", "tasks", "blocks", "lanes")
 
 
 def modules(rooms: Sequence[str] = ROOMS) -> Iterator[Path]:
-    """The modules of these rooms, all unless told."""
+    """Yield the modules of these rooms, by default of all rooms."""
     for room in rooms:
         yield from (ROOT / room).rglob("*.py")

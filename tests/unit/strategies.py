@@ -1,4 +1,4 @@
-"""What hypothesis may draw: any JSON at all, hostile text included, and items that a door has admitted."""
+"""Hypothesis strategies: any JSON, including hostile text, and items that a door has admitted."""
 
 from datetime import timedelta
 from typing import Any
@@ -16,7 +16,7 @@ TEXT = st.text(
 
 
 def any_json(text: st.SearchStrategy[str] = ANY_TEXT) -> st.SearchStrategy[Any]:
-    """What `json.loads` can return, numbers that are not finite included."""
+    """Return a strategy for all values of `json.loads`, including numbers that are not finite."""
     leaves = (
         st.none()
         | st.booleans()
@@ -31,7 +31,7 @@ def any_json(text: st.SearchStrategy[str] = ANY_TEXT) -> st.SearchStrategy[Any]:
 
 
 def some_json() -> st.SearchStrategy[dict[str, Any]]:
-    """A payload that every door admits."""
+    """Return a strategy for payloads that every door admits."""
     leaves = st.none() | st.booleans() | st.integers() | st.floats(-1e307, 1e307) | TEXT
     values = st.recursive(
         leaves, lambda each: st.lists(each, max_size=3) | st.dictionaries(TEXT, each, max_size=3)
@@ -43,7 +43,7 @@ spans = st.timedeltas(timedelta(days=-400), timedelta(days=400))
 
 
 def arrived(pin: st.SearchStrategy[Lane | None] = st.none()) -> st.SearchStrategy[ArrivedItem]:  # noqa: B008
-    """An item about noon, with whatever a sender may have said of it."""
+    """Return a strategy for items received at noon with any fields that a sender may set."""
     return st.builds(
         ArrivedItem,
         workload=st.just("letters"),

@@ -1,4 +1,4 @@
-"""What is written of the house is so: its paths exist, the drawn chapters stand in the contract's order, files are short."""
+"""The documented architecture is true: paths exist, drawn chapters follow the contract's order, files are short."""
 
 import ast
 import re
@@ -27,18 +27,18 @@ REASON = "one file because"
 
 
 def paths(text: str) -> set[str]:
-    """The paths that a text names: below one of our folders, or files by their ending."""
+    """Return the paths that a text names: below one of our folders, or files by their extension."""
     return set(PATH.findall(text))
 
 
 def says_why(module: str) -> bool:
-    """Whether the first sentence of its docstring says why it is one file."""
+    """Return whether the first sentence of the module's docstring says why it is one file."""
     said = ast.get_docstring(ast.parse(module)) or ""
     return REASON in " ".join(re.split(r"(?<=\.)\s", said, maxsplit=1)[0].split())
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_path_that_is_written_down_exists(page: Path) -> None:
+def test_every_path_that_a_page_names_exists(page: Path) -> None:
     named = paths(page.read_text())
     assert named
     assert {
@@ -66,7 +66,7 @@ def test_a_class_name_occurs_once() -> None:
     assert {name for name, count in names.items() if count > 1} == set()
 
 
-def test_the_drawing_of_the_chapters_has_them_in_the_order_of_the_contract() -> None:
+def test_the_drawing_of_the_chapters_follows_the_order_of_the_contract() -> None:
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"][
         "contracts"
     ]
@@ -95,4 +95,4 @@ def test_a_decision_fits_a_screen_and_says_what_it_costs(page: Path) -> None:
     found = [text.find(part) for part in PART_OF_A_PAGE]
     assert min(found) > 0
     assert found == sorted(found)
-    assert text.count("\n- ", found[-1]) >= 2  # a choice without a price was no choice
+    assert text.count("\n- ", found[-1]) >= 2  # a choice without a cost is not a choice

@@ -17,12 +17,12 @@ def test_rests_double_up_to_the_longest() -> None:
 
 
 @given(failures=st.integers(1, 100), draw=st.floats(0, 1))
-def test_a_draw_takes_at_most_half_of_a_rest(failures: int, draw: float) -> None:
+def test_a_draw_shortens_a_rest_by_at_most_half(failures: int, draw: float) -> None:
     whole = WORK.after(failures)
     assert whole / 2 <= WORK.after(failures, draw=draw) <= whole
 
 
-def test_each_id_rests_by_itself() -> None:
+def test_each_id_has_its_own_back_off() -> None:
     rests, now = Backoffs(WORK), 100.0
     for pause in (2, 4, 8, 16):
         rests.fail(1, "down", now)

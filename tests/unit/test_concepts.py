@@ -1,4 +1,4 @@
-"""What the concept pages say in numbers and names is what the code says."""
+"""The numbers and names on the concept pages match the code."""
 
 import re
 from collections.abc import Iterable
@@ -22,8 +22,8 @@ from lanes.workload.prices import Usage, cost
 from lanes.workload.version import Spec
 from tests.docs.blocks import DOCS, table
 
-DAY = datetime(2026, 11, 26, tzinfo=UTC)  # of the list prices that the pages name
-SHARED, OWN, ANSWER = 4000, 200, 80  # tokens of the item that they reckon with
+DAY = datetime(2026, 11, 26, tzinfo=UTC)  # the date of the list prices that the pages name
+SHARED, OWN, ANSWER = 4000, 200, 80  # tokens of the pages' example item
 MODELS = {
     "Haiku 5.5": "claude-haiku-5-5",
     "Sonnet 5.5": "claude-sonnet-5-5",
@@ -31,11 +31,11 @@ MODELS = {
 }
 AT_THE_DOOR = list(Reason)[
     : list(Reason).index(Reason.FALLBACK)
-]  # the others come to what was routed already
+]  # the later reasons apply to items that already have a route
 
 
 def number(text: str) -> float:
-    """The first number of a text."""
+    """Return the first number in a text."""
     found = re.search(r"-?[\d,]*\.?\d+", text)
     assert found is not None
     return float(found[0].replace(",", ""))
@@ -52,7 +52,7 @@ def per_thousand(model: str, lane: Lane, pack: int = 1) -> float:
     table("concepts/buffering-and-packing.md", headed="items per call"),
     ids=lambda row: row[0],
 )
-def test_what_packing_saves(row: list[str]) -> None:
+def test_the_packing_page_states_the_cost_of_each_pack_size(row: list[str]) -> None:
     pack, realtime, batch = map(number, row)
     assert [round(per_thousand("claude-haiku-5-5", lane, int(pack)), 3) for lane in Lane] == [
         realtime,
@@ -60,7 +60,7 @@ def test_what_packing_saves(row: list[str]) -> None:
     ]
 
 
-def test_what_fields_of_packing_are_by_default() -> None:
+def test_the_packing_page_states_the_defaults_of_the_fields() -> None:
     rows = table("concepts/buffering-and-packing.md", headed="field")
     defaults = {name: Spec.model_fields[name].default for name, *_ in rows}
     told = {
@@ -70,7 +70,7 @@ def test_what_fields_of_packing_are_by_default() -> None:
     assert told == defaults
 
 
-def test_what_a_second_pass_costs() -> None:
+def test_the_lambda_page_states_the_cost_of_a_second_pass() -> None:
     realtime, batch = (per_thousand("claude-haiku-5-5", lane) for lane in Lane)
     for mode, share, told, *_ in table("concepts/lambda.md", headed="mode"):
         part = number(share) / 100
@@ -81,7 +81,9 @@ def test_what_a_second_pass_costs() -> None:
 @pytest.mark.parametrize(
     "row", table("concepts/break-even.md", headed="model"), ids=lambda row: row[0]
 )
-def test_from_which_volume_a_second_lane_pays(row: list[str]) -> None:
+def test_the_break_even_page_states_the_volume_from_which_a_second_lane_pays(
+    row: list[str],
+) -> None:
     model, each, volume, net = row
     fixed = sum(float(usd) for (lane, _), usd in ASSUMED_USD.items() if lane is Lane.BATCH)
     even = BreakEven(1_000_000, per_thousand(MODELS[model], Lane.REALTIME) / 1000, 0.5, fixed)
@@ -90,7 +92,7 @@ def test_from_which_volume_a_second_lane_pays(row: list[str]) -> None:
     assert round(even.net(0.2)) == number(net)
 
 
-def test_how_long_batches_are_assumed_to_take() -> None:
+def test_the_deadlines_page_states_the_assumed_turnaround_of_batches() -> None:
     law = Turnaround(
         NOTHING, usual=timedelta(minutes=Spec.model_fields["batch_expected_minutes"].default)
     )
@@ -98,7 +100,7 @@ def test_how_long_batches_are_assumed_to_take() -> None:
         assert round(law.within(number(probability) / 100).total_seconds() / 60) == number(minutes)
 
 
-def test_what_waiting_for_a_batch_loses() -> None:
+def test_the_decision_page_states_the_value_that_waiting_for_a_batch_loses() -> None:
     law, unit_s = (
         Turnaround(NOTHING, usual=timedelta(hours=1)),
         {"min": 60, "h": 3600, "week": 604_800},
@@ -117,13 +119,13 @@ def test_what_waiting_for_a_batch_loses() -> None:
         assert better.startswith("real-time" if 0.01 * loses > saved else "batch")
 
 
-def test_the_reasons_of_a_route_stand_in_their_order() -> None:
+def test_the_decision_page_lists_the_reasons_of_a_route_in_their_order() -> None:
     assert [row[0] for row in table("concepts/decision-framework.md", headed="reason")] == list(
         map(str, AT_THE_DOOR)
     )
 
 
-def test_every_state_promise_and_measure_is_told() -> None:
+def test_the_pages_list_every_state_promise_and_measure() -> None:
     assert [row[0] for row in table("concepts/lanes-and-items.md", headed="state")] == list(
         map(str, ItemState)
     )
@@ -138,7 +140,7 @@ def test_every_state_promise_and_measure_is_told() -> None:
     )
 
 
-def test_the_limits_of_promises_are_the_defaults() -> None:
+def test_the_promises_page_states_the_default_limits() -> None:
     told = {row[0]: row[2] for row in table("concepts/promises-and-incidents.md", headed="promise")}
     limits = {
         Promise.BATCH_SLOW: "batch_max_minutes",
@@ -155,7 +157,7 @@ def test_the_limits_of_promises_are_the_defaults() -> None:
     }
 
 
-def test_from_which_multiple_of_its_limit_a_breach_is_critical() -> None:
+def test_the_promises_page_states_the_multiple_of_a_limit_at_which_a_breach_is_critical() -> None:
     page = " ".join((DOCS / "concepts/promises-and-incidents.md").read_text().split())
     burnt = [Promise.BATCH_FAILING, Promise.BATCH_INVALID, Promise.REALTIME_FAILING]
     assert f"A burn rate of {FAST} or more is critical" in page
@@ -179,7 +181,7 @@ def test_from_which_multiple_of_its_limit_a_breach_is_critical() -> None:
     } == told
 
 
-def test_the_burn_rates_and_windows_of_the_page_are_those_that_are_judged() -> None:
+def test_the_monitoring_page_states_the_burn_rates_and_windows_of_the_alerts() -> None:
     def in_words(places: Iterable[int]) -> str:
         return ", ".join(NAMES[place] for place in dict.fromkeys(places))
 
@@ -197,7 +199,7 @@ def test_the_burn_rates_and_windows_of_the_page_are_those_that_are_judged() -> N
     assert [[cell.replace("**", "") for cell in row] for row in rows] == said
 
 
-def test_how_many_wrong_samples_prove_a_gate_failed() -> None:
+def test_the_rollouts_page_states_the_least_error_shares_that_wrong_samples_prove() -> None:
     said = " ".join((DOCS / "concepts/rollouts.md").read_text().split())
     alpha = ALPHA / 8
     for wrong in (5, 6):
@@ -205,7 +207,7 @@ def test_how_many_wrong_samples_prove_a_gate_failed() -> None:
         assert f"least {100 * low:.2f} %)" in said
 
 
-def test_how_many_samples_without_a_wrong_one_pass_a_gate() -> None:
+def test_the_pages_state_how_many_samples_without_an_error_pass_a_gate() -> None:
     rows = table("concepts/rollouts.md", headed="it tolerates")
     for tolerated, alone, of_eight in rows:
         share = float(tolerated.split()[0]) / 100
@@ -218,6 +220,6 @@ def test_how_many_samples_without_a_wrong_one_pass_a_gate() -> None:
     assert f"it takes {small} items without an error" in tutorial
 
 
-def test_the_errors_that_python_meets_are_errors_of_ours() -> None:
+def test_the_errors_on_the_python_page_are_lanes_errors() -> None:
     named = [row[0] for row in table("how-to/send-from-python.md", headed="error")]
     assert all(issubclass(getattr(errors, each), errors.LanesError) for each in named)

@@ -1,6 +1,6 @@
-"""Files of deploy/ agree with each other and with the code, the set-up runs only hashed files, pictures in docs/ are shown.
+"""Files of deploy/ match each other and the code, the set-up installs only hashed files, and pages show every screenshot.
 
-Tools that a machine lacks skip their test.
+A test is skipped if its tool is not installed.
 """
 
 import inspect
@@ -44,7 +44,7 @@ def template(pool: str) -> dict[str, Any]:
 
 
 def run(program: str, *arguments: str, given: str | None = None) -> str:
-    """Run a program in deploy/, and return what it prints; skip the test where the machine has none."""
+    """Run a program in deploy/ and return its output; skip the test if the program is not installed."""
     if shutil.which(program) is None:
         pytest.skip(f"{program} is not installed")
     done = subprocess.run(
@@ -68,19 +68,19 @@ def commands() -> list[list[str]]:
 
 
 @pytest.mark.parametrize("command", commands(), ids=" ".join)
-def test_a_container_runs_a_command_that_there_is(command: list[str]) -> None:
+def test_a_container_runs_a_command_that_exists(command: list[str]) -> None:
     assert command[0] == "lanes"
     app.parse_args(command[1:], exit_on_error=False, print_error=False)
 
 
-def test_every_variable_is_one_that_the_settings_or_their_program_know() -> None:
+def test_every_variable_is_known_to_the_settings_or_to_its_program() -> None:
     named = set(re.findall(r"\b(?:LANES|ANTHROPIC|SLACK)_[A-Z_]+\b", _everything()))
     assert named - OURS - {"LANES_TAG"} == set()
     environment = {name for each in SERVICES.values() for name in each.get("environment", {})}
     assert {name for name in environment if name not in OURS and not OF_OTHERS.match(name)} == set()
 
 
-def test_every_address_of_the_stack_names_a_service_of_it() -> None:
+def test_every_address_in_the_stack_names_one_of_its_services() -> None:
     told = _text("compose.yaml") + _text("haproxy.cfg")
     scraped = yaml.safe_load(_text("prometheus.yml"))["scrape_configs"][0]["static_configs"]
     told += "".join(f"://{target}/" for each in scraped for target in each["targets"])
@@ -91,7 +91,7 @@ def test_every_address_of_the_stack_names_a_service_of_it() -> None:
     assert awaited <= SERVICES.keys()
 
 
-def test_prometheus_asks_where_the_metrics_are_served() -> None:
+def test_prometheus_scrapes_the_port_that_serves_the_metrics() -> None:
     port = str(inspect.signature(metrics).parameters["port"].default)
     assert f'"metrics:{port}"' in _text("prometheus.yml")
     deployment, service = yaml.safe_load_all(_text("kubernetes/metrics.yaml"))
@@ -119,7 +119,7 @@ def test_a_base_job_template_names_its_variables_and_starts_our_runs(pool: str) 
     assert {"PREFECT_API_URL", "LANES_KEEP_WARM"} <= environment.keys()
 
 
-def test_no_pod_may_write_gain_rights_or_be_cut_off_in_a_call() -> None:
+def test_no_pod_may_write_files_gain_privileges_or_be_stopped_during_a_call() -> None:
     pods = [each["spec"]["template"]["spec"] for each in manifests() if "template" in each["spec"]]
     pods.append(
         template("kubernetes")["job_configuration"]["job_manifest"]["spec"]["template"]["spec"]
@@ -133,7 +133,7 @@ def test_no_pod_may_write_gain_rights_or_be_cut_off_in_a_call() -> None:
             assert pod["terminationGracePeriodSeconds"] >= LONGEST_CALL_S
 
 
-def test_the_image_says_the_release_of_prefect_that_the_lock_file_has() -> None:
+def test_the_image_has_the_release_of_prefect_from_the_lock_file() -> None:
     locked = re.search(
         r'name = "prefect"\nversion = "([^"]+)"', (DEPLOY.parent / "uv.lock").read_text()
     )
@@ -159,11 +159,11 @@ def test_the_dockerfile_passes_hadolint() -> None:
     run("hadolint", "Dockerfile")
 
 
-def test_the_stack_is_one_that_compose_understands() -> None:
+def test_docker_compose_accepts_the_stack() -> None:
     run("docker-compose", "--file", "compose.yaml", "config", "--quiet")
 
 
-def test_the_proxy_takes_its_settings(tmp_path: Path) -> None:
+def test_haproxy_accepts_its_configuration(tmp_path: Path) -> None:
     hosts = (
         _text("haproxy.cfg").replace("prefect-1:", "127.0.0.1:").replace("prefect-2:", "127.0.0.2:")
     )
@@ -172,7 +172,7 @@ def test_the_proxy_takes_its_settings(tmp_path: Path) -> None:
     run("haproxy", "-c", "-f", str(file))
 
 
-def test_kubernetes_takes_every_manifest(tmp_path: Path) -> None:
+def test_kubernetes_accepts_every_manifest(tmp_path: Path) -> None:
     built = tmp_path / "built.yaml"
     built.write_text(run("kustomize", "build", "kubernetes"))
     run("kubernetes-validate", "--strict", str(built))
@@ -187,7 +187,7 @@ def _everything() -> str:
     return "\n".join(each.read_text() for each in files)
 
 
-def test_there_are_few_pictures_and_each_is_small() -> None:
+def test_the_screenshots_are_few_and_small() -> None:
     pictures = list(FOLDER.iterdir())
     assert 0 < len(pictures) <= MOST
     for each in pictures:
@@ -195,7 +195,7 @@ def test_there_are_few_pictures_and_each_is_small() -> None:
         assert each.stat().st_size <= MOST_BYTES, each.name
 
 
-def test_every_picture_is_shown_on_a_page_and_every_picture_shown_is_there() -> None:
+def test_every_screenshot_is_on_a_page_and_every_screenshot_on_a_page_exists() -> None:
     shown = {
         name for page in (ROOT / "docs").rglob("*.md") for name in SHOWN.findall(page.read_text())
     }

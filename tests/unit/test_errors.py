@@ -1,4 +1,4 @@
-"""What can go wrong is drawn as it is, and each error says who raises it and what to do."""
+"""The drawn tree of errors matches the classes, and each error says who raises it and what to do."""
 
 import inspect
 import re
@@ -25,23 +25,23 @@ def tree(of: type[LanesError] = LanesError, depth: int = 0) -> Iterator[tuple[in
             yield from tree(each, depth + 1)
 
 
-def test_the_tree_is_drawn_as_it_is() -> None:
+def test_the_drawn_tree_matches_the_error_classes() -> None:
     picture = inspect.cleandoc(errors.__doc__ or "").split("\n\n")[1]
-    depth = {0: 0, 5: 1, 10: 2}  # by the width of what is drawn before a name
+    depth = {0: 0, 5: 1, 10: 2}  # by the width of the lines before a name
     drawn = [(depth[len(found["branch"])], found["name"]) for found in DRAWN.finditer(picture)]
     assert drawn == list(tree())
     assert {name for _, name in drawn} == set(PUBLIC)
 
 
 @pytest.mark.parametrize("name", PUBLIC)
-def test_each_says_what_is_true_who_raises_it_and_what_to_do(name: str) -> None:
+def test_every_error_documents_its_meaning_who_raises_it_and_what_to_do(name: str) -> None:
     first, *_, last = inspect.cleandoc(PUBLIC[name].__doc__ or "").split("\n\n")
     assert first
     assert re.match(r"Raised by: .+?\nWhat to do: .+", last, re.DOTALL)
 
 
 @pytest.mark.parametrize("of", [Lanes, AsyncLanes])
-def test_what_a_call_says_that_it_raises_says_that_this_call_raises_it(of: type[object]) -> None:
+def test_every_error_that_a_call_documents_names_that_call_as_its_source(of: type[object]) -> None:
     calls = [
         one
         for name, one in vars(of).items()

@@ -1,4 +1,4 @@
-"""Nothing that an item, a file or the provider says acts on a terminal, or forges a line of a log."""
+"""Text from an item, a file or the provider never acts on a terminal and never forges a line of a log."""
 
 import ast
 import io
@@ -31,7 +31,7 @@ ALLOWED = {"\n", "\t"}
 
 
 def acts(text: str) -> set[str]:
-    """The characters of a text that act on a terminal, told by their categories and not by our own pattern."""
+    """Return the characters of a text that act on a terminal, by their categories and not by our own pattern."""
     found = re.findall(
         "[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]", text
     )
@@ -41,14 +41,16 @@ def acts(text: str) -> set[str]:
 @pytest.mark.slow
 @given(TEXTS)
 @example(HOSTILE)
-def test_no_control_character_is_left_and_all_else_stays(text: str) -> None:
+def test_visible_text_has_no_control_character_and_all_other_characters_are_unchanged(
+    text: str,
+) -> None:
     assert not acts(visible(text))
     assert visible(CONTROLS.sub("", text)) == CONTROLS.sub("", text)
 
 
 @given(TEXTS)
 @example(HOSTILE)
-def test_json_without_control_characters_says_the_same(text: str) -> None:
+def test_json_without_control_characters_reads_back_the_same(text: str) -> None:
     for ascii_only in (True, False):
         written = in_json(json.dumps({text: [text]}, ensure_ascii=ascii_only))
         assert not acts(written)
@@ -57,13 +59,13 @@ def test_json_without_control_characters_says_the_same(text: str) -> None:
 
 @given(TEXTS)
 @example(HOSTILE)
-def test_a_cell_of_a_spreadsheet_holds_none(text: str) -> None:
+def test_a_cell_of_a_spreadsheet_contains_no_control_character(text: str) -> None:
     assert not acts(harmless(text))
 
 
 @given(TEXTS)
 @example(HOSTILE)
-def test_what_is_printed_is_visible(text: str) -> None:
+def test_printed_text_contains_no_control_character(text: str) -> None:
     out = io.StringIO()
     stream = VisibleStream(out)
     print(text, file=stream)
@@ -72,7 +74,7 @@ def test_what_is_printed_is_visible(text: str) -> None:
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_what_rich_draws_holds_no_control_character_but_its_own(terminal: bool) -> None:
+def test_output_of_rich_contains_no_control_character_except_its_own(terminal: bool) -> None:
     out = io.StringIO()
     console = Console(
         file=out, force_terminal=terminal, width=200, color_system="standard" if terminal else None
@@ -88,7 +90,7 @@ def test_what_rich_draws_holds_no_control_character_but_its_own(terminal: bool) 
     assert ("\x1b[31m" in out.getvalue()) == terminal
 
 
-def test_bars_move_on_a_visible_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_bars_move_on_a_visible_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     out = io.StringIO()
     monkeypatch.setattr(sys, "stderr", VisibleStream(out))  # pyright: ignore[reportArgumentType]
     monkeypatch.setattr(sys, "stdout", VisibleStream(out))  # pyright: ignore[reportArgumentType]
@@ -103,7 +105,7 @@ def test_bars_move_on_a_visible_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "beside it" in said
 
 
-def test_every_console_is_ours() -> None:
+def test_every_module_of_lanes_uses_our_own_console() -> None:
     own = ROOT / "lanes" / "stand" / "console.py"
     for file in (each for each in (ROOT / "lanes").rglob("*.py") if each != own):
         said = file.read_text()
@@ -123,7 +125,9 @@ def visible_records() -> Iterator[None]:
 
 @pytest.mark.usefixtures("visible_records")
 @pytest.mark.parametrize("name", ["prefect.flow_runs", "lanes.store", "httpx"])
-def test_a_log_line_holds_no_control_character_and_ours_no_second_line(name: str) -> None:
+def test_a_log_line_contains_no_control_character_and_our_log_lines_cannot_be_forged(
+    name: str,
+) -> None:
     out = io.StringIO()
     logger, handler = logging.getLogger(f"{name}.test_escaping"), logging.StreamHandler(out)
     logger.addHandler(handler)
@@ -142,7 +146,7 @@ def test_a_log_line_holds_no_control_character_and_ours_no_second_line(name: str
 
 
 @pytest.mark.usefixtures("visible_records")
-def test_a_log_line_in_json_is_one_line_whatever_it_quotes_and_names_its_ids() -> None:
+def test_a_log_line_in_json_is_one_line_for_any_quoted_text_and_contains_its_ids() -> None:
     out = io.StringIO()
     logger, handler = logging.getLogger("lanes.test_escaping.json"), logging.StreamHandler(out)
     handler.setFormatter(JsonLine())
@@ -178,7 +182,7 @@ def test_a_log_line_in_json_is_one_line_whatever_it_quotes_and_names_its_ids() -
 
 @pytest.mark.slow
 @pytest.mark.parametrize("module", ["flows", "tasks.worker"])
-def test_runs_and_workers_log_in_json_where_a_setting_says_so(module: str) -> None:
+def test_runs_and_workers_log_in_json_if_a_setting_says_so(module: str) -> None:
     said = (
         f"import {module}, logging; logging.getLogger('prefect.flow_runs').error('it :bug: failed')"
     )
@@ -193,7 +197,7 @@ def test_runs_and_workers_log_in_json_where_a_setting_says_so(module: str) -> No
 
 
 def test_flows_log_visible_records() -> None:
-    """The package of the flows asks for them, and so each process of a run has them."""
+    """The flows package requests them on import, which covers each process of a run."""
     tree = ast.parse((ROOT / "flows" / "__init__.py").read_text())
     called = [
         node.value.func.id
@@ -221,7 +225,7 @@ REFUSALS = [
 
 @pytest.mark.filterwarnings("ignore:Cyclopts application invoked")
 @pytest.mark.parametrize("command", REFUSALS, ids=lambda command: repr(" ".join(command)))
-def test_no_refusal_of_a_command_lets_a_control_character_pass(
+def test_the_error_of_a_refused_command_contains_no_control_character(
     command: list[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

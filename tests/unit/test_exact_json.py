@@ -1,4 +1,4 @@
-"""JSON is read as the standard library reads it, written so that it reads the same, measured, and stored if jsonb takes it."""
+"""JSON is parsed as the standard library parses it, written without loss, measured, and stored if jsonb accepts it."""
 
 import json
 import math
@@ -42,12 +42,12 @@ def outcome(read: Callable[[Any], Any], text: str | bytes) -> str:
 @example("\ufeff1")
 @example('{"a": 1, "b": 2, "a": 3}')
 @example("[" * 2_000)
-def test_text_means_what_it_means_to_the_standard_library(text: str) -> None:
+def test_text_is_parsed_as_the_standard_library_parses_it(text: str) -> None:
     assert outcome(json_data.loads, text) == outcome(json.loads, text)
 
 
 @given(any_json().map(json.dumps))
-def test_so_does_what_a_database_sends(text: str) -> None:
+def test_bytes_from_a_database_are_parsed_as_the_standard_library_parses_them(text: str) -> None:
     assert outcome(json_data.loads, text.encode()) == outcome(json.loads, text.encode())
 
 
@@ -60,7 +60,7 @@ def test_no_digit_of_a_long_number_is_lost(digits: int) -> None:
 
 
 def is_finite(value: Any) -> bool:
-    """Whether every number in it is: JSON knows no others."""
+    """Return whether every number in the value is finite, as JSON requires."""
     try:
         json.dumps(value, allow_nan=False)
     except ValueError:
@@ -71,7 +71,7 @@ def is_finite(value: Any) -> bool:
 @pytest.mark.slow
 @given(any_json())
 @example({"beyond 64 bits": 2**70, "text": "Zürich", "half": "\ud800"})
-def test_what_is_written_reads_the_same(value: Any) -> None:
+def test_written_json_reads_back_the_same(value: Any) -> None:
     assume(is_finite(value))
     assert json.loads(json_data.dumps(value)) == value
 
@@ -81,23 +81,23 @@ def test_a_number_that_is_not_finite_is_written_as_null(number: float) -> None:
     assert json_data.dumps({"n": [number]}) == '{"n":[null]}'
 
 
-def test_a_value_that_json_does_not_know_is_written_by_what_stands_for_it() -> None:
+def test_a_value_that_json_does_not_know_is_written_by_the_default_function() -> None:
     assert json_data.dumps([Decimal("0.10"), 2**70], default=str) == f'["0.10",{2**70}]'
     with pytest.raises(TypeError, match="Decimal"):
         json_data.dumps(Decimal(1))
 
 
 @given(some_json())
-def test_a_weight_is_about_the_size_as_json(value: dict[str, Any]) -> None:
+def test_a_weight_is_roughly_the_size_as_json(value: dict[str, Any]) -> None:
     assert characters(value) / 5 - 20 <= weight(value) <= characters(value) * 9 + 20
 
 
-def test_characters_are_counted_as_they_are_read_and_weighed_as_such() -> None:
+def test_a_character_outside_ascii_counts_and_weighs_as_one() -> None:
     assert characters({"text": "für"}) == len('{"text": "für"}')
     assert weight("für") == 3 + 2
 
 
-def test_a_value_that_contains_itself_is_weighed() -> None:
+def test_a_value_that_contains_itself_has_a_finite_weight() -> None:
     alone: list[Any] = []
     alone.append(alone)
     assert weight(alone) == 0
@@ -105,7 +105,7 @@ def test_a_value_that_contains_itself_is_weighed() -> None:
 
 
 def assert_jsonb_takes(value: Any) -> None:
-    """Fails when the value cannot be written as JSON, or holds what jsonb refuses."""
+    """Fail if the value cannot be written as JSON, or contains characters that jsonb refuses."""
     written = json.dumps(value, ensure_ascii=False, allow_nan=False)
     written.encode()
     assert "\\u0000" not in json.dumps(value).replace("\\\\", "")
@@ -119,7 +119,7 @@ def nested(levels: int) -> Any:
 
 
 @given(any_json())
-def test_what_is_storable_can_be_written_as_jsonb(value: Any) -> None:
+def test_a_storable_value_can_be_written_as_jsonb(value: Any) -> None:
     if why_unstorable(value, "it") is None:
         assert_jsonb_takes(value)
 
@@ -141,7 +141,7 @@ def test_what_is_storable_can_be_written_as_jsonb(value: Any) -> None:
         (b"bytes", "of the type bytes"),
     ],
 )
-def test_what_jsonb_refuses_is_named_with_its_place(value: Any, said: str) -> None:
+def test_a_value_that_jsonb_refuses_is_reported_with_its_place(value: Any, said: str) -> None:
     assert said in str(why_unstorable(value, "it"))
 
 
@@ -155,6 +155,6 @@ def test_ordinary_values_are_storable(value: Any) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("levels", [DEEPEST + 1, 50_000])
-def test_a_value_nested_too_deeply_is_refused_and_not_a_crash(levels: int) -> None:
+def test_a_value_that_is_nested_too_deeply_is_refused_without_a_crash(levels: int) -> None:
     assert why_unstorable(nested(DEEPEST), "it") is None
     assert "nested deeper than 100 levels" in str(why_unstorable(nested(levels), "it"))

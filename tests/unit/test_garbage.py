@@ -1,4 +1,4 @@
-"""Programs that load much and end look for cyclic garbage seldom: not while their packages load, and not as they end."""
+"""Programs that load many modules and end soon rarely collect cyclic garbage: not during imports, and not at exit."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ def said(program: str) -> list[str]:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
 
 
-def test_what_is_made_and_stays_is_not_looked_through() -> None:
+def test_allocating_15_000_lists_triggers_no_garbage_collection() -> None:
     assert said(f"from lanes import collect_garbage_seldom; collect_garbage_seldom(); {MUCH}") == [
         "0"
     ]
@@ -24,6 +24,8 @@ def test_what_is_made_and_stays_is_not_looked_through() -> None:
 @pytest.mark.parametrize(
     ("program", "argument"), [("lanes.__main__", "--help"), ("lanes.stand.chain", "this")]
 )
-def test_a_program_that_loads_much_and_ends_looks_seldom(program: str, argument: str) -> None:
+def test_a_short_program_raises_the_collection_threshold_and_freezes_its_objects(
+    program: str, argument: str
+) -> None:
     begun = f"{AT_THE_END}; sys.argv = ['it', {argument!r}]; runpy.run_module({program!r}, run_name='__main__')"
     assert said(begun)[-1] == "20000 True"

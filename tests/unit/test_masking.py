@@ -1,4 +1,4 @@
-"""An address or a text is shown without the secrets in it, and stays readable."""
+"""Addresses and texts are shown without their secrets and remain readable."""
 
 import pytest
 from hypothesis import given
@@ -40,7 +40,7 @@ from lanes.text import basic_auth, has_secret, mask_address, mask_secrets, split
         ),
     ],
 )
-def test_a_text_is_told_without_its_secrets(text: str, told: str) -> None:
+def test_a_text_is_shown_without_its_secrets(text: str, told: str) -> None:
     assert mask_secrets(text) == told
     assert has_secret(text) is (told != text)
 
@@ -69,7 +69,7 @@ def test_no_secret_of_an_address_is_ever_shown(secret: str, form: str) -> None:
         ("https://h/teams/@ada", "https://h/teams/@ada", None),
     ],
 )
-def test_a_login_is_taken_out_of_an_address(address: str, bare: str, login: str | None) -> None:
+def test_a_login_is_separated_from_its_address(address: str, bare: str, login: str | None) -> None:
     assert split_login(address) == (bare, login)
     assert bool(basic_auth(login)) is (login is not None)
     assert mask_address(address) in (bare, "https://***@ada")

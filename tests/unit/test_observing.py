@@ -1,4 +1,4 @@
-"""The dashboard and the alerts ask for metrics and labels that `lanes metrics` has, and the alerts pass their own tests."""
+"""The dashboard and the alerts query metrics and labels that `lanes metrics` has, and the alerts pass their own tests."""
 
 import json
 import re
@@ -46,7 +46,7 @@ def alerts() -> list[dict[str, Any]]:
 
 
 def panels() -> Iterator[tuple[str, str, str]]:
-    """Yield each query of the dashboard as Prometheus gets it, between the title of its panel and the name of its lines."""
+    """Yield the panel title, the query as Prometheus receives it and the legend for each query of the dashboard."""
     for panel in dashboard()["panels"]:
         for target in panel.get("targets", ()):
             expr = target["expr"]
@@ -69,24 +69,28 @@ def unknown(expr: str, *shown: str) -> set[str]:
 
 
 @pytest.mark.parametrize(("title", "expr", "legend"), list(panels()))
-def test_a_panel_asks_for_what_there_is(title: str, expr: str, legend: str) -> None:
+def test_a_panel_queries_only_metrics_and_labels_that_exist(
+    title: str, expr: str, legend: str
+) -> None:
     assert SELECTOR.search(expr)
     assert unknown(expr, legend) == set(), title
 
 
 @pytest.mark.parametrize("alert", alerts(), ids=lambda alert: alert["alert"])
-def test_an_alert_asks_for_what_there_is_and_says_what_to_do(alert: dict[str, Any]) -> None:
+def test_an_alert_queries_only_metrics_and_labels_that_exist_and_has_a_description(
+    alert: dict[str, Any],
+) -> None:
     assert unknown(alert["expr"], *alert["annotations"].values()) == set()
     assert alert["labels"]["severity"] in ("critical", "warning")
     assert alert["annotations"].keys() == {"summary", "description"}
 
 
-def test_a_name_that_is_mistyped_is_noticed() -> None:
+def test_a_mistyped_metric_or_label_is_found() -> None:
     assert unknown("sum by (lane) (rate(lanes_answer_total[1m]))") == {"lanes_answer_total", "lane"}
     assert unknown('lanes_items{stat="open"}', "{{workload}} {{key}}") == {"stat", "key"}
 
 
-def test_every_alert_has_a_case_in_which_it_fires() -> None:
+def test_every_alert_is_named_in_the_tests_of_the_alerts() -> None:
     tried = (DEPLOY / "alerts.test.yml").read_text()
     assert [each["alert"] for each in alerts() if each["alert"] not in tried] == []
     given = [
@@ -105,6 +109,6 @@ def test_every_metric_is_on_the_dashboard_or_in_an_alert() -> None:
     assert left_out == {"lanes_backlog_messages", "lanes_workload_paused"}
 
 
-def test_promtool_takes_the_alerts_and_their_tests() -> None:
+def test_promtool_accepts_the_alerts_and_their_tests_pass() -> None:
     run("promtool", "check", "rules", "alerts.yml")
     run("promtool", "test", "rules", "alerts.test.yml")

@@ -1,4 +1,4 @@
-"""One clock: what is written down of time was read from the database, by the transaction that writes it."""
+"""One clock: every stored time was read from the database by the transaction that writes it."""
 
 import ast
 import re
@@ -30,7 +30,7 @@ HANDED_OUT = (
     "tasks",
     "blocks",
     "lanes/store",
-)  # here a transaction hands out its time, or the caller
+)  # here the time comes from a transaction or from the caller
 THE_CLOCK = "lanes/store/asking.py"
 SQL_CLOCKS = ("now", "clock_timestamp", "transaction_timestamp", "statement_timestamp")
 ASKED = re.compile(rf"\b({'|'.join(SQL_CLOCKS)})\(\)|\bcurrent_timestamp\b", re.IGNORECASE)
@@ -41,7 +41,7 @@ MOVED = re.compile(
 
 
 def wall_clocks(module: str) -> list[str]:
-    """Where a module reads the host's clock, however it imported it."""
+    """Return where a module reads the host's clock, under any imported name."""
     nodes = list(ast.walk(ast.parse(module)))
     imported = {
         alias.asname or alias.name: f"{node.module.rpartition('.')[2]}.{alias.name}"
@@ -62,7 +62,7 @@ def wall_clocks(module: str) -> list[str]:
 
     def may_be_one(
         node: ast.AST,
-    ) -> TypeGuard[ast.expr]:  # spelling every name out would take seconds
+    ) -> TypeGuard[ast.expr]:  # resolving every name would take seconds
         match node:
             case ast.Attribute(attr=name):
                 return name in LAST_NAMES
@@ -81,7 +81,7 @@ def wall_clocks(module: str) -> list[str]:
 
 
 def statements_with_a_clock(module: str) -> list[int]:
-    """The lines of a module on which a statement asks the database for the time."""
+    """Return the lines of a module on which a statement reads the database's clock."""
 
     def asks(node: ast.AST) -> bool:
         match node:
@@ -112,10 +112,10 @@ def test_no_module_reads_the_hosts_clock() -> None:
     } == {}
     assert all(
         any(path.startswith(allowed) for path in read) for allowed in ALLOWED
-    )  # none is allowed in vain
+    )  # every exception is needed
 
 
-def test_the_databases_clock_is_asked_in_one_place() -> None:
+def test_the_databases_clock_is_read_in_one_place() -> None:
     asking = {
         str(path.relative_to(ROOT))
         for path in modules()
@@ -124,8 +124,8 @@ def test_the_databases_clock_is_asked_in_one_place() -> None:
     assert asking == {THE_CLOCK}
 
 
-def test_what_runs_on_a_database_takes_its_time_from_it() -> None:
-    """A test that lets time pass moves all of it at once."""
+def test_no_flow_task_block_or_store_module_imports_the_database_clock() -> None:
+    """A test that advances time must advance every clock at once."""
     own = {
         str(path.relative_to(ROOT))
         for path in modules(HANDED_OUT)
@@ -139,7 +139,7 @@ def test_what_runs_on_a_database_takes_its_time_from_it() -> None:
 
 
 def moved_time(module: str) -> list[int]:
-    """The lines of a test that pass time by rewriting what was written."""
+    """Return the lines of a test that let time pass by rewriting stored rows."""
     if "update" not in module.lower():
         return []
     said = [
@@ -152,7 +152,7 @@ def moved_time(module: str) -> list[int]:
 
 
 def test_no_test_moves_time_in_the_database() -> None:
-    """The floors of the benchmarks are no tests: they write what Lanes writes."""
+    """Exclude the benchmarks: their floors are not tests and write what Lanes writes."""
     tests = {
         str(path.relative_to(ROOT)): moved_time(path.read_text())
         for path in modules(["tests"])

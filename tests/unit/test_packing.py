@@ -1,4 +1,4 @@
-"""Packs, ids within a pack, and chunks: no item is lost or mixed, and an item that failed once travels alone."""
+"""Packs, ids within a pack, and chunks: no item is lost or mixed, and an item that failed once is sent alone."""
 
 import itertools
 import re
@@ -60,7 +60,7 @@ sizes = st.integers(1, 50)
 
 
 @given(claims, sizes)
-def test_packs_never_lose_or_double_an_item_and_never_exceed_their_size(
+def test_packs_never_lose_or_duplicate_an_item_and_never_exceed_their_size(
     waiting: list[ClaimedWork], size: int
 ) -> None:
     full = packs(waiting, size)
@@ -77,7 +77,7 @@ def test_packs_never_mix_versions_or_purposes(waiting: list[ClaimedWork], size: 
 
 
 @given(claims, sizes, st.integers(1, 2_000))
-def test_packs_never_mix_consumers_where_their_workload_says_so(
+def test_packs_never_mix_consumers_if_their_workload_separates_them(
     waiting: list[ClaimedWork], size: int, most: int
 ) -> None:
     for made in (
@@ -108,7 +108,7 @@ def test_consumers_share_a_call_unless_their_workload_says_otherwise() -> None:
 
 
 @given(claims, sizes)
-def test_what_failed_once_or_whose_pack_was_refused_travels_alone(
+def test_an_item_that_failed_once_or_whose_pack_was_refused_is_sent_alone(
     waiting: list[ClaimedWork], size: int
 ) -> None:
     for pack in packs(waiting, size):
@@ -116,7 +116,7 @@ def test_what_failed_once_or_whose_pack_was_refused_travels_alone(
 
 
 @given(claims, sizes)
-def test_packs_keep_the_order_of_the_items_and_of_their_first(
+def test_packs_keep_the_order_of_their_items_and_are_ordered_by_their_first_item(
     waiting: list[ClaimedWork], size: int
 ) -> None:
     numbers = [[each.claim.work_id for each in pack] for pack in packs(waiting, size)]
@@ -125,7 +125,7 @@ def test_packs_keep_the_order_of_the_items_and_of_their_first(
 
 
 @given(st.integers(0, 200), sizes)
-def test_items_of_one_kind_fill_as_few_calls_as_they_can(items: int, size: int) -> None:
+def test_items_of_one_kind_fill_as_few_calls_as_possible(items: int, size: int) -> None:
     assert len(packs([claimed(n) for n in range(items)], size)) == -(-items // size)
 
 
@@ -133,7 +133,7 @@ counts = st.sets(st.integers(1, 12))
 
 
 @given(claims, st.integers(1, 5), counts)
-def test_a_batch_is_told_apart_by_a_number_of_requests_that_is_not_taken(
+def test_a_batch_never_has_a_number_of_requests_that_is_already_in_use(
     waiting: list[ClaimedWork], size: int, taken: set[int]
 ) -> None:
     full = packs(waiting, size)
@@ -150,7 +150,7 @@ def test_a_batch_is_told_apart_by_a_number_of_requests_that_is_not_taken(
 
 
 @given(claims, st.integers(1, 5), counts)
-def test_no_more_requests_are_left_for_the_next_batch_than_must_be(
+def test_only_as_many_requests_as_necessary_are_left_for_the_next_batch(
     waiting: list[ClaimedWork], size: int, taken: set[int]
 ) -> None:
     full = packs(waiting, size)
@@ -159,7 +159,7 @@ def test_no_more_requests_are_left_for_the_next_batch_than_must_be(
         assert set(range(len(kept) + 1, len(full) + 1)) <= taken
 
 
-def test_a_pack_is_divided_where_one_request_could_not_be_told_apart() -> None:
+def test_a_pack_is_divided_if_its_number_of_requests_is_already_in_use() -> None:
     (pack,) = packs([claimed(n) for n in range(5)], 5)
     assert [len(each) for each in avoid_counts([pack], {1})] == [2, 3]
     assert [len(each) for each in avoid_counts([pack], {1, 2})] == [2, 1, 2]
@@ -167,7 +167,7 @@ def test_a_pack_is_divided_where_one_request_could_not_be_told_apart() -> None:
 
 
 @given(st.lists(st.integers(0, 50), max_size=60), st.integers(1, 10), st.integers(1, 100))
-def test_no_chunk_has_more_than_it_may_but_for_its_last_input(
+def test_no_chunk_exceeds_its_limits_except_by_its_last_input(
     sizes: list[int], most: int, most_bytes: int
 ) -> None:
     made = list(chunks(sizes, most=most, most_bytes=most_bytes, weight=lambda size: size))
@@ -175,18 +175,20 @@ def test_no_chunk_has_more_than_it_may_but_for_its_last_input(
     for chunk in made:
         assert 1 <= len(chunk) <= most
         assert sum(chunk[:-1]) < most_bytes
-    for chunk in made[:-1]:  # none ends too early
+    for chunk in made[:-1]:  # no chunk ends too early
         assert len(chunk) == most or sum(chunk) >= most_bytes
 
 
-def test_an_endless_source_is_read_as_far_as_it_is_asked_for() -> None:
+def test_an_endless_source_is_read_only_as_far_as_needed() -> None:
     numbers = itertools.count()
     assert next(chunks(numbers, most=10, most_bytes=3, weight=lambda _: 1)) == [0, 1, 2]
     assert next(numbers) == 3
 
 
 @given(NONCES, st.integers(0, 100_000), st.integers(1, 100))
-def test_ids_are_derived_again_and_stand_apart(nonce: str, request_no: int, items: int) -> None:
+def test_the_ids_of_a_pack_are_reproducible_and_distinct(
+    nonce: str, request_no: int, items: int
+) -> None:
     ids = pack_ids(nonce, request_no, items)
     assert ids == pack_ids(nonce, request_no, items)
     assert len(set(ids)) == items
@@ -194,7 +196,7 @@ def test_ids_are_derived_again_and_stand_apart(nonce: str, request_no: int, item
 
 
 @given(NONCES, st.integers(0, 100_000))
-def test_an_id_of_one_request_or_batch_names_nothing_in_another(
+def test_the_ids_of_one_request_or_batch_never_occur_in_another(
     nonce: str, request_no: int
 ) -> None:
     here = set(pack_ids(nonce, request_no, 20))

@@ -1,4 +1,4 @@
-"""What other programs may rely on says what it is, and ships its types."""
+"""The public API: every name has a docstring, and the package ships its types."""
 
 import inspect
 from importlib.resources import files
@@ -8,12 +8,12 @@ import pytest
 from lanes import client
 
 
-def test_the_package_says_that_it_ships_its_types() -> None:
+def test_the_package_contains_a_py_typed_marker() -> None:
     assert (files("lanes") / "py.typed").is_file()
 
 
 @pytest.mark.parametrize("name", client.__all__)
-def test_every_public_name_says_what_it_does(name: str) -> None:
+def test_every_public_name_has_a_docstring(name: str) -> None:
     public = getattr(client, name)
     assert inspect.getdoc(public)
     if inspect.isclass(public):

@@ -1,4 +1,4 @@
-"""What is logged of an exception: its place and its rule, never a value."""
+"""The description of an exception in logs: its place and its rule, never a value."""
 
 import string
 
@@ -22,7 +22,7 @@ def test_a_value_that_does_not_fit_its_model_is_not_quoted() -> None:
     assert "payload: dict_type" in said
 
 
-def test_any_other_exception_says_what_it_says() -> None:
+def test_any_other_exception_is_described_by_its_own_message() -> None:
     assert describe_error(ValueError("the store is away")) == "the store is away"
 
 
@@ -91,14 +91,14 @@ INTERNAL = "the provider answered 500: Internal server error"
         ),
     ],
 )
-def test_an_error_of_the_provider_is_shown_without_what_it_may_quote(
+def test_an_error_of_the_provider_is_shown_without_text_that_it_may_quote(
     said: str, payloads: list[object] | None, shown: str
 ) -> None:
     assert remove_quotes(said, payloads) == shown
 
 
 @given(st.text(min_size=5, alphabet=string.ascii_letters), st.sampled_from([400, 413, 422]))
-def test_no_word_of_an_input_that_was_refused_is_repeated(word: str, status: int) -> None:
+def test_no_word_of_a_refused_input_is_repeated(word: str, status: int) -> None:
     said = f"the provider answered {status}: there is {word} in it"
     assert word not in remove_quotes(said, [{"any": {"thing": word}}]).removeprefix(
         f"the provider answered {status}"

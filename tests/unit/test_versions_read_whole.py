@@ -1,4 +1,4 @@
-"""Versions are read as versions: nobody looks into a stored spec by key, or an older one would lack what was added since."""
+"""Versions are read as versions, never as stored specs by key: an older spec does not contain the fields added since."""
 
 import ast
 import re
@@ -26,7 +26,7 @@ ALLOWED = {"lanes/store/workload": "versions are published and read here, whole"
 
 
 def looks(module: str) -> list[str]:
-    """Where a module looks into a spec by key, in Python or in the text of a query, or takes a stored one."""
+    """Return where a module reads a spec by key, in Python or in the text of a query, or uses a stored spec."""
     found: list[tuple[int, str]] = []
     for node in ast.walk(ast.parse(module)) if "spec" in module else ():
         match node:
@@ -50,22 +50,22 @@ def _is_spec(node: ast.expr) -> bool:
 
 
 def in_sql(query: str) -> bool:
-    """Whether a query looks into a spec."""
+    """Return whether a query reads a spec by key."""
     return IN_SQL.search(query) is not None
 
 
 @pytest.mark.slow
-def test_nobody_looks_into_a_spec() -> None:
+def test_no_module_reads_a_spec_by_key() -> None:
     found = {
         str(path.relative_to(ROOT)): seen for path in modules() if (seen := looks(path.read_text()))
     }
     assert {path: seen for path, seen in found.items() if not path.startswith(tuple(ALLOWED))} == {}
     assert all(
         any(path.startswith(allowed) for path in found) for allowed in ALLOWED
-    )  # none is allowed in vain
+    )  # every exception is needed
 
 
-def test_no_function_or_view_in_force_looks_into_a_spec() -> None:
+def test_no_function_or_view_in_force_reads_a_spec_by_key() -> None:
     files = {
         path.relative_to(IN_FORCE).as_posix(): path.read_text() for path in IN_FORCE.rglob("*.sql")
     }

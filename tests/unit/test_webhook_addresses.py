@@ -1,4 +1,4 @@
-"""Webhooks go to addresses of the public internet, and to none that wraps another; their keys are in secret blocks."""
+"""Webhooks go only to addresses of the public internet, never to a wrapped private one; their keys are in secret blocks."""
 
 from datetime import UTC, datetime
 

@@ -1,1 +1,1 @@
-"""Each person of the sweep, and that each of them stands alone."""
+"""Tests of a sweep: each of its duties, and that each duty works alone."""

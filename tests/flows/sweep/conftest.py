@@ -1,4 +1,4 @@
-"""A database and a chosen clock; requests of a duty go on beside the test."""
+"""Fixtures for sweeps: a database with a chosen clock, and background requests of duties."""
 
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -18,7 +18,7 @@ Put = Callable[..., Any]
 
 @pytest_asyncio.fixture
 async def background(db: Database) -> AsyncIterator[BackgroundRequests]:
-    """Background requests that leave nothing behind."""
+    """Yield background requests and close them afterwards."""
     opened = BackgroundRequests()
     yield opened
     await opened.close()
@@ -26,7 +26,7 @@ async def background(db: Database) -> AsyncIterator[BackgroundRequests]:
 
 @pytest.fixture
 def put(db: Database) -> Put:
-    """Items of `letters` have waited on a lane since noon."""
+    """Return a function that adds items of `letters`, which have waited on a lane since noon."""
 
     async def items(*keys: str, lane: Lane, **fields: Any) -> None:
         def admitted(connection: Connection) -> None:

@@ -43,7 +43,7 @@ from tests.prefect_standin import PrefectStandIn
 from tests.store.tries import claim, row, rows, save, submit, tried
 
 
-async def test_work_whose_lease_ran_out_is_ready_again_and_its_lost_try_is_told(
+async def test_work_whose_lease_has_expired_is_ready_again_and_its_lost_try_is_recorded(
     db: Database, put: Put
 ) -> None:
     await put("a", lane=Lane.REALTIME)
@@ -105,7 +105,9 @@ async def test_a_lost_claim_of_a_model_without_a_price_blocks_no_other(
     assert {each.state for each in await db.run(rows, "work")} == {"ready"}
 
 
-async def test_what_could_not_be_answered_for_a_day_is_given_up(db: Database, put: Put) -> None:
+async def test_work_that_could_not_be_answered_for_a_day_is_given_up(
+    db: Database, put: Put
+) -> None:
     await put("a", lane=Lane.REALTIME)
     await db.run(
         circuits.record_fault,
@@ -122,7 +124,7 @@ async def test_what_could_not_be_answered_for_a_day_is_given_up(db: Database, pu
 
 
 @pytest.mark.slow
-async def test_a_batch_whose_items_were_all_withdrawn_is_cancelled_and_costs_only_what_had_run(
+async def test_a_batch_whose_items_were_all_canceled_is_canceled_and_bills_only_requests_that_ran(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     endpoint.fault("batch_request", "stall", match="b.")
@@ -147,7 +149,9 @@ async def test_a_batch_whose_items_were_all_withdrawn_is_cancelled_and_costs_onl
 EARLY = Amendment("letters", "a", {"text": "amended"}, "0198c000-0000-7000-8000-000000000001")
 
 
-async def test_an_amendment_that_came_before_its_item_finds_it(db: Database, put: Put) -> None:
+async def test_an_amendment_that_arrived_before_its_item_is_applied_to_the_item(
+    db: Database, put: Put
+) -> None:
     await db.run(lambda c: publish(c, now=NOON))
     await db.run(items.amend, EARLY, door="event", now=NOON)
     await amend_arrived(db, NOON)
@@ -165,19 +169,19 @@ SEARCHED = (
 
 @pytest.fixture
 async def intended(at: Connections, sender: Sender) -> None:
-    """A batch whose create brought no answer is unresolved."""
+    """Leave a batch unresolved: its create returned no answer."""
     await sender.items("in batch", lane=Lane.BATCH)
     (kind,) = await at.db.run(ready_work.waiting_kinds, None, now=await at.db.now())
     assert await prepare(at, kind, now=await at.db.now())
 
 
 def asked(endpoint: Endpoint) -> int:
-    """How often the provider's list was asked for since it is at fault."""
+    """Return how often the provider's list was requested since its fault was set."""
     return endpoint.control("GET", "faults")["data"][0]["hits"]
 
 
 @pytest.mark.usefixtures("intended")
-async def test_an_intent_whose_submitter_is_gone_is_looked_for(
+async def test_an_intent_whose_submitter_is_gone_is_searched_for(
     at: Connections, background: BackgroundRequests, sender: Sender
 ) -> None:
     await look_for_batches(at, background, NOON)
@@ -186,7 +190,7 @@ async def test_an_intent_whose_submitter_is_gone_is_looked_for(
 
 
 @pytest.mark.usefixtures("intended")
-async def test_while_a_submitter_is_at_work_it_is_left_to_it(
+async def test_an_intent_is_left_to_a_submitter_that_is_at_work(
     at: Connections, background: BackgroundRequests, sender: Sender
 ) -> None:
     async with RoleLock(at.db.url, Role.SUBMITTER) as submitter:
@@ -197,7 +201,7 @@ async def test_while_a_submitter_is_at_work_it_is_left_to_it(
 
 
 @pytest.mark.usefixtures("intended")
-async def test_a_list_that_hangs_is_asked_for_once_at_a_time_and_its_end_hands_the_role_back(
+async def test_a_list_that_hangs_is_requested_once_at_a_time_and_its_end_releases_the_role(
     at: Connections, endpoint: Endpoint, background: BackgroundRequests
 ) -> None:
     endpoint.fault("batches.list", "latency", latency_s=30)
@@ -213,7 +217,7 @@ async def test_a_list_that_hangs_is_asked_for_once_at_a_time_and_its_end_hands_t
 
 
 def answered_again(connection: Connection) -> None:
-    """An item was answered, and its replay was too."""
+    """Answer an item and its replay."""
     letters = publish(connection, now=NOON)
     admit(connection, "a", now=NOON, lane=Lane.REALTIME)
     route(connection, now=NOON)
@@ -237,7 +241,7 @@ async def test_a_replay_that_has_ended_is_complete_and_its_artifact_is_written_o
 
 
 @pytest.mark.parametrize("trouble", [{"hangs": True}, {"status": 503}])
-async def test_whatever_prefect_does_the_replay_is_complete(
+async def test_a_replay_is_complete_whatever_prefect_does(
     db: Database, background: BackgroundRequests, prefect: PrefectStandIn, trouble: dict[str, Any]
 ) -> None:
     prefect.breaks(**trouble)
@@ -250,7 +254,7 @@ WINDOW_MISSES = later(hours=11, minutes=1)  # the window opens at 22:00, and a b
 DEPARTURE = {"departure": {"workload": "letters"}}
 
 
-async def test_an_early_run_of_submit_is_asked_for_once_a_minute(
+async def test_an_early_run_of_depart_is_requested_once_a_minute(
     db: Database, put: Put, background: BackgroundRequests, prefect: PrefectStandIn
 ) -> None:
     await put("a", lane=Lane.BATCH, due_at=WINDOW_MISSES)
@@ -264,7 +268,7 @@ async def test_an_early_run_of_submit_is_asked_for_once_a_minute(
     }
 
 
-async def test_nothing_is_asked_for_that_the_schedule_sends_in_time(
+async def test_no_run_is_requested_for_items_that_the_schedule_sends_in_time(
     db: Database, put: Put, background: BackgroundRequests, prefect: PrefectStandIn
 ) -> None:
     await put("a", lane=Lane.BATCH, due_at=later(hours=24))
@@ -273,7 +277,7 @@ async def test_nothing_is_asked_for_that_the_schedule_sends_in_time(
     assert prefect.requests == []
 
 
-async def test_a_prefect_that_fails_is_asked_again(
+async def test_a_request_that_prefect_failed_is_repeated(
     db: Database, put: Put, background: BackgroundRequests, prefect: PrefectStandIn
 ) -> None:
     prefect.status = 500
@@ -286,7 +290,7 @@ async def test_a_prefect_that_fails_is_asked_again(
     assert prefect.asked("depart") == [DEPARTURE]
 
 
-async def test_a_prefect_that_hangs_is_asked_once_at_a_time(
+async def test_a_prefect_that_hangs_receives_one_request_at_a_time(
     db: Database, put: Put, background: BackgroundRequests, prefect: PrefectStandIn
 ) -> None:
     prefect.hangs = True
@@ -307,7 +311,7 @@ def unfolded(connection: Connection) -> int:
     return connection.execute(text("select count(*) from lanes.figure_delta")).scalar_one()
 
 
-async def test_what_was_added_is_folded_and_says_the_same(db: Database, put: Put) -> None:
+async def test_folding_deltas_does_not_change_the_figures(db: Database, put: Put) -> None:
     await db.run(lambda c: publish(c, now=NOON))
     await put("a", lane=Lane.BATCH)
     await db.run(lambda c: route(c, now=NOON))
@@ -319,7 +323,7 @@ async def test_what_was_added_is_folded_and_says_the_same(db: Database, put: Put
     assert await db.run(decided) == before
 
 
-async def test_a_late_label_asks_again_for_what_a_batch_has_read(
+async def test_a_late_label_triggers_another_pass_of_items_that_read_the_labelled_item(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     now = await at.db.now()

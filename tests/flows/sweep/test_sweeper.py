@@ -1,4 +1,4 @@
-"""Every duty of a sweep has its turn, alone: real locks, a real endpoint, and a Prefect that is in trouble."""
+"""Every duty of a sweep has its own turn: real locks, a real endpoint, and a Prefect that is in trouble."""
 
 import asyncio
 import time
@@ -26,7 +26,7 @@ PROMPTLY_S = 3
 
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The warnings of the run's log."""
+    """Return the warnings of the run's log."""
     warnings: list[str] = []
     monkeypatch.setattr("tasks.runs.get_run_logger", lambda: RunLog(warnings))
     return warnings
@@ -40,7 +40,9 @@ async def break_down() -> None:
     raise RuntimeError("broken")
 
 
-async def test_one_of_a_name_goes_on_at_a_time_and_others_beside_it(said: list[str]) -> None:
+async def test_requests_of_one_name_run_one_at_a_time_and_other_requests_run_concurrently(
+    said: list[str],
+) -> None:
     background, begun = BackgroundRequests(), list[str]()
 
     async def begin(name: str) -> None:
@@ -55,7 +57,7 @@ async def test_one_of_a_name_goes_on_at_a_time_and_others_beside_it(said: list[s
         await background.close()
 
 
-async def test_one_that_hangs_ends_within_its_limit_and_is_said(said: list[str]) -> None:
+async def test_a_request_that_hangs_ends_within_its_limit_and_is_logged(said: list[str]) -> None:
     background = BackgroundRequests()
     background.send("slow", hang, within_s=0.01)
     async with asyncio.timeout(5):
@@ -63,7 +65,7 @@ async def test_one_that_hangs_ends_within_its_limit_and_is_said(said: list[str])
     assert said == ["slow: tried again at the next sweep (TimeoutError)"]
 
 
-async def test_what_breaks_again_and_again_is_said_once_until_it_is_over(said: list[str]) -> None:
+async def test_a_repeated_failure_is_logged_once_until_it_has_ended(said: list[str]) -> None:
     background = BackgroundRequests()
     for act in (break_down, break_down, lambda: asyncio.sleep(0), break_down):
         await background.alone("it", act, within_s=60)
@@ -71,7 +73,7 @@ async def test_what_breaks_again_and_again_is_said_once_until_it_is_over(said: l
 
 
 def watched(duty: Duty, turns: list[str]) -> Duty:
-    """Return the duty, with the names of its turns that went well noted in `turns`."""
+    """Return the duty, which adds its name to `turns` after each successful turn."""
 
     async def act(now: datetime) -> None:
         await duty.act(now)
@@ -94,7 +96,7 @@ async def hangs(_: datetime) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("act", [breaks, hangs])
-async def test_a_duty_that_breaks_or_hangs_ends_neither_another_nor_the_tick(
+async def test_a_duty_that_fails_or_hangs_ends_neither_another_duty_nor_the_sweep(
     at: Connections, prefect: PrefectStandIn, act: Callable[[datetime], Awaitable[None]]
 ) -> None:
     for place in range(len(duties(at, BackgroundRequests()))):
@@ -107,7 +109,7 @@ async def test_a_duty_that_breaks_or_hangs_ends_neither_another_nor_the_tick(
         assert turns == [each.name for each in of if each is not of[place]]
 
 
-async def test_a_duty_whose_time_has_not_come_has_no_turn(at: Connections) -> None:
+async def test_a_duty_that_is_not_due_has_no_turn(at: Connections) -> None:
     turns = list[str]()
     rare, eager = Duty("rare", idle, every=timedelta(hours=1)), Duty("eager", idle)
     of = [watched(each, turns) for each in (rare, eager)]
@@ -121,7 +123,7 @@ async def test_a_duty_whose_time_has_not_come_has_no_turn(at: Connections) -> No
 
 @pytest.fixture
 async def neglected(at: Connections, sender: Sender, passing_time: PassingTime) -> None:
-    """A batch without an answer, batch work that was put off until now, and a claim whose lease is over."""
+    """Leave a batch without an answer, batch work that was put off until now, and a claim whose lease has expired."""
     await sender.items("in batch", lane=Lane.BATCH)
     now = await at.db.now()
     (kind,) = await at.db.run(ready_work.waiting_kinds, None, now=now)
@@ -154,7 +156,7 @@ async def test_without_the_providers_list_every_other_duty_is_done(
 
 
 @pytest.mark.usefixtures("neglected")
-async def test_a_list_that_hangs_holds_up_no_sweep(
+async def test_a_list_that_hangs_delays_no_sweep(
     at: Connections, endpoint: Endpoint, prefect: PrefectStandIn
 ) -> None:
     endpoint.fault("batches.list", "latency", latency_s=30)
@@ -168,7 +170,7 @@ async def test_a_list_that_hangs_holds_up_no_sweep(
 
 @pytest.mark.usefixtures("neglected")
 @pytest.mark.parametrize("trouble", [{"hangs": True}, {"status": 503}])
-async def test_whatever_prefect_does_a_sweep_ends_promptly(
+async def test_a_sweep_ends_promptly_whatever_prefect_does(
     at: Connections, sender: Sender, prefect: PrefectStandIn, trouble: dict[str, Any]
 ) -> None:
     prefect.breaks(**trouble)

@@ -27,7 +27,7 @@ from tests.prefect_standin import PrefectStandIn
 from tests.store.tries import events
 
 AGAIN, THEN = NOON + IN_VAIN_AFTER, NOON + IN_VAIN_AFTER + CALLS_THROTTLE
-LOOK = timedelta(seconds=10 * LOOK_EVERY_S)  # some of its looks are enough to tell
+LOOK = timedelta(seconds=10 * LOOK_EVERY_S)  # some of the waker's looks are enough
 SINCE = timedelta(hours=1)
 
 
@@ -37,12 +37,12 @@ def no_drain_is_kept_warm(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def calls(db: Database) -> list[dict[str, int]]:
-    """What each call for a drain said."""
+    """Return the payload of each call for a drain."""
     return [each.payload for each in await db.run(events, "lanes.work.waiting")]
 
 
 async def looks(waker: Waker, since: datetime, until: datetime) -> None:
-    """The waker looks again and again."""
+    """Let the waker look repeatedly from `since` to `until`."""
     now = since
     while now <= until:
         await waker.turn(now)
@@ -50,11 +50,11 @@ async def looks(waker: Waker, since: datetime, until: datetime) -> None:
 
 
 async def read_until(db: Database, moment: datetime) -> None:
-    """The last drain that read has left, or died, then."""
+    """Record that the last drain that read left, or died, at this time."""
     await db.run(items.advance_watermark, items.ARRIVALS, moment)
 
 
-async def test_whoever_publishes_is_told_of_every_call_and_of_nothing_else(
+async def test_the_publisher_is_woken_by_every_event_that_calls_for_a_drain_and_by_nothing_else(
     db: Database, put: Put, prefect: PrefectStandIn
 ) -> None:
     told: list[int] = []
@@ -72,7 +72,7 @@ async def test_whoever_publishes_is_told_of_every_call_and_of_nothing_else(
     assert prefect.asked("answer") == [{}]
 
 
-async def test_work_that_no_drain_serves_although_one_was_asked_for_gets_another(
+async def test_work_that_the_requested_drain_does_not_serve_gets_another_drain(
     db: Database, put: Put, prefect: PrefectStandIn
 ) -> None:
     await put("a", lane=Lane.REALTIME)
@@ -91,7 +91,7 @@ async def test_work_that_no_drain_serves_although_one_was_asked_for_gets_another
 
 
 @pytest.mark.slow
-async def test_an_arrival_whose_trigger_was_lost_or_throttled_costs_seconds(
+async def test_an_arrival_whose_trigger_was_lost_or_throttled_wakes_a_drain_within_seconds(
     db: Database, prefect: PrefectStandIn
 ) -> None:
     await read_until(db, NOON)
@@ -106,7 +106,7 @@ async def test_an_arrival_whose_trigger_was_lost_or_throttled_costs_seconds(
 
 @asynccontextmanager
 async def streams(*occurred: datetime) -> AsyncIterator[None]:
-    """Prefect's event stream, which brings arrivals of these moments and stays open."""
+    """Serve Prefect's event stream, which sends arrivals of these times and stays open."""
 
     async def stream(connection: ServerConnection) -> None:
         await connection.recv()
@@ -127,7 +127,7 @@ async def streams(*occurred: datetime) -> AsyncIterator[None]:
 
 
 async def listens(waker: Waker) -> None:
-    """The waker listens until it has heard something, or a drain reads."""
+    """Let the waker listen until it has received something, or a drain reads."""
     listening = asyncio.create_task(waker.listen())
     hearing = asyncio.create_task(waker.heard.wait())
     await asyncio.wait([listening, hearing], return_when=asyncio.FIRST_COMPLETED)
@@ -136,7 +136,7 @@ async def listens(waker: Waker) -> None:
     await asyncio.gather(listening, hearing, return_exceptions=True)
 
 
-async def test_an_arrival_is_heard_in_the_stream_before_prefect_has_stored_it(
+async def test_an_arrival_in_the_stream_wakes_a_drain_before_prefect_has_stored_it(
     db: Database, prefect: PrefectStandIn
 ) -> None:
     await read_until(db, NOON)
@@ -161,7 +161,7 @@ async def test_the_stream_is_not_read_while_a_drain_reads_it(
     assert not waker.heard.is_set()
 
 
-async def test_the_stream_is_not_read_where_a_drain_is_kept_warm(
+async def test_the_stream_is_not_read_if_a_drain_is_kept_warm(
     db: Database, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LANES_KEEP_WARM", "1")
@@ -172,7 +172,7 @@ async def test_the_stream_is_not_read_where_a_drain_is_kept_warm(
     assert not waker.heard.is_set()
 
 
-async def test_an_arrival_that_the_last_drain_has_read_wakes_no_other(
+async def test_an_arrival_that_the_last_drain_has_read_wakes_no_other_drain(
     db: Database, prefect: PrefectStandIn
 ) -> None:
     await read_until(db, NOON)
@@ -182,7 +182,7 @@ async def test_an_arrival_that_the_last_drain_has_read_wakes_no_other(
     assert prefect.asked("answer") == []
 
 
-async def test_what_was_heard_is_forgotten_once_a_drain_reads(
+async def test_received_arrivals_are_forgotten_once_a_drain_reads(
     db: Database, prefect: PrefectStandIn
 ) -> None:
     await read_until(db, NOON)
@@ -195,7 +195,7 @@ async def test_what_was_heard_is_forgotten_once_a_drain_reads(
     assert prefect.asked("answer") == []
 
 
-async def test_late_data_that_arrives_while_no_drain_lives_is_no_different(
+async def test_late_data_that_arrives_while_no_drain_lives_wakes_a_drain_too(
     db: Database, prefect: PrefectStandIn
 ) -> None:
     await read_until(db, NOON)
@@ -204,7 +204,7 @@ async def test_late_data_that_arrives_while_no_drain_lives_is_no_different(
     assert prefect.asked("answer") == [{}]
 
 
-async def test_while_a_drain_reads_no_other_is_started_by_any_traffic(
+async def test_no_traffic_starts_another_drain_while_a_drain_reads(
     db: Database, put: Put, prefect: PrefectStandIn
 ) -> None:
     await read_until(db, NOON)
@@ -233,7 +233,7 @@ async def test_a_drain_that_died_between_two_arrivals_is_replaced_at_the_next_lo
 
 
 @pytest.mark.slow
-async def test_what_the_last_drain_has_read_wakes_no_other(
+async def test_stored_events_that_the_last_drain_has_read_wake_no_other_drain(
     db: Database, prefect: PrefectStandIn
 ) -> None:
     prefect.has_stored(ARRIVED, NOON)
@@ -258,7 +258,7 @@ async def test_an_event_that_occurred_long_before_it_arrived_wakes_a_drain_withi
     assert prefect.asked("answer") == [{}]
 
 
-async def test_a_clock_that_is_a_little_ahead_is_seen_as_well(
+async def test_an_arrival_from_a_clock_that_is_a_little_ahead_wakes_a_drain(
     db: Database, prefect: PrefectStandIn
 ) -> None:
     await read_until(db, NOON)
@@ -275,7 +275,7 @@ async def test_a_clock_that_is_a_little_ahead_is_seen_as_well(
         ("RUNNING", BEGINNING_FOR),
     ],
 )
-async def test_a_burst_calls_for_no_drain_while_one_is_on_its_way(
+async def test_a_burst_requests_no_further_drain_while_one_is_starting(
     db: Database, put: Put, prefect: PrefectStandIn, state: str, comes_within: timedelta
 ) -> None:
     await put(*(f"k{number}" for number in range(50)), lane=Lane.REALTIME)
@@ -286,7 +286,7 @@ async def test_a_burst_calls_for_no_drain_while_one_is_on_its_way(
 
 
 @pytest.mark.slow
-async def test_runs_that_wait_for_a_worker_do_not_multiply_however_long_it_is_away(
+async def test_runs_that_wait_for_an_unavailable_worker_do_not_multiply(
     db: Database, put: Put, prefect: PrefectStandIn
 ) -> None:
     await put("a", lane=Lane.REALTIME)
@@ -300,7 +300,7 @@ async def test_runs_that_wait_for_a_worker_do_not_multiply_however_long_it_is_aw
 
 
 @pytest.mark.slow
-async def test_a_drain_that_an_operator_ended_is_called_for_again_only_by_what_waits(
+async def test_a_drain_that_an_operator_ended_is_requested_again_only_for_waiting_work(
     db: Database, put: Put, prefect: PrefectStandIn
 ) -> None:
     await read_until(db, NOON)
@@ -314,7 +314,7 @@ async def test_a_drain_that_an_operator_ended_is_called_for_again_only_by_what_w
 
 
 @pytest.mark.parametrize(("keep_warm", "called"), [("0", 0), ("1", 1)])
-async def test_where_nothing_waits_only_the_drain_that_is_kept_warm_is_called_for(
+async def test_if_nothing_waits_only_the_drain_that_is_kept_warm_is_requested(
     db: Database,
     prefect: PrefectStandIn,
     monkeypatch: pytest.MonkeyPatch,
@@ -330,7 +330,7 @@ async def test_where_nothing_waits_only_the_drain_that_is_kept_warm_is_called_fo
 
 @pytest.mark.slow
 @pytest.mark.parametrize("trouble", [{"hangs": True}, {"status": 503}])
-async def test_whatever_prefect_does_the_call_stands_in_the_outbox(
+async def test_the_call_is_in_the_outbox_whatever_prefect_does(
     db: Database, put: Put, prefect: PrefectStandIn, trouble: dict[str, Any]
 ) -> None:
     prefect.breaks(**trouble)

@@ -1,4 +1,4 @@
-"""The evidence for advice, read from a workload that lived: routes, bills, due times and reads."""
+"""Evidence for advice, read from a workload with a history: routes, bills, due times and reads."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -40,7 +40,7 @@ def test_an_unknown_workload_is_refused(connection: Connection) -> None:
         seen(connection)
 
 
-def test_of_an_unused_workload_there_is_no_evidence(connection: Connection) -> None:
+def test_an_unused_workload_has_no_evidence(connection: Connection) -> None:
     publish(connection, now=NOON, batch_expected_minutes=30)
     found = seen(connection)
     assert found.batch_expected_s == pytest.approx(120 + 1_800 * 5.652, rel=1e-2)
@@ -59,7 +59,7 @@ def test_of_an_unused_workload_there_is_no_evidence(connection: Connection) -> N
 
 @pytest.fixture
 def lived_in(connection: Connection) -> Connection:
-    """A plain workload, answered at noon on real-time (an attempt failed before) and an hour later on batch."""
+    """Set up a plain workload, answered at noon in real time (after a failed attempt) and an hour later on batch."""
     letters = publish(connection, now=NOON, split_percent=100)
     admit(connection, "u1", "u2", now=NOON, consumer="desk", urgent=True)
     admit(connection, "d1", now=NOON, consumer="desk", due_at=later(seconds=4))
@@ -82,7 +82,9 @@ def lived_in(connection: Connection) -> Connection:
     return connection
 
 
-def test_traffic_and_needs_are_counted_by_how_items_were_first_routed(lived_in: Connection) -> None:
+def test_traffic_and_needs_are_counted_by_the_first_route_of_each_item(
+    lived_in: Connection,
+) -> None:
     found = seen(lived_in)
     assert (found.items, found.days, found.urgent, found.with_due) == (8, 2, 2, 1)
     assert (found.due_within_5s, found.due_before_batch, found.peak_per_minute) == (1, 1, 8)
@@ -94,7 +96,7 @@ def test_traffic_and_needs_are_counted_by_how_items_were_first_routed(lived_in: 
     assert found.days_arrivals == [0]
 
 
-def test_a_lanes_bill_holds_its_retries_and_its_answers(lived_in: Connection) -> None:
+def test_the_bill_of_a_lane_includes_its_retries_and_its_answers(lived_in: Connection) -> None:
     found = seen(lived_in)
     bill = lived_in.execute(
         text("select lane, sum(cost_usd) as usd from lanes.response group by lane")
@@ -116,7 +118,7 @@ def test_a_lanes_bill_holds_its_retries_and_its_answers(lived_in: Connection) ->
     assert found.estimated_realtime_usd == pytest.approx(2 * (found.estimated_batch_usd or 0))
 
 
-def test_the_first_read_after_the_answer_counts_and_reads_too_early_do_not(
+def test_only_the_first_read_after_the_answer_counts(
     lived_in: Connection,
 ) -> None:
     answered = {
@@ -132,7 +134,7 @@ def test_the_first_read_after_the_answer_counts_and_reads_too_early_do_not(
         at = answered[key]
         read(lived_in, key, at=at + (later(seconds=seconds) - NOON))
         read(lived_in, key, at=at + (later(seconds=seconds + 5) - NOON))
-    read(lived_in, "b1", at=later(hours=3))  # batch answered it: nobody could have had it at once
+    read(lived_in, "b1", at=later(hours=3))  # batch answered it, so no read can be immediate
     found = {each.consumer: each for each in seen(lived_in).consumers}
     digest, desk = found["digest"], found["desk"]
     assert (digest.reads, digest.at_once, digest.median_s, digest.later, digest.unknown) == (
@@ -152,7 +154,7 @@ def test_the_first_read_after_the_answer_counts_and_reads_too_early_do_not(
     assert (found[None].reads, found[None].unknown) == (0, 0)
 
 
-def test_a_result_that_may_still_be_read_at_once_is_not_called_unknown(
+def test_a_result_that_may_still_be_read_at_once_does_not_count_as_unknown(
     lived_in: Connection,
 ) -> None:
     found = {each.consumer: each for each in seen(lived_in, now=later(seconds=10)).consumers}
@@ -160,7 +162,7 @@ def test_a_result_that_may_still_be_read_at_once_is_not_called_unknown(
 
 
 @pytest.mark.slow
-def test_a_consumer_who_takes_nine_of_ten_answers_by_select_is_not_advised_to_use_batch(
+def test_a_consumer_that_reads_nine_of_ten_answers_by_select_is_not_advised_to_use_batch(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON, split_percent=100)
@@ -177,14 +179,14 @@ def test_a_consumer_who_takes_nine_of_ten_answers_by_select_is_not_advised_to_us
     assert (few.needs.low, few.needs.high) == (0, pytest.approx(0.9))
     assert (few.pattern, few.movable) == (None, [])
     assert Leaning.BATCH not in {leanings(few)[name] for name in READ}
-    for key in keys:  # as if it had recorded all of them
+    for key in keys:  # as if every read had been recorded
         read(connection, key, at=later(hours=5))
     every = advise(seen(connection), items_per_month=1e9)
     assert (every.pattern, [each.consumer for each in every.movable]) == (Pattern.BATCH, ["desk"])
     assert {leanings(every)[name] for name in READ} == {Leaning.BATCH}
 
 
-def test_corrections_are_counted_against_what_was_compared(connection: Connection) -> None:
+def test_corrections_are_counted_out_of_the_compared_items(connection: Connection) -> None:
     letters = publish(connection, now=NOON, mode="lambda", split_percent=100)
     admit(connection, "same", "other", "open", now=NOON)
     route(connection, now=NOON)
@@ -198,7 +200,7 @@ def test_corrections_are_counted_against_what_was_compared(connection: Connectio
     assert (found.mode, found.compared, found.corrected) == (Mode.LAMBDA, 2, 1)
 
 
-def test_a_true_discount_of_half_comes_out_as_half_although_batch_had_the_longer_items(
+def test_a_discount_of_half_is_measured_as_half_although_batch_had_the_longer_items(
     connection: Connection,
 ) -> None:
     letters = publish(connection, now=NOON)
@@ -240,7 +242,7 @@ def test_an_amended_item_is_compared_once(connection: Connection) -> None:
     assert (found.compared, found.corrected) == (1, 0)
 
 
-def test_whole_days_without_items_count_and_canceled_items_do_not(connection: Connection) -> None:
+def test_days_without_items_count_but_canceled_items_do_not(connection: Connection) -> None:
     publish(connection, now=NOON)
     admit(connection, "a", now=NOON)
     admit(connection, "b", "c", now=later(days=2))
@@ -252,7 +254,7 @@ def test_whole_days_without_items_count_and_canceled_items_do_not(connection: Co
 
 
 @pytest.mark.slow
-def test_the_busiest_minute_adds_what_is_folded_and_what_is_not(connection: Connection) -> None:
+def test_the_busiest_minute_includes_folded_and_unfolded_figures(connection: Connection) -> None:
     publish(connection, now=NOON)
     admit(connection, *"abc", now=NOON)
     admit(connection, *"defg", now=later(minutes=1))
@@ -275,7 +277,7 @@ def test_the_busiest_minute_adds_what_is_folded_and_what_is_not(connection: Conn
 
 
 def answered_by(connection: Connection, model: str, *keys: str, minutes: float) -> None:
-    """A version that asks this model is in force and answers these items, each with a thousand tokens."""
+    """Publish a version that uses `model`, and answer these items with it, each with a thousand tokens."""
     at = later(minutes=minutes)
     publish(connection, now=at, split_percent=100, realtime_model=model, batch_model=model)
     admit(connection, *keys, now=at, lane=Lane.REALTIME)
@@ -289,7 +291,7 @@ def answered_by(connection: Connection, model: str, *keys: str, minutes: float) 
 
 
 @pytest.mark.slow
-def test_costs_are_those_of_the_version_in_force(connection: Connection) -> None:
+def test_costs_come_from_the_version_in_force(connection: Connection) -> None:
     answered_by(connection, "claude-haiku-5-5", *(f"old{n}" for n in range(60)), minutes=0)
     cheap = seen(connection).realtime.billed_usd / 60
     answered_by(connection, "claude-opus-5-5", *(f"new{n}" for n in range(30)), minutes=5)
@@ -300,12 +302,12 @@ def test_costs_are_those_of_the_version_in_force(connection: Connection) -> None
     priced = prices(found)
     assert priced is not None
     assert (priced.realtime_usd, priced.realtime_basis) == (pytest.approx(each), "billed")
-    assert found.savings is None  # calls are not told apart by version
+    assert found.savings is None  # the figures of calls have no version
     folding.fold(connection)
     assert seen(connection) == found
 
 
-def test_a_version_without_enough_bills_is_priced_by_estimates_of_its_own(
+def test_a_version_with_too_few_bills_is_priced_by_its_own_estimates(
     connection: Connection,
 ) -> None:
     answered_by(connection, "claude-haiku-5-5", *(f"old{n}" for n in range(60)), minutes=0)
@@ -345,7 +347,7 @@ def test_only_corrections_of_the_version_in_force_count(connection: Connection) 
 
 
 @pytest.mark.slow
-def test_the_half_life_is_fitted_to_recorded_reads_and_to_how_long_the_others_have_waited(
+def test_the_half_life_is_fitted_to_recorded_reads_and_to_the_waits_of_unread_results(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON, split_percent=100)

@@ -1,4 +1,4 @@
-"""What was saved, what days and other models cost: read from the figures of a workload that lived, and equal to its ledger."""
+"""Savings and the costs of days and other models: read from the figures of a workload, and equal to its ledger."""
 
 from dataclasses import replace
 
@@ -22,8 +22,8 @@ def seen(connection: Connection) -> Evidence:
 
 @pytest.fixture
 def lived_in(connection: Connection) -> Connection:
-    """A Lambda workload: one answer in real time after a try that failed, its second pass, and two more on batch: one pinned to
-    it, one that the split sent there; and one on batch two days later."""
+    """Set up a Lambda workload: one answer in real time after a failed attempt, its second pass, two more answers on batch (one
+    pinned to batch, one sent there by the split), and one on batch two days later."""
     letters = publish(connection, now=NOON, mode="lambda", split_percent=0)
     admit(connection, "r", now=NOON, lane=Lane.REALTIME)
     admit(connection, "pinned", now=NOON, lane=Lane.BATCH)
@@ -49,7 +49,7 @@ def lived_in(connection: Connection) -> Connection:
     return connection
 
 
-def test_the_savings_end_in_what_the_ledger_holds(lived_in: Connection) -> None:
+def test_the_savings_end_at_the_amount_in_the_ledger(lived_in: Connection) -> None:
     paid = lived_in.execute(text("select sum(cost_usd) from lanes.response")).scalar_one()
     of = lived_in.execute(
         text(
@@ -63,17 +63,15 @@ def test_the_savings_end_in_what_the_ledger_holds(lived_in: Connection) -> None:
         assert found.paid_usd == paid
         assert found.second_usd == -batch["authoritative"]
         assert found.repeats_usd < 0
-        assert (
-            found.discount_usd + found.routing_usd == batch["answer"]
-        )  # batch is half of everything
+        assert found.discount_usd + found.routing_usd == batch["answer"]  # batch costs half as much
         assert found.routing_usd == pytest.approx(
             batch["answer"] / 3
-        )  # one of three decisions for batch was free
+        )  # one of three routes to batch was free
         assert (found.model_usd, found.prices_usd) == (0, 0)
-        folding.fold(lived_in)  # and the same again
+        folding.fold(lived_in)  # folded figures give the same
 
 
-def test_days_are_told_apart_and_add_up_to_the_period(lived_in: Connection) -> None:
+def test_the_figures_by_day_add_up_to_the_period(lived_in: Connection) -> None:
     found = seen(lived_in)
     days = found.days_seen
     assert [each.items for each in days] == [3, 0, 1, 0]
@@ -87,7 +85,7 @@ def test_days_are_told_apart_and_add_up_to_the_period(lived_in: Connection) -> N
         assert sum(getattr(each, lane).list_usd for each in days) == pytest.approx(whole.list_usd)
 
 
-def test_other_models_are_priced_by_the_same_tokens(lived_in: Connection) -> None:
+def test_other_models_are_priced_with_the_same_tokens(lived_in: Connection) -> None:
     found = seen(lived_in)
     assert [each.name for each in found.models] == ["claude-sonnet-5-5", "claude-opus-5-5"]
     assert (found.models[0].realtime_factor, found.models[0].batch_factor) == (
@@ -97,12 +95,12 @@ def test_other_models_are_priced_by_the_same_tokens(lived_in: Connection) -> Non
     assert found.provider_discount == pytest.approx(0.5)
 
 
-def test_how_much_corrections_changed_is_read_of_the_newest(lived_in: Connection) -> None:
+def test_the_distance_is_the_average_of_the_corrections(lived_in: Connection) -> None:
     distances = lived_in.execute(text("select avg(distance) from lanes.correction")).scalar_one()
     assert seen(lived_in).distance == pytest.approx(distances)
 
 
-def test_without_the_shared_tokens_nothing_is_told_of_savings_and_all_else_is(
+def test_evidence_without_the_shared_tokens_omits_only_the_savings(
     lived_in: Connection,
 ) -> None:
     whole, ask = seen(lived_in), asking.through(lived_in)
@@ -110,7 +108,7 @@ def test_without_the_shared_tokens_nothing_is_told_of_savings_and_all_else_is(
     assert found == replace(whole, savings=None)
 
 
-def test_an_item_that_real_time_rescued_in_lambda_mode_is_answered_once_and_passed_over_once(
+def test_a_lambda_item_rescued_in_real_time_costs_one_answer_and_one_second_pass(
     connection: Connection,
 ) -> None:
     batch_id = in_batch(connection, "k", mode="lambda")

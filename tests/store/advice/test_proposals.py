@@ -38,12 +38,12 @@ LATE: dict[str, Any] = {
 
 
 def late(consumer: str | None = "nightly", **fields: Any) -> ConsumerUse:
-    """A consumer who surely reads late, but for these figures."""
+    """Return a consumer that surely reads late; `fields` replace its figures."""
     return ConsumerUse(consumer, **{**LATE, **fields})
 
 
 def seed(connection: Connection, *consumers: str, now: datetime = NOON) -> None:
-    """Items of these consumers that the split sent to real time."""
+    """Admit items of these consumers, which the split sends to real time."""
     publish(connection, now=now, split_percent=100)
     for consumer in consumers:
         keys = [f"{consumer} {now} {number}" for number in range(40)]
@@ -69,7 +69,7 @@ def states(connection: Connection) -> list[tuple[str, str]]:
     return [(each.consumer, each.state) for each in reversed(found)]
 
 
-def test_who_surely_reads_late_is_proposed_with_saving_confidence_and_risk(
+def test_a_consumer_that_surely_reads_late_is_proposed_with_saving_confidence_and_risk(
     connection: Connection,
 ) -> None:
     seed(connection, "nightly", "desk")
@@ -87,7 +87,7 @@ def test_who_surely_reads_late_is_proposed_with_saving_confidence_and_risk(
     assert seen.waits_s == pytest.approx((5_970 + 39 * 3_000) / 40)
 
 
-def test_an_open_proposal_is_refreshed_and_never_doubled(connection: Connection) -> None:
+def test_an_open_proposal_is_refreshed_and_never_duplicated(connection: Connection) -> None:
     seed(connection, "nightly")
     (made,) = refresh(connection).proposed
     more = late(reads=200)
@@ -98,7 +98,7 @@ def test_an_open_proposal_is_refreshed_and_never_doubled(connection: Connection)
     assert told.count("lanes.proposal.opened") == 1
 
 
-def test_a_proposal_is_withdrawn_once_its_reads_no_longer_show_that_it_reads_late(
+def test_a_proposal_is_withdrawn_once_its_consumer_no_longer_reads_late(
     connection: Connection,
 ) -> None:
     seed(connection, "nightly")
@@ -115,7 +115,7 @@ def test_items_without_a_consumer_are_not_proposed_because_that_rollout_would_mo
     assert refresh(connection, late(None)) == Review()
 
 
-def test_a_rollout_that_would_be_refused_is_not_proposed_and_the_reason_is_told(
+def test_a_rollout_that_would_be_refused_is_not_proposed_and_the_reason_is_reported(
     connection: Connection,
 ) -> None:
     seed(connection, "nightly")
@@ -130,7 +130,7 @@ def test_a_rollout_that_would_be_refused_is_not_proposed_and_the_reason_is_told(
     assert proposals.listing(connection, "letters", now=NEXT_WEEK) == []
 
 
-def test_a_gate_on_due_times_is_left_out_where_no_item_has_one(connection: Connection) -> None:
+def test_a_gate_on_due_times_is_omitted_when_no_item_has_a_due_time(connection: Connection) -> None:
     gates = ERRORS, {"measure": "deadlines_met", "min": 0.9, "at_least": 5}
     book = playbook(step(50, *gates), step(0, *gates), direction="realtime_to_batch")
     seed(connection, "nightly")
@@ -143,7 +143,7 @@ def test_a_gate_on_due_times_is_left_out_where_no_item_has_one(connection: Conne
     decide(connection, made, "approve")
 
 
-def test_an_approved_proposal_starts_the_consumers_rollout_signed_by_who_approved(
+def test_an_approved_proposal_starts_the_consumers_rollout_signed_by_the_approver(
     connection: Connection,
 ) -> None:
     seed(connection, "nightly")
@@ -215,7 +215,7 @@ def test_an_edited_proposal_stays_open_and_keeps_its_playbook_when_it_is_refresh
     ],
 )
 @pytest.mark.parametrize("action", ["edit", "approve"])
-def test_what_cannot_be_rolled_out_is_refused_and_changes_nothing(
+def test_an_impossible_edit_or_approval_is_refused_and_changes_nothing(
     connection: Connection, action: str, given: dict[str, Any], why: str
 ) -> None:
     seed(connection, "nightly")
@@ -225,7 +225,9 @@ def test_what_cannot_be_rolled_out_is_refused_and_changes_nothing(
     assert proposals.listing(connection, "letters", now=NEXT_WEEK) == [made]
 
 
-def test_a_second_approval_waits_until_the_first_rollout_has_ended(connection: Connection) -> None:
+def test_a_second_approval_is_refused_while_the_first_rollout_is_open(
+    connection: Connection,
+) -> None:
     seed(connection, "nightly", "weekly")
     nightly, weekly = refresh(connection, late(), late("weekly")).proposed
     decide(connection, nightly, "approve")
@@ -242,7 +244,7 @@ def seeded(pool: Engine) -> ProposedRollout:
 
 
 def both(pool: Engine, *does: Any) -> list[object]:
-    """What happens when these are done on two connections at once."""
+    """Run these functions at once, each on its own connection; return their outcomes."""
     together, outcomes = Barrier(len(does)), list[object]()
 
     def run(do: Any) -> None:
@@ -262,7 +264,7 @@ def both(pool: Engine, *does: Any) -> list[object]:
     return outcomes
 
 
-def test_two_looks_at_once_make_one_proposal(pool: Engine) -> None:
+def test_two_concurrent_refreshes_make_one_proposal(pool: Engine) -> None:
     with pool.begin() as connection:
         seed(connection, "nightly")
     found = both(pool, refresh, refresh)
@@ -270,7 +272,7 @@ def test_two_looks_at_once_make_one_proposal(pool: Engine) -> None:
     assert (len(found), len(ids)) == (2, 1)
 
 
-def test_two_approvals_at_once_start_one_rollout(pool: Engine) -> None:
+def test_two_concurrent_approvals_start_one_rollout(pool: Engine) -> None:
     made = seeded(pool)
 
     def approve(connection: Connection) -> str:
@@ -282,7 +284,7 @@ def test_two_approvals_at_once_start_one_rollout(pool: Engine) -> None:
         assert [each.state for each in rollouts.all_open(connection)] == [RolloutState.RUNNING]
 
 
-def test_a_look_beside_a_decline_proposes_nothing_new(pool: Engine) -> None:
+def test_a_refresh_concurrent_with_a_decline_proposes_nothing_new(pool: Engine) -> None:
     made, by = seeded(pool), Signature("ada", "so", NEXT_WEEK)
 
     def decline(connection: Connection) -> object:
@@ -293,7 +295,7 @@ def test_a_look_beside_a_decline_proposes_nothing_new(pool: Engine) -> None:
         assert states(connection) == [("nightly", "declined")]
 
 
-def test_a_look_beside_an_approval_proposes_nothing_new(pool: Engine) -> None:
+def test_a_refresh_concurrent_with_an_approval_proposes_nothing_new(pool: Engine) -> None:
     made = seeded(pool)
 
     def approve(connection: Connection) -> str:

@@ -1,4 +1,4 @@
-"""`lanes proposals`: what the form decides, from the command line."""
+"""`lanes proposals`: the decisions of the form, from the command line."""
 
 import json
 from datetime import timedelta
@@ -21,7 +21,7 @@ Told = pytest.CaptureFixture[str]
 def made(
     pool: Engine, address: str, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> ProposedRollout:
-    """A proposal by the database's own clock, which commands go by."""
+    """Make a proposal at the time of the database's clock, which commands use."""
     monkeypatch.setenv("PREFECT_API_URL", prefect.api_url)
     monkeypatch.setattr("getpass.getuser", lambda: "ada")
     with pool.begin() as connection:
@@ -31,7 +31,7 @@ def made(
     return found
 
 
-def test_they_are_listed_for_people_and_for_programs(made: ProposedRollout, capsys: Told) -> None:
+def test_proposals_are_listed_as_a_table_and_as_json(made: ProposedRollout, capsys: Told) -> None:
     assert proposals() == 0
     table = capsys.readouterr().out
     assert "nightly" in table
@@ -45,7 +45,7 @@ def test_they_are_listed_for_people_and_for_programs(made: ProposedRollout, caps
 
 
 @pytest.mark.slow
-def test_an_approval_starts_the_rollout_and_asks_for_a_run_that_leads_it(
+def test_an_approval_starts_the_rollout_and_requests_a_migrate_run(
     made: ProposedRollout, pool: Engine, prefect: PrefectStandIn, capsys: Told
 ) -> None:
     assert proposals("edit", made.id, edits=ProposalEdits(percents=[60.0, 20.0]), why="slower") == 0
@@ -61,7 +61,7 @@ def test_an_approval_starts_the_rollout_and_asks_for_a_run_that_leads_it(
     assert [each.flow for each in prefect.runs] == [Deployment.MIGRATE]
 
 
-def test_a_decline_is_signed_by_the_user_of_the_shell(made: ProposedRollout, capsys: Told) -> None:
+def test_a_decline_is_signed_by_the_shell_user(made: ProposedRollout, capsys: Told) -> None:
     assert proposals("decline", made.id, why="audits") == 0
     assert f"proposal {made.id} is declined" in capsys.readouterr().out
     assert proposals(as_json=True) == 0
@@ -71,7 +71,7 @@ def test_a_decline_is_signed_by_the_user_of_the_shell(made: ProposedRollout, cap
     assert "was declined by ada" in capsys.readouterr().err
 
 
-def test_a_command_that_lacks_something_is_wrong_usage(capsys: Told) -> None:
+def test_a_missing_or_unknown_proposal_number_is_a_usage_error(capsys: Told) -> None:
     assert proposals("approve") == 2
     assert "approve which? Say its number" in capsys.readouterr().err
     assert proposals("approve", 99) == 2

@@ -1,4 +1,4 @@
-"""`lanes batches`, `adopt`, `resubmit` and `give-up`: said first, done with --yes."""
+"""`lanes batches`, `adopt`, `resubmit` and `give-up`: explained first, done only with --yes."""
 
 import json
 
@@ -17,7 +17,7 @@ Told = pytest.CaptureFixture[str]
 
 @pytest.fixture(autouse=True)
 def held(pool: Engine, address: str) -> None:
-    """Batch 1, held with two items."""
+    """Hold batch 1, which has two items."""
     with pool.begin() as connection:
         letters = publish(connection, now=NOON)
         admit(connection, "a", "b", now=NOON, lane=Lane.BATCH)
@@ -32,7 +32,7 @@ def state(pool: Engine) -> str:
     return batch.state
 
 
-def test_the_open_batches_are_shown_with_what_is_at_stake(capsys: Told) -> None:
+def test_open_batches_are_shown_with_the_costs_at_stake(capsys: Told) -> None:
     assert app(["batches", "--json"]) == 0
     (shown,) = json.loads(capsys.readouterr().out)
     assert (shown["batch_id"], shown["state"], shown["items"], shown["note"]) == (
@@ -56,7 +56,7 @@ def test_the_open_batches_are_shown_with_what_is_at_stake(capsys: Told) -> None:
         (["give-up", "1"], "released"),
     ],
 )
-def test_a_decision_is_explained_first_and_taken_with_yes(
+def test_a_decision_is_explained_first_and_made_only_with_yes(
     pool: Engine, capsys: Told, command: list[str], after: str
 ) -> None:
     assert app(command) == 0
@@ -70,6 +70,6 @@ def test_a_decision_is_explained_first_and_taken_with_yes(
     assert state(pool) == after
 
 
-def test_what_cannot_be_decided_is_said_with_exit_code_1(capsys: Told) -> None:
+def test_a_decision_about_an_unknown_batch_fails_with_exit_code_1(capsys: Told) -> None:
     assert app(["resubmit", "99", "--yes"]) == 1
     assert "there is no batch 99" in capsys.readouterr().err

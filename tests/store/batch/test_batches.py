@@ -35,12 +35,12 @@ def letters(connection: Connection) -> Version:
 
 
 def waiting(connection: Connection, *names: str, workload: str = "letters") -> None:
-    """Items routed to batch at noon."""
+    """Route these items to batch at noon."""
     admit(connection, *names, now=NOON, workload=workload, lane=Lane.BATCH)
     route(connection, now=NOON)
 
 
-def test_an_intent_is_kept_before_the_paid_call_and_owns_its_work(
+def test_an_intent_is_stored_before_the_paid_call_and_owns_its_work(
     connection: Connection, letters: Version
 ) -> None:
     waiting(connection, "a", "b", "c")
@@ -57,7 +57,7 @@ def test_an_intent_is_kept_before_the_paid_call_and_owns_its_work(
     assert events(connection, "lanes.batch.submitted") == []
 
 
-def test_a_batch_goes_from_intended_to_collected_and_tells_the_world(
+def test_a_batch_goes_from_intended_to_collected_and_emits_events(
     connection: Connection, letters: Version
 ) -> None:
     waiting(connection, "a", "b")
@@ -112,7 +112,7 @@ def test_a_batch_goes_from_intended_to_collected_and_tells_the_world(
     }
 
 
-def test_the_end_of_a_batch_is_told_once(connection: Connection, letters: Version) -> None:
+def test_the_end_of_a_batch_is_announced_once(connection: Connection, letters: Version) -> None:
     waiting(connection, "a")
     batch_id, _ = submit(connection, letters)
     for minutes in (10, 20):
@@ -146,7 +146,7 @@ def test_an_account_has_one_unresolved_intent_at_a_time(
         intend(connection, letters)
     assert (
         row(connection, "work", state="ready").claim_no == 0
-    )  # nothing of the refused intent stays
+    )  # the refused intent changed nothing
     other, _ = intend(connection, letters, account="other")
     assert batches.find_unresolved(connection, "other") is not None
     creates.mark_submitted(connection, unresolved.id, "msgbatch_1", expected_end_at=NOON, now=NOON)
@@ -173,7 +173,7 @@ def test_two_open_intents_of_an_account_never_share_a_request_count(
     intend(connection, letters)  # two requests
 
 
-def test_two_submitters_at_once_take_different_work(pool: Engine) -> None:
+def test_two_concurrent_submitters_lock_different_work(pool: Engine) -> None:
     with pool.begin() as setup:
         version = publish(setup, now=NOON)
         waiting(setup, "a", "b", "c")
@@ -184,7 +184,7 @@ def test_two_submitters_at_once_take_different_work(pool: Engine) -> None:
         assert (keys(first), keys(second)) == (["a", "b"], ["c"])
 
 
-def test_work_for_a_batch_is_taken_by_urgency_version_and_kind(
+def test_work_for_a_batch_is_selected_by_workload_and_version_in_order_of_urgency(
     connection: Connection, letters: Version
 ) -> None:
     waiting(connection, "old")
@@ -209,7 +209,9 @@ def test_a_paused_workload_has_nothing_to_submit(connection: Connection, letters
     assert ready_work.waiting_kinds(connection, None, now=NOON) == []
 
 
-def test_release_returns_the_work_as_it_was(connection: Connection, letters: Version) -> None:
+def test_a_release_returns_the_work_to_ready_without_a_failure(
+    connection: Connection, letters: Version
+) -> None:
     waiting(connection, "a", "b")
     batch_id, _ = intend(connection, letters)
     doubts.release(connection, batch_id, note="never created", now=later(minutes=5))
@@ -228,7 +230,7 @@ def test_release_returns_the_work_as_it_was(connection: Connection, letters: Ver
 
 
 @pytest.mark.parametrize("step", ["submitted", "ended", "collected"])
-def test_a_batch_the_provider_has_is_neither_released_nor_held(
+def test_a_batch_that_reached_the_provider_is_neither_released_nor_held(
     connection: Connection, letters: Version, step: str
 ) -> None:
     waiting(connection, "a")
@@ -244,7 +246,7 @@ def test_a_batch_the_provider_has_is_neither_released_nor_held(
     assert row(connection, "work").state == "submitted"
 
 
-def test_a_held_batch_keeps_its_work_until_it_is_found_or_released(
+def test_a_held_batch_keeps_its_work_until_it_is_found_at_the_provider(
     connection: Connection, letters: Version
 ) -> None:
     waiting(connection, "a", "b")
@@ -271,7 +273,7 @@ def test_a_batch_is_submitted_once(connection: Connection, letters: Version) -> 
     assert batches.find_owned_ids(connection, candidates) == {kept.provider_batch_id}
 
 
-def test_members_lead_from_a_request_to_its_work_in_the_order_of_its_slots(
+def test_members_returns_the_claims_of_each_request_in_slot_order(
     connection: Connection, letters: Version
 ) -> None:
     waiting(connection, "a", "b", "c")
@@ -282,7 +284,7 @@ def test_members_lead_from_a_request_to_its_work_in_the_order_of_its_slots(
     }
 
 
-def test_members_find_the_items_of_results_that_come_late(
+def test_members_finds_the_claims_of_a_released_batch_for_late_results(
     connection: Connection, letters: Version
 ) -> None:
     waiting(connection, "a")
@@ -297,7 +299,7 @@ def test_members_find_the_items_of_results_that_come_late(
     assert len(rows(connection, "current_results")) == 1
 
 
-def test_claims_without_an_attempt_are_outstanding_by_their_request(
+def test_claims_without_an_attempt_are_outstanding_grouped_by_request(
     connection: Connection, letters: Version
 ) -> None:
     waiting(connection, "a", "b", "c")
@@ -314,7 +316,7 @@ def test_claims_without_an_attempt_are_outstanding_by_their_request(
     ]
 
 
-def test_a_claim_that_was_superseded_is_outstanding_until_its_end_is_known(
+def test_a_superseded_claim_is_outstanding_until_its_outcome_is_saved(
     connection: Connection, letters: Version
 ) -> None:
     waiting(connection, "a")
@@ -327,7 +329,9 @@ def test_a_claim_that_was_superseded_is_outstanding_until_its_end_is_known(
     assert collection.outstanding(connection, batch_id) == {}
 
 
-def test_short_reads_are_kept_with_the_batch(connection: Connection, letters: Version) -> None:
+def test_consecutive_short_reads_are_counted_and_stored_with_the_batch(
+    connection: Connection, letters: Version
+) -> None:
     waiting(connection, "a", "b")
     batch_id, _ = submit(connection, letters)
     reads = [
@@ -341,12 +345,12 @@ def test_short_reads_are_kept_with_the_batch(connection: Connection, letters: Ve
 
 
 @pytest.mark.slow
-def test_counts_add_up_by_what_became_of_the_items(
+def test_the_outcome_counts_of_a_batch_add_up_to_its_items(
     connection: Connection, letters: Version
 ) -> None:
     ended = [
         outcome for outcome in Outcome if outcome not in (Outcome.UNKNOWN, Outcome.GIVEN_UP)
-    ]  # of no line
+    ]  # no result line has these
     waiting(connection, *ended)
     batch_id, work = submit(connection, letters)
     for each in work:  # in several chunks, as results stream
@@ -373,7 +377,7 @@ def test_applying_a_chunk_of_results_twice_counts_it_once(
     assert (kept.succeeded, kept.invalid) == (1, 1)
 
 
-def test_a_closed_batch_says_how_its_outcomes_add_up_once(
+def test_marking_a_batch_collected_returns_its_tally_once(
     connection: Connection, letters: Version
 ) -> None:
     waiting(connection, "a", "b", "c")
@@ -394,7 +398,7 @@ def test_a_closed_batch_says_how_its_outcomes_add_up_once(
     assert row(connection, "batch_status").collected_at == later(minutes=1)
 
 
-def test_what_keeps_a_batch_from_coming_home_stands_in_its_note_until_it_is_home(
+def test_the_note_of_a_batch_gives_the_reason_for_its_delay_until_it_is_collected(
     connection: Connection, letters: Version
 ) -> None:
     waiting(connection, "a")
@@ -408,7 +412,7 @@ def test_what_keeps_a_batch_from_coming_home_stands_in_its_note_until_it_is_home
     assert row(connection, "batch_status").note is None
 
 
-def test_what_spoiled_its_pack_comes_back_unspent_and_is_asked_alone_ever_after(
+def test_an_item_refused_in_a_pack_spends_no_retry_and_is_sent_alone_from_then_on(
     connection: Connection, letters: Version
 ) -> None:
     waiting(connection, "a", "b")
@@ -426,7 +430,7 @@ def test_what_spoiled_its_pack_comes_back_unspent_and_is_asked_alone_ever_after(
     assert (first.key, first.alone) == ("a", True)
 
 
-def test_an_item_canceled_while_its_batch_runs_is_booked_when_the_batch_ends(
+def test_an_item_canceled_while_its_batch_runs_stays_canceled_and_its_result_is_booked(
     connection: Connection, letters: Version
 ) -> None:
     waiting(connection, "a")
@@ -438,7 +442,7 @@ def test_an_item_canceled_while_its_batch_runs_is_booked_when_the_batch_ends(
     assert row(connection, "item_status").state == "canceled"
 
 
-def test_a_first_batch_is_expected_after_the_usual_time_of_its_version(
+def test_a_first_batch_is_expected_after_the_expected_minutes_of_its_version(
     connection: Connection,
 ) -> None:
     version = publish(connection, "slow", now=NOON, batch_expected_minutes=77)
@@ -449,7 +453,7 @@ def test_a_first_batch_is_expected_after_the_usual_time_of_its_version(
     assert (ends - NOON).total_seconds() / 60 == pytest.approx(77, rel=0.01)
 
 
-def test_a_nonce_names_one_batch(connection: Connection, letters: Version) -> None:
+def test_two_batches_never_share_a_nonce(connection: Connection, letters: Version) -> None:
     waiting(connection, "a")
     (work,) = lock_for_batch(connection, BatchKind("letters", letters.id), limit=1, now=NOON)
     creates.intend(connection, intent(letters, nonce="cafe"), [[work.claim]], now=NOON)

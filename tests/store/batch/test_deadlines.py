@@ -19,7 +19,7 @@ AT_22_05 = later(hours=10, minutes=5)
 def wait_for_batch(
     connection: Connection, key: str, *, due_at: datetime | None, workload: str = "letters"
 ) -> None:
-    """An item on the batch lane since noon."""
+    """Route an item to the batch lane at noon."""
     admit(connection, key, now=NOON, lane=Lane.BATCH, due_at=due_at, workload=workload)
     route(connection, now=NOON)
 
@@ -31,12 +31,12 @@ def wait_for_batch(
         (
             later(hours=15, minutes=41),
             ["letters"],
-        ),  # the window opens at 22:00, 95 % are back in 339 minutes, a run takes two
+        ),  # the window opens at 22:00, 95 % return within 339 minutes, a run takes two
         (later(hours=15, minutes=42), []),
-        (later(minutes=-1), []),  # missed already
+        (later(minutes=-1), []),  # already missed
     ],
 )
-def test_only_work_that_the_window_would_miss_presses(
+def test_work_is_pressing_only_if_the_off_peak_window_would_miss_its_deadline(
     connection: Connection, due_at: datetime | None, expected: list[str]
 ) -> None:
     publish(connection, now=NOON)
@@ -44,7 +44,7 @@ def test_only_work_that_the_window_would_miss_presses(
     assert pressing(connection, now=NOON) == expected
 
 
-def test_an_item_due_in_65_minutes_at_22_05_presses_although_the_window_is_open(
+def test_an_item_due_in_65_minutes_at_22_05_is_pressing_although_the_window_is_open(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)
@@ -52,13 +52,13 @@ def test_an_item_due_in_65_minutes_at_22_05_presses_although_the_window_is_open(
     assert pressing(connection, now=AT_22_05) == ["letters"]
 
 
-def test_nothing_presses_that_the_next_run_brings_back_in_time(connection: Connection) -> None:
+def test_an_item_is_not_pressing_if_the_next_run_returns_it_in_time(connection: Connection) -> None:
     publish(connection, now=NOON)
     wait_for_batch(connection, "k", due_at=AT_22_05 + timedelta(minutes=396, seconds=40))
     assert pressing(connection, now=AT_22_05) == []
 
 
-def test_an_overdue_item_hides_none_of_its_neighbours(connection: Connection) -> None:
+def test_an_overdue_item_does_not_hide_pressing_neighbours(connection: Connection) -> None:
     publish(connection, now=NOON)
     publish(connection, "bills", now=NOON)
     wait_for_batch(connection, "overdue", due_at=later(minutes=-30))
@@ -68,7 +68,7 @@ def test_an_overdue_item_hides_none_of_its_neighbours(connection: Connection) ->
     assert pressing(connection, now=NOON) == ["letters"]
 
 
-def test_the_items_of_a_paused_workload_press_nobody(connection: Connection) -> None:
+def test_items_of_a_paused_workload_are_not_pressing(connection: Connection) -> None:
     publish(connection, now=NOON)
     wait_for_batch(connection, "k", due_at=later(hours=5))
     workloads.pause(connection, "letters", since=NOON)
@@ -90,7 +90,7 @@ def test_the_authoritative_pass_of_an_answered_item_waits_for_the_window(
     assert pressing(connection, now=later(minutes=1)) == []
 
 
-def test_a_replay_presses_nobody(connection: Connection) -> None:
+def test_work_of_a_replay_is_not_pressing(connection: Connection) -> None:
     publish(connection, now=NOON)
     admit(connection, "k", now=NOON, lane=Lane.REALTIME, due_at=later(days=1, minutes=1))
     route(connection, now=NOON)
@@ -99,7 +99,7 @@ def test_a_replay_presses_nobody(connection: Connection) -> None:
     assert pressing(connection, now=later(hours=23)) == []
 
 
-def test_an_item_that_real_time_gave_up_presses_by_its_due_time(connection: Connection) -> None:
+def test_an_item_that_real_time_gave_up_is_pressing_by_its_due_time(connection: Connection) -> None:
     publish(connection, now=NOON, mode="lambda", max_failures=1, split_percent=100)
     admit(connection, "k", now=NOON, due_at=later(hours=9))
     route(connection, now=NOON)
@@ -112,7 +112,7 @@ def test_an_item_that_real_time_gave_up_presses_by_its_due_time(connection: Conn
     assert pressing(connection, now=later(minutes=1)) == ["letters"]
 
 
-def test_what_was_put_off_presses_nobody_before_its_time(connection: Connection) -> None:
+def test_postponed_work_is_not_pressing_before_its_time(connection: Connection) -> None:
     publish(connection, now=NOON)
     wait_for_batch(connection, "k", due_at=later(hours=5))
     put_off(connection, {"letters": later(minutes=10)}, of="letters")
@@ -120,7 +120,7 @@ def test_what_was_put_off_presses_nobody_before_its_time(connection: Connection)
     assert pressing(connection, now=later(minutes=10)) == ["letters"]
 
 
-def test_work_that_a_run_could_not_send_is_asked_for_again_at_its_time_and_no_longer_once_it_left(
+def test_postponed_work_is_pressing_from_its_time_until_a_run_has_sent_it(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)
@@ -138,7 +138,7 @@ def test_work_that_a_run_could_not_send_is_asked_for_again_at_its_time_and_no_lo
     assert pressing(connection, now=later(minutes=2)) == []
 
 
-def test_nothing_is_asked_for_where_no_work_waits(connection: Connection) -> None:
+def test_a_postponed_workload_without_waiting_work_is_not_pressing(connection: Connection) -> None:
     publish(connection, now=NOON)
     put_off(connection, {"letters": NOON}, of="letters")
     assert pressing(connection, now=NOON) == []

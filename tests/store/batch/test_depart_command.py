@@ -1,4 +1,4 @@
-"""`lanes depart`: what waits for the batch lane leaves now, or it is said why not."""
+"""`lanes depart`: waiting batch work leaves now, or the command says why not."""
 
 import json
 from typing import Any
@@ -24,7 +24,7 @@ Told = pytest.CaptureFixture[str]
 def letters(
     pool: Engine, address: str, monkeypatch: pytest.MonkeyPatch, prefect: PrefectStandIn
 ) -> Version:
-    """A workload without items, beside one whose items wait for their night."""
+    """Publish a workload without items, and another whose items wait for the off-peak window."""
     monkeypatch.setenv("PREFECT_API_URL", prefect.api_url)
     with pool.begin() as connection:
         publish(connection, "archive", now=NOON)
@@ -45,7 +45,7 @@ def told(capsys: Told, *arguments: str, code: int = 0) -> Any:
     return json.loads(capsys.readouterr().out)
 
 
-def test_a_run_is_asked_for_that_takes_what_is_ready_of_this_workload(
+def test_a_run_is_requested_for_the_ready_items_of_this_workload(
     pool: Engine, capsys: Told, prefect: PrefectStandIn
 ) -> None:
     waits(pool, "a", "b")
@@ -59,7 +59,7 @@ def test_a_run_is_asked_for_that_takes_what_is_ready_of_this_workload(
     assert prefect.asked("depart") == [{"departure": {"workload": "letters"}}]
 
 
-def test_a_program_learns_the_number_and_the_run(
+def test_the_json_output_contains_the_number_of_items_and_the_run(
     pool: Engine, capsys: Told, prefect: PrefectStandIn
 ) -> None:
     waits(pool, "a")
@@ -73,7 +73,7 @@ def test_a_program_learns_the_number_and_the_run(
     assert said["url"].endswith(f"/v2/runs/flow-run/{prefect.runs[0].id}")
 
 
-def test_where_nothing_is_ready_nothing_is_asked_for_and_it_is_said_what_the_others_wait_for(
+def test_no_run_is_requested_without_ready_items_and_the_output_explains_the_others(
     pool: Engine, capsys: Told, prefect: PrefectStandIn, letters: Version
 ) -> None:
     assert told(capsys) == {
@@ -96,7 +96,7 @@ def test_where_nothing_is_ready_nothing_is_asked_for_and_it_is_said_what_the_oth
     assert prefect.runs == []
 
 
-def test_what_failed_a_moment_ago_rests(
+def test_work_that_has_just_failed_rests_and_is_not_ready(
     pool: Engine, capsys: Told, letters: Version, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits(pool, "a")
@@ -110,7 +110,7 @@ def test_what_failed_a_moment_ago_rests(
     assert "1 resting after a failed try, the first until " in said["said"]
 
 
-def test_a_paused_workload_stays_with_exit_code_1(
+def test_a_paused_workload_does_not_leave_and_the_exit_code_is_1(
     pool: Engine, capsys: Told, prefect: PrefectStandIn
 ) -> None:
     waits(pool, "a")
@@ -124,7 +124,7 @@ def test_a_paused_workload_stays_with_exit_code_1(
     assert prefect.runs == []
 
 
-def test_a_batch_that_is_held_keeps_its_items_and_one_whose_create_is_open_goes_first(
+def test_a_held_batch_keeps_its_items_and_a_batch_with_an_open_create_goes_first(
     pool: Engine, capsys: Told, prefect: PrefectStandIn, letters: Version
 ) -> None:
     waits(pool, "a", "b")
@@ -142,7 +142,7 @@ def test_a_batch_that_is_held_keeps_its_items_and_one_whose_create_is_open_goes_
     assert len(prefect.asked("depart")) == 1
 
 
-def test_work_that_is_over_is_not_counted(pool: Engine, capsys: Told) -> None:
+def test_finished_work_is_not_counted(pool: Engine, capsys: Told) -> None:
     waits(pool, "a", "b", lane=Lane.REALTIME)
     with pool.begin() as connection:
         for work, outcome in zip(claim(connection), (Outcome.VALID, Outcome.POISON), strict=True):
@@ -154,7 +154,7 @@ def test_work_that_is_over_is_not_counted(pool: Engine, capsys: Told) -> None:
     assert told(capsys)["said"] == "nothing of letters is ready to leave"
 
 
-def test_a_prefect_that_does_not_answer_is_exit_code_1(
+def test_an_unavailable_prefect_server_gives_exit_code_1(
     pool: Engine, capsys: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits(pool, "a")
@@ -166,7 +166,7 @@ def test_a_prefect_that_does_not_answer_is_exit_code_1(
     assert "no Prefect server is known: run `lanes up`" in capsys.readouterr().err
 
 
-def test_an_unknown_workload_is_exit_code_2(capsys: Told, prefect: PrefectStandIn) -> None:
+def test_an_unknown_workload_gives_exit_code_2(capsys: Told, prefect: PrefectStandIn) -> None:
     assert app(["depart", "ghosts"]) == 2
     assert 'there is no workload "ghosts"' in capsys.readouterr().err
     assert prefect.runs == []

@@ -1,4 +1,4 @@
-"""A create that is answered after its work was released is cancelled and booked; its work stays where it went."""
+"""A create that is answered after its work was released: its batch is cancelled and booked, the work stays where it went."""
 
 from collections.abc import Callable
 
@@ -29,7 +29,7 @@ from tests.store.tries import (
 
 
 def released(connection: Connection, *names: str) -> tuple[BatchId, Version]:
-    """A batch of those items that seemed never to have been created."""
+    """Release a batch of these items, as if it had never been created."""
     letters = publish(connection, now=NOON)
     admit(connection, *names, now=NOON, lane=Lane.BATCH)
     route(connection, now=NOON)
@@ -53,7 +53,7 @@ def claims(connection: Connection, batch_id: BatchId) -> list[Claim]:
 
 
 def stays_ready(connection: Connection, letters: Version) -> None:
-    """Nothing has happened to the work."""
+    """Leave the work as it is."""
 
 
 def is_canceled(connection: Connection, letters: Version) -> None:
@@ -85,7 +85,7 @@ def is_partly_elsewhere(connection: Connection, letters: Version) -> None:
     "meanwhile",
     [stays_ready, is_canceled, is_intended_elsewhere, is_elsewhere, is_partly_elsewhere],
 )
-def test_work_that_was_released_stays_where_it_went_and_the_late_batch_is_cancelled_and_booked(
+def test_released_work_stays_where_it_went_and_the_late_batch_is_cancelled_and_booked(
     connection: Connection, meanwhile: Callable[[Connection, Version], object]
 ) -> None:
     batch_id, letters = released(connection, "a", "b")
@@ -119,7 +119,7 @@ def test_work_that_was_released_stays_where_it_went_and_the_late_batch_is_cancel
 
 
 @pytest.mark.slow
-def test_what_the_next_batch_answers_is_shown_whichever_of_the_two_comes_home_first(
+def test_the_next_batch_gives_the_shown_answers_although_the_late_batch_returns_first(
     connection: Connection,
 ) -> None:
     batch_id, letters = released(connection, "a", "b")
@@ -137,7 +137,7 @@ def test_what_the_next_batch_answers_is_shown_whichever_of_the_two_comes_home_fi
     assert len(rows(connection, "spend")) == 4
 
 
-def test_a_late_answer_that_is_told_twice_changes_nothing(connection: Connection) -> None:
+def test_a_repeated_late_create_answer_changes_nothing(connection: Connection) -> None:
     batch_id, _ = released(connection, "a", "b")
     assert [answer(connection, batch_id) for _ in range(2)] == [CreateAnswer.UNWANTED] * 2
     assert row(connection, "batch", id=batch_id).state == "superseded"

@@ -1,4 +1,4 @@
-"""A batch that no item needs is to be cancelled, and no other is; view `batch_status` says how fast items came back."""
+"""Cancellation of batches that no item needs, and of no others; the throughput of a batch in view `batch_status`."""
 
 import pytest
 from sqlalchemy import Connection, text
@@ -13,7 +13,7 @@ from tests.store.late import LATE, canceled, in_batch, rescue
 from tests.store.tries import claim, home, row, said, save, submit, tried
 
 
-def test_a_batch_is_cancelled_only_when_none_of_its_items_is_wanted_any_more(
+def test_a_batch_is_cancelled_only_when_none_of_its_items_needs_it(
     connection: Connection,
 ) -> None:
     batch_id = in_batch(connection, "a", "b")
@@ -30,7 +30,7 @@ def test_a_batch_is_cancelled_only_when_none_of_its_items_is_wanted_any_more(
     assert doubts.recall(connection, now=LATE) == []
 
 
-def test_a_batch_that_is_the_pass_owed_is_wanted_and_so_is_one_that_may_be_a_stranger_s(
+def test_a_batch_that_is_the_owed_pass_or_may_not_be_ours_is_not_cancelled(
     connection: Connection,
 ) -> None:
     in_batch(connection, "k", mode=Mode.LAMBDA)
@@ -44,7 +44,7 @@ def test_a_batch_that_is_the_pass_owed_is_wanted_and_so_is_one_that_may_be_a_str
 
 
 @pytest.mark.slow
-def test_what_is_asked_only_to_measure_is_wanted_although_its_items_are_settled(
+def test_a_shadow_batch_is_not_cancelled_although_its_items_are_settled(
     connection: Connection,
 ) -> None:
     letters = publish(connection, now=NOON, batch_pack=40, pack_check_share=0.2)
@@ -61,7 +61,7 @@ def test_what_is_asked_only_to_measure_is_wanted_although_its_items_are_settled(
 
 @pytest.fixture
 def batch_id(connection: Connection) -> BatchId:
-    """Thirty items left at noon."""
+    """Submit thirty items in a batch at noon."""
     letters = publish(connection, now=NOON)
     admit(connection, *(f"k{n}" for n in range(30)), now=NOON)
     route(connection, now=NOON)
@@ -73,7 +73,7 @@ def told(connection: Connection) -> tuple[float | None, float | None]:
     return status.items_per_minute_until_ended, status.items_per_minute_until_collected
 
 
-def test_throughput_is_known_once_a_batch_ended_and_the_other_one_once_it_is_collected(
+def test_throughput_is_shown_once_a_batch_has_ended_and_again_once_it_is_collected(
     connection: Connection, batch_id: BatchId
 ) -> None:
     assert told(connection) == (None, None)
@@ -85,9 +85,7 @@ def test_throughput_is_known_once_a_batch_ended_and_the_other_one_once_it_is_col
     assert (seen.items_per_minute_until_ended, seen.items_per_minute_until_collected) == (3, 2)
 
 
-def test_a_batch_whose_work_went_elsewhere_has_none(
-    connection: Connection, batch_id: BatchId
-) -> None:
+def test_a_superseded_batch_has_no_throughput(connection: Connection, batch_id: BatchId) -> None:
     connection.execute(text("update lanes.batch set state = 'superseded'"))
     collection.mark_ended(connection, batch_id, at=later(minutes=10), now=later(minutes=10))
     collection.mark_collected(connection, batch_id, now=later(minutes=15))
@@ -95,7 +93,7 @@ def test_a_batch_whose_work_went_elsewhere_has_none(
     assert told(connection) == (None, None)
 
 
-def test_where_the_provider_s_clock_is_behind_ours_nothing_is_told(
+def test_throughput_is_empty_when_the_provider_clock_is_behind_ours(
     connection: Connection, batch_id: BatchId
 ) -> None:
     collection.mark_ended(connection, batch_id, at=later(seconds=-1), now=later(seconds=5))

@@ -1,4 +1,4 @@
-"""What the client's tests start from."""
+"""Fixtures of the client's tests."""
 
 import pytest
 from sqlalchemy import Engine
@@ -16,7 +16,7 @@ def database_url(own_database_url: str) -> str:
 
 @pytest.fixture(autouse=True)
 def address(address: str, pool: Engine) -> str:
-    """The environment names the database, which has the workload `letters`."""
+    """Publish the workload `letters`; the environment contains the address of the database."""
     with pool.begin() as connection:
         publish(connection, now=NOON)
     return address
@@ -24,5 +24,5 @@ def address(address: str, pool: Engine) -> str:
 
 @pytest.fixture
 def looks(monkeypatch: pytest.MonkeyPatch) -> Looks:
-    """The looks for those who wait."""
+    """Record the looks for waiting readers."""
     return Looks(monkeypatch)

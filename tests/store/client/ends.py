@@ -1,4 +1,4 @@
-"""How the item `k` of the client's tests comes to its end, and when somebody has looked for it."""
+"""Ways in which item `k` of the client's tests ends, and a record of the looks for waiting readers."""
 
 import threading
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ WITHIN_S = 30
 
 
 def answer(pool: Engine, *, now: datetime | None = NOON) -> None:
-    """Everything that waits for real-time is answered, then or (None) as the database's clock has it."""
+    """Answer everything that waits for real time, at `now` or (None) at the time of the database's clock."""
     with pool.begin() as connection:
         at = now or clock(connection)
         route(connection, now=at)
@@ -29,32 +29,32 @@ def answer(pool: Engine, *, now: datetime | None = NOON) -> None:
 
 
 def fails(pool: Engine) -> None:
-    """Everything that waits for real-time fails."""
+    """Fail everything that waits for real time."""
     with pool.begin() as connection:
         route(connection, now=NOON)
         save(connection, *(tried(work, Outcome.POISON) for work in claim(connection)))
 
 
 def is_canceled(pool: Engine) -> None:
-    """Its owner withdrew it."""
+    """Cancel the item."""
     with pool.begin() as connection:
         items.cancel(connection, "letters", "k")
 
 
 def is_answered_early_and_canceled(pool: Engine) -> None:
-    """It has an answer that never settles."""
+    """Answer the item provisionally, then cancel it, so that the answer never settles."""
     answer(pool)
     is_canceled(pool)
 
 
 def is_canceled_unheard(pool: Engine) -> None:
-    """Its owner withdrew it, and the notification was lost."""
+    """Cancel the item without a notification, as if the notification were lost."""
     with pool.begin() as connection:
         connection.execute(text("update lanes.item set canceled_at = received_at"))
 
 
 class Looks:
-    """The looks for those who wait: how many they were for, each."""
+    """The looks for waiting readers, with the number of readers of each look."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.sizes: list[int] = []
@@ -74,6 +74,6 @@ class Looks:
         return found
 
     def until_all(self, *readers: str) -> None:
-        """Each of these readers has been looked for."""
+        """Wait until there was a look for each of these readers."""
         with self._changed:
             assert self._changed.wait_for(lambda: self._keys >= set(readers), WITHIN_S)

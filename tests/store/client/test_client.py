@@ -1,4 +1,4 @@
-"""`lanes.client`, as a program of somebody else uses it."""
+"""`lanes.client`, as a user's program calls it."""
 
 import asyncio
 import inspect
@@ -45,7 +45,7 @@ def test_a_submitted_item_exists_when_submit_returns(pool: Engine) -> None:
         assert (kept.due_at - kept.received_at).total_seconds() == 3600
 
 
-def test_submitting_twice_is_a_duplicate_and_other_content_a_conflict() -> None:
+def test_a_repeated_submission_is_a_duplicate_and_other_content_is_a_conflict() -> None:
     client.submit("letters", {"text": "x"}, key="k")
     assert client.submit("letters", {"text": "x"}, key="k").outcome == "duplicate"
     with pytest.raises(Refused, match="other content") as refused:
@@ -53,13 +53,13 @@ def test_submitting_twice_is_a_duplicate_and_other_content_a_conflict() -> None:
     assert refused.value.reason == "key_conflict"
 
 
-def test_an_item_without_a_key_is_told_the_key_it_goes_by(pool: Engine) -> None:
+def test_submit_without_a_key_returns_the_generated_key(pool: Engine) -> None:
     sent = client.submit("letters", {"text": "x"})
     with pool.begin() as connection:
         assert row(connection, "item").key == sent.key
 
 
-def test_an_item_is_told_its_content_key(pool: Engine) -> None:
+def test_submit_returns_the_content_key(pool: Engine) -> None:
     with pool.begin() as connection:
         publish(connection, "twins", now=NOON, dedupe="content")
     first, again = client.submit("twins", {"text": "x"}), client.submit("twins", {"text": "x"})
@@ -77,7 +77,7 @@ def test_an_amendment_replaces_the_payload(pool: Engine) -> None:
         assert row(connection, "item").payload == {"text": "y"}
 
 
-def test_an_item_is_withdrawn_until_it_is_settled(pool: Engine) -> None:
+def test_an_item_can_be_canceled_until_it_is_settled(pool: Engine) -> None:
     client.submit("letters", {"text": "x"}, key="k")
     assert client.cancel("letters", "k")
     assert client.cancel("letters", "k")
@@ -86,7 +86,7 @@ def test_an_item_is_withdrawn_until_it_is_settled(pool: Engine) -> None:
     assert not client.cancel("letters", "settled")
 
 
-def test_what_is_right_is_kept_by_its_source(pool: Engine) -> None:
+def test_a_second_label_of_a_source_replaces_the_first(pool: Engine) -> None:
     client.submit("letters", {"text": "x"}, key="k")
     client.label("letters", "k", A)
     client.label("letters", "k", B)
@@ -100,7 +100,7 @@ def test_what_is_right_is_kept_by_its_source(pool: Engine) -> None:
 @pytest.mark.parametrize(
     ("workload", "error"), [("letters", UnknownItem), ("ghosts", UnknownWorkload)]
 )
-def test_what_is_not_there_is_neither_withdrawn_nor_labeled_nor_waited_for(
+def test_an_unknown_item_or_workload_cannot_be_canceled_labeled_or_waited_for(
     workload: str, error: type[LanesError]
 ) -> None:
     for verb in (
@@ -112,7 +112,7 @@ def test_what_is_not_there_is_neither_withdrawn_nor_labeled_nor_waited_for(
             verb()
 
 
-def test_what_no_database_can_hold_is_refused_before_it_is_asked() -> None:
+def test_text_that_postgres_cannot_store_is_refused() -> None:
     client.submit("letters", {"text": "x"}, key="k")
     for verb in (
         partial(client.submit, "letters", {"text": "\0"}),
@@ -143,7 +143,7 @@ def test_items_are_listed_with_their_answers_and_no_read_is_recorded(pool: Engin
         assert rows(connection, "read") == []
 
 
-def test_a_key_in_somebodys_open_transaction_is_not_waited_for_without_end(
+def test_a_key_in_another_open_transaction_is_waited_for_with_a_limit(
     pool: Engine, database_url: str
 ) -> None:
     with Lanes(database_url, patience_s=0.001) as lanes, pool.connect() as other:
@@ -157,7 +157,7 @@ def test_a_key_in_somebodys_open_transaction_is_not_waited_for_without_end(
             lanes.amend("letters", "k", {"text": "late"})
 
 
-def test_many_items_are_admitted_in_order_over_several_transactions(pool: Engine) -> None:
+def test_many_items_are_all_admitted_and_returned_in_order(pool: Engine) -> None:
     inputs = [{"key": f"k{n}", "payload": {"n": n}} for n in range(1_001)]
     sent = client.submit_many("letters", iter(inputs))
     assert [each.key for each in sent] == [each["key"] for each in inputs]
@@ -166,7 +166,7 @@ def test_many_items_are_admitted_in_order_over_several_transactions(pool: Engine
         assert len(rows(connection, "item")) == 1_001
 
 
-def test_a_result_is_read_and_the_read_recorded(pool: Engine) -> None:
+def test_a_result_is_read_and_the_read_is_recorded(pool: Engine) -> None:
     client.submit("letters", {"text": "x"}, key="k", urgent=True)
     assert client.read_result("letters", "k", reader="desk") is None
     answer(pool)
@@ -196,7 +196,7 @@ def test_waiting_returns_the_result_and_records_one_read(pool: Engine) -> None:
 
 
 @pytest.mark.slow
-def test_waiting_too_short_returns_nothing_and_records_no_read(pool: Engine) -> None:
+def test_a_wait_that_times_out_returns_nothing_and_records_no_read(pool: Engine) -> None:
     client.submit("letters", {"text": "x"}, key="k")
     assert client.wait("letters", "k", reader="desk", timeout_s=0) is None
     with pool.begin() as connection:
@@ -204,7 +204,7 @@ def test_waiting_too_short_returns_nothing_and_records_no_read(pool: Engine) -> 
 
 
 @pytest.mark.slow
-def test_waiting_for_a_settled_result_does_not_take_a_provisional_one(pool: Engine) -> None:
+def test_waiting_for_a_settled_result_does_not_return_a_provisional_one(pool: Engine) -> None:
     with pool.begin() as connection:
         version = publish(connection, now=NOON, mode="lambda")
     client.submit("letters", {"text": "x"}, key="k", urgent=True)
@@ -221,7 +221,9 @@ def test_waiting_for_a_settled_result_does_not_take_a_provisional_one(pool: Engi
     assert (late.output, late.is_settled) == (B, True)
 
 
-async def test_who_follows_corrections_gets_each_once_with_both_outputs(pool: Engine) -> None:
+async def test_a_correction_is_listed_with_both_outputs_until_its_result_is_read(
+    pool: Engine,
+) -> None:
     with pool.begin() as connection:
         version = publish(connection, now=NOON, mode="lambda")
     client.submit("letters", {"text": "x"}, key="k", urgent=True)
@@ -250,7 +252,7 @@ async def test_who_follows_corrections_gets_each_once_with_both_outputs(pool: En
         ("k", is_answered_early_and_canceled, ItemCanceled),
     ],
 )
-async def test_nobody_waits_for_what_will_not_come(
+async def test_waiting_for_an_item_that_cannot_settle_raises_an_error(
     pool: Engine, key: str, before: Callable[[Engine], None], error: type[LanesError]
 ) -> None:
     with pool.begin() as connection:
@@ -266,7 +268,7 @@ async def test_nobody_waits_for_what_will_not_come(
 
 
 @pytest.mark.slow
-async def test_the_asynchronous_functions_do_the_same(pool: Engine) -> None:
+async def test_the_asynchronous_functions_behave_like_the_synchronous_ones(pool: Engine) -> None:
     sent = await client.asubmit("letters", {"text": "x"}, key="k", urgent=True)
     assert sent.outcome == "accepted"
     many = await client.asubmit_many(
@@ -289,7 +291,7 @@ async def test_the_asynchronous_functions_do_the_same(pool: Engine) -> None:
     assert [each.key async for each in client.aresults("letters", states=["received"])] == ["good"]
 
 
-async def test_many_items_leave_other_tasks_their_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_submitting_many_items_lets_other_tasks_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ahandle, "TURN_S", -1)
     turns = 0
 
@@ -300,14 +302,16 @@ async def test_many_items_leave_other_tasks_their_turns(monkeypatch: pytest.Monk
             await asyncio.sleep(0)
 
     beside = asyncio.create_task(other())
-    await client.asubmit("letters", {})  # it has connected
+    await client.asubmit("letters", {})  # connects
     turns = 0
     await client.asubmit_many("letters", [{"payload": {}} for _ in range(100)])
     beside.cancel()
-    assert turns >= 200  # one for each that is taken, and one for each that is read
+    assert turns >= 200  # one per input taken, and one per input read
 
 
-async def test_an_asynchronous_handle_admits_fewer_large_inputs_at_once(pool: Engine) -> None:
+async def test_an_asynchronous_handle_admits_fewer_large_inputs_per_transaction(
+    pool: Engine,
+) -> None:
     with pool.begin() as connection:
         publish(connection, now=NOON, max_payload_kib=4096)
     await client.asubmit_many(
@@ -318,7 +322,7 @@ async def test_an_asynchronous_handle_admits_fewer_large_inputs_at_once(pool: En
     assert list(admitted.values()) == [3, 3, 1]
 
 
-def test_both_handles_and_the_functions_offer_the_same() -> None:
+def test_both_handles_and_the_functions_have_the_same_signatures() -> None:
     verbs = {
         name: one
         for name, one in vars(Lanes).items()

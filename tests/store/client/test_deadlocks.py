@@ -20,7 +20,7 @@ from tests.store.tries import rows
 from tests.waiting import until
 
 WAITING = text("select count(*) from pg_locks where not granted")
-QUICK = "?options=-c%20deadlock_timeout%3D20ms"  # Postgres looks for a deadlock after 1 s otherwise
+QUICK = "?options=-c%20deadlock_timeout%3D20ms"  # the default is to check after 1 s
 FORTH = ["a", "m", "z"]
 BACK = ["z", "m", "a"]
 
@@ -31,7 +31,7 @@ def inputs(keys: list[str]) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def quick(database_url: str) -> Iterator[Engine]:
-    """An engine on whose connections a deadlock is found at once."""
+    """Yield an engine whose connections detect a deadlock at once."""
     engine = create_engine(database_url + QUICK, isolation_level="READ COMMITTED")
     yield engine
     engine.dispose()
@@ -44,7 +44,7 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 
 
 def waiting(pool: Engine, count: int) -> Callable[[], bool]:
-    """Whether that many sessions wait for a lock."""
+    """Return a check that at least `count` sessions wait for a lock."""
 
     def told() -> bool:
         with pool.connect() as looking:
@@ -94,7 +94,7 @@ def test_lists_with_the_same_keys_in_opposite_orders_are_admitted(
                 ]
 
     with pool.connect() as holder:
-        admit(holder, "m", now=NOON)  # who sends forth has inserted "a" and waits for this one
+        admit(holder, "m", now=NOON)  # the first sender inserts "a" and then waits for "m"
         first = threads.submit(send, FORTH)
         until(waiting(pool, 1), what="the first sender's wait")
         other = threads.submit(send, second)
@@ -113,7 +113,7 @@ def run_async(url: str, keys: list[str]) -> list[str]:
     return asyncio.run(send())
 
 
-def test_a_list_is_in_the_stream_in_its_own_order(pool: Engine) -> None:
+def test_a_list_keeps_its_own_order_in_the_stream(pool: Engine) -> None:
     with Lanes(pool) as lanes:
         lanes.submit_many("letters", inputs(["z", "a", "m"]))
         assert [each.key for each in lanes.results("letters")] == ["z", "a", "m"]
@@ -134,7 +134,7 @@ def crossed(
     mine: Connection,
     theirs: Connection,
 ) -> tuple["Future[Any]", "Future[Any]"]:
-    """Two callers' transactions that each hold a row and want the other's."""
+    """Let two callers' transactions each lock a row and request the other's; return both requests."""
     verb(Lanes(mine), "a")
     verb(Lanes(theirs), "z")
     first = threads.submit(verb, Lanes(mine), "z")
@@ -143,7 +143,7 @@ def crossed(
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_a_callers_transaction_in_a_deadlock_is_told_so_and_goes_on(
+def test_a_callers_transaction_in_a_deadlock_gets_an_error_and_can_continue(
     pool: Engine, quick: Engine, threads: ThreadPoolExecutor, verb: Callable[[Lanes, str], Any]
 ) -> None:
     with pool.begin() as setup:
@@ -160,7 +160,7 @@ def test_a_callers_transaction_in_a_deadlock_is_told_so_and_goes_on(
         assert isinstance(told, Deadlocked)
         assert "deadlock" in str(told)
         assert "open transaction" not in str(told)
-        loser.execute(text("select 1"))  # it goes on: only the call was taken back
+        loser.execute(text("select 1"))  # usable: only the call was rolled back
         loser.rollback()
         for connection, future in both.items():
             if connection is not loser:
@@ -168,7 +168,7 @@ def test_a_callers_transaction_in_a_deadlock_is_told_so_and_goes_on(
                 connection.commit()
 
 
-def test_a_call_with_a_transaction_of_its_own_is_repeated_after_a_deadlock(quick: Engine) -> None:
+def test_a_call_in_its_own_transaction_is_retried_after_a_deadlock(quick: Engine) -> None:
     tries = 0
 
     def deadlocked(connection: Connection) -> int:
@@ -182,7 +182,7 @@ def test_a_call_with_a_transaction_of_its_own_is_repeated_after_a_deadlock(quick
     assert tries == 3
 
 
-def test_a_deadlock_that_comes_back_is_raised_after_some_tries(quick: Engine) -> None:
+def test_a_repeated_deadlock_is_raised_after_several_tries(quick: Engine) -> None:
     tries = 0
 
     def deadlocked(_: Connection) -> None:
@@ -195,7 +195,7 @@ def test_a_deadlock_that_comes_back_is_raised_after_some_tries(quick: Engine) ->
     assert 2 <= tries <= 10
 
 
-def test_a_lock_that_is_held_too_long_is_no_deadlock(pool: Engine, database_url: str) -> None:
+def test_a_lock_timeout_is_not_reported_as_a_deadlock(pool: Engine, database_url: str) -> None:
     with pool.connect() as holder, Lanes(database_url, patience_s=0.001) as lanes:
         admit(holder, "k", now=NOON)
         with pytest.raises(StillLocked, match="another transaction") as told:

@@ -1,4 +1,4 @@
-"""Who follows a workload's answers from a program is told of each as it comes, and misses none."""
+"""A program that follows a workload's answers receives each one on arrival and misses none."""
 
 import asyncio
 import threading
@@ -26,7 +26,7 @@ SESSIONS = "from pg_stat_activity where datname = current_database() and pid <> 
 
 
 class CountedLooks:
-    """The looks of those who follow."""
+    """The number of looks for followers."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.times = 0
@@ -48,7 +48,7 @@ class CountedLooks:
 
 @pytest.fixture
 def looked(monkeypatch: pytest.MonkeyPatch) -> CountedLooks:
-    """Nobody looks but when something was heard."""
+    """Count the looks; after the first one, only a notification causes a look."""
     for module in (lookout, following):
         monkeypatch.setattr(module, "RELOOK_S", NEVER_S)
     return CountedLooks(monkeypatch)
@@ -66,7 +66,7 @@ def programs() -> ThreadPoolExecutor:
 
 
 def roused() -> bool:
-    """Whether anybody follows."""
+    """Return whether any program follows."""
     return any(each._roused for each in lookout._lookouts.values())
 
 
@@ -75,7 +75,7 @@ def first(told: Generator[Listed]) -> Listed:
         return next(told)
 
 
-def test_an_answer_is_told_as_it_comes_and_its_read_recorded(
+def test_a_follower_receives_an_answer_on_arrival_and_its_read_is_recorded(
     pool: Engine, programs: ThreadPoolExecutor, looked: CountedLooks
 ) -> None:
     told = client.results("letters", states=ANSWERED, follow=True, reader="dashboard")
@@ -89,7 +89,7 @@ def test_an_answer_is_told_as_it_comes_and_its_read_recorded(
         assert [each.reader for each in rows(connection, "read")] == ["dashboard"]
 
 
-async def test_an_answer_is_told_to_asynchronous_programs(
+async def test_an_asynchronous_follower_receives_an_answer_on_arrival(
     pool: Engine, looked: CountedLooks
 ) -> None:
     async with aclosing(client.aresults("letters", states=ANSWERED, follow=True)) as told:
@@ -104,7 +104,7 @@ async def test_an_answer_is_told_to_asynchronous_programs(
         assert rows(connection, "read") == []
 
 
-def test_that_no_answer_comes_is_told_too(
+def test_a_follower_receives_a_failed_item(
     pool: Engine, programs: ThreadPoolExecutor, looked: CountedLooks
 ) -> None:
     coming = programs.submit(first, client.results("letters", states=["failed"], follow=True))
@@ -115,7 +115,7 @@ def test_that_no_answer_comes_is_told_too(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("looked")
-async def test_it_is_over_once_nothing_has_come_for_long_enough() -> None:
+async def test_following_ends_after_the_quiet_time() -> None:
     assert [each.key for each in client.results("letters", follow=True, quiet_s=0)] == ["k"]
     assert [each.key async for each in client.aresults("letters", follow=True, quiet_s=0.1)] == [
         "k"
@@ -123,7 +123,7 @@ async def test_it_is_over_once_nothing_has_come_for_long_enough() -> None:
 
 
 @pytest.mark.usefixtures("looked")
-def test_the_reads_of_what_is_listed_are_recorded_where_there_is_a_reader(pool: Engine) -> None:
+def test_a_listing_with_a_reader_records_reads_of_answered_items(pool: Engine) -> None:
     assert len(list(client.results("letters", reader="export"))) == 1
     with pool.begin() as connection:
         assert rows(connection, "read") == []
@@ -136,7 +136,7 @@ def test_the_reads_of_what_is_listed_are_recorded_where_there_is_a_reader(pool: 
         assert (read.reader, read.result_id is None) == ("export", False)
 
 
-def test_all_sessions_that_end_at_once_cost_whoever_follows_no_answer(
+def test_a_follower_misses_no_answer_when_all_sessions_end_at_once(
     pool: Engine,
     programs: ThreadPoolExecutor,
     looked: CountedLooks,
@@ -154,7 +154,7 @@ def test_all_sessions_that_end_at_once_cost_whoever_follows_no_answer(
     assert coming.result(WITHIN_S).key == "k"
 
 
-def test_a_listener_that_cannot_connect_costs_whoever_follows_no_answer(
+def test_a_follower_misses_no_answer_when_the_listener_cannot_connect(
     pool: Engine,
     programs: ThreadPoolExecutor,
     looked: CountedLooks,
@@ -179,7 +179,7 @@ def test_a_listener_that_cannot_connect_costs_whoever_follows_no_answer(
 
 
 @pytest.mark.slow
-def test_what_is_answered_while_the_first_pages_come_is_told_once(
+def test_an_answer_given_between_the_first_pages_is_received_once(
     pool: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listing, "LOOKED_AT", 1)
@@ -193,7 +193,7 @@ def test_what_is_answered_while_the_first_pages_come_is_told_once(
         assert len(rows(connection, "read")) == 2
 
 
-def test_a_database_that_goes_away_between_two_pages_costs_no_item(
+def test_a_follower_misses_no_item_when_the_database_is_lost_between_two_pages(
     pool: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listing, "LOOKED_AT", 1)
@@ -213,7 +213,7 @@ def test_a_database_that_goes_away_between_two_pages_costs_no_item(
 
 
 @pytest.mark.slow
-def test_the_read_of_an_item_that_somebody_has_locked_is_recorded_once_it_is_free(
+def test_the_read_of_a_locked_item_is_recorded_once_its_lock_is_released(
     pool: Engine, programs: ThreadPoolExecutor, looked: CountedLooks
 ) -> None:
     answer(pool)
@@ -232,7 +232,9 @@ def test_the_read_of_an_item_that_somebody_has_locked_is_recorded_once_it_is_fre
         assert len(rows(connection, "read")) == 2
 
 
-async def test_a_database_that_stays_away_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_database_that_stays_unavailable_raises_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def away(*_: object) -> list[Listed]:
         raise DatabaseAway("gone")
 
@@ -245,7 +247,7 @@ async def test_a_database_that_stays_away_is_told(monkeypatch: pytest.MonkeyPatc
         [each async for each in client.aresults("letters", follow=True)]
 
 
-async def test_what_cannot_be_followed_is_told(pool: Engine) -> None:
+async def test_an_invalid_request_to_follow_raises_an_error(pool: Engine) -> None:
     with pytest.raises(Refused, match="answered, settled, failed"):
         next(client.results("letters", states=["canceled"], follow=True))
     with pytest.raises(UnknownWorkload):

@@ -1,4 +1,4 @@
-"""A program outside the checkout, in whose environment the wheel is installed, is checked against its types, and follows."""
+"""A program outside the checkout, with the wheel installed, passes a check of its types and follows answers."""
 
 import subprocess
 import sys
@@ -54,7 +54,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_a_program_of_somebody_elses_is_checked_and_follows(
+def test_a_program_of_a_user_passes_the_type_check_and_follows(
     python: Path, tmp_path: Path, pool: Engine, database_url: str
 ) -> None:
     (tmp_path / "program.py").write_text(PROGRAM)
@@ -79,9 +79,7 @@ def test_a_program_of_somebody_elses_is_checked_and_follows(
 
 
 @pytest.mark.slow
-def test_what_a_program_gets_wrong_is_found_by_the_types_that_are_shipped(
-    python: Path, tmp_path: Path
-) -> None:
+def test_the_shipped_types_reveal_errors_in_a_program(python: Path, tmp_path: Path) -> None:
     (tmp_path / "wrong.py").write_text(WRONG)
     ran = subprocess.run(
         [str(PYRIGHT), "--pythonpath", str(python), "wrong.py"],

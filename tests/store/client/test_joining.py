@@ -1,4 +1,4 @@
-"""A handle that was given a connection works within the caller's transaction."""
+"""A handle that received a connection works within the caller's transaction."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
@@ -28,7 +28,7 @@ def table(pool: Engine) -> None:
 
 @pytest.fixture
 def caller(pool: Engine) -> Iterator[Connection]:
-    """The connection of a program of somebody else's."""
+    """Yield the connection of a user's program."""
     with pool.connect() as opened:
         yield opened
 
@@ -42,7 +42,7 @@ async def acaller(database_url: str) -> AsyncIterator[AsyncConnection]:
 
 
 def seen(pool: Engine, relation: str = "item") -> list[Any]:
-    """What everybody else sees of it."""
+    """Return the rows that other transactions see."""
     with pool.begin() as other:
         return rows(other, relation)
 
@@ -52,7 +52,7 @@ def tickets(pool: Engine) -> int:
         return other.execute(text("select count(*) from ticket")).scalar_one()
 
 
-def test_an_item_is_there_with_the_callers_commit_and_not_before(
+def test_an_item_exists_once_the_caller_commits_and_not_before(
     pool: Engine, caller: Connection
 ) -> None:
     caller.execute(INSERT)
@@ -63,7 +63,7 @@ def test_an_item_is_there_with_the_callers_commit_and_not_before(
     assert tickets(pool) == 1
 
 
-def test_the_callers_rollback_takes_the_item_away(pool: Engine, caller: Connection) -> None:
+def test_a_rollback_of_the_caller_removes_the_items(pool: Engine, caller: Connection) -> None:
     caller.execute(INSERT)
     inputs = ({"key": f"k{n}", "payload": {}} for n in range(1_001))
     assert len(Lanes(caller).submit_many("letters", inputs)) == 1_001
@@ -81,7 +81,7 @@ def test_the_callers_rollback_takes_the_item_away(pool: Engine, caller: Connecti
         (lambda lanes: lanes.read_result("letters", "there", reader="desk"), "read"),
     ],
 )
-def test_what_is_done_to_an_item_is_done_with_the_callers_commit(
+def test_a_change_to_an_item_takes_effect_when_the_caller_commits(
     pool: Engine, caller: Connection, verb: Callable[[Lanes], object], relation: str
 ) -> None:
     def there() -> int:
@@ -97,7 +97,7 @@ def test_what_is_done_to_an_item_is_done_with_the_callers_commit(
     assert there() > 0
 
 
-def test_a_transaction_sees_what_it_has_sent(caller: Connection) -> None:
+def test_a_transaction_sees_the_items_that_it_has_sent(caller: Connection) -> None:
     lanes = Lanes(caller)
     lanes.submit("letters", {"text": "x"}, key="k")
     assert [each.key for each in lanes.results("letters")] == ["there", "k"]
@@ -122,7 +122,7 @@ def test_a_refusal_leaves_the_callers_transaction_as_it_was(
     assert [each.key for each in seen(pool)] == ["there", "good"]
 
 
-def test_nobody_waits_within_a_transaction(pool: Engine, caller: Connection) -> None:
+def test_waiting_within_a_transaction_is_refused(pool: Engine, caller: Connection) -> None:
     answer(pool)
     with pytest.raises(TransactionUnfit, match="commit"):
         Lanes(caller).wait("letters", "there", reader="desk")
@@ -139,7 +139,7 @@ def test_closing_the_handle_ends_neither_transaction_nor_connection(
     assert len(seen(pool)) == 2
 
 
-def test_a_connection_that_commits_by_itself_has_no_transaction_to_join(pool: Engine) -> None:
+def test_an_autocommit_connection_is_refused_because_it_has_no_transaction(pool: Engine) -> None:
     alone = pool.connect().execution_options(isolation_level="AUTOCOMMIT")
     with alone as caller, pytest.raises(TransactionUnfit, match="AUTOCOMMIT"):
         Lanes(caller).submit("letters", {"text": "x"}, key="k")
@@ -162,7 +162,7 @@ def has_lost_its_session(caller: Connection) -> None:
 
 
 @pytest.mark.parametrize("happened", [is_closed, has_failed, has_lost_its_session])
-def test_a_transaction_that_is_over_is_told_in_our_words(
+def test_a_transaction_that_has_ended_raises_transaction_unfit(
     caller: Connection, happened: Callable[[Connection], None]
 ) -> None:
     happened(caller)
@@ -170,7 +170,7 @@ def test_a_transaction_that_is_over_is_told_in_our_words(
         Lanes(caller).submit("letters", {"text": "x"}, key="k")
 
 
-def test_a_snapshot_that_is_too_old_is_told_in_our_words(pool: Engine) -> None:
+def test_a_snapshot_that_is_too_old_raises_still_locked(pool: Engine) -> None:
     with pool.connect().execution_options(isolation_level="REPEATABLE READ") as caller:
         caller.execute(text("select 1"))
         with pool.begin() as other:
@@ -179,7 +179,7 @@ def test_a_snapshot_that_is_too_old_is_told_in_our_words(pool: Engine) -> None:
             Lanes(caller).submit("letters", {"text": "letter k"}, key="k")
 
 
-def test_an_engine_is_borrowed_whatever_it_commits_by_itself(pool: Engine) -> None:
+def test_an_engine_works_at_any_isolation_level_and_its_pool_keeps_its_own(pool: Engine) -> None:
     for level in ("AUTOCOMMIT", "REPEATABLE READ"):
         with Lanes(pool.execution_options(isolation_level=level)) as lanes:
             assert lanes.submit("letters", {"text": level}, key=level).outcome == "accepted"
@@ -192,7 +192,7 @@ def test_an_engine_is_borrowed_whatever_it_commits_by_itself(pool: Engine) -> No
     assert len(seen(pool)) == 3
 
 
-def test_an_engine_that_does_not_say_where_is_not_waited_on(pool: Engine) -> None:
+def test_waiting_on_an_engine_without_an_address_is_refused(pool: Engine) -> None:
     nameless = create_engine("postgresql+psycopg://", creator=pool.dialect.loaded_dbapi.connect)
     with pytest.raises(SetupError, match="address"):
         Lanes(nameless).wait("letters", "there", reader="desk")
@@ -201,13 +201,13 @@ def test_an_engine_that_does_not_say_where_is_not_waited_on(pool: Engine) -> Non
 @pytest.mark.parametrize(
     "where", ["mysql://host/name", "postgresql+asyncpg://host/name", "postgresql://host", "nothing"]
 )
-def test_what_is_no_address_of_postgres_is_told(where: str) -> None:
+def test_an_invalid_postgres_address_is_refused(where: str) -> None:
     for handle in (Lanes, AsyncLanes):
         with pytest.raises(SetupError, match="given address"):
             handle(where)
 
 
-def test_another_driver_is_told_and_another_thing_raised(pool: Engine) -> None:
+def test_an_engine_of_another_driver_or_an_object_of_another_type_is_refused(pool: Engine) -> None:
     with pytest.raises(SetupError, match="psycopg"):
         Lanes(create_engine("sqlite://"))
     with pytest.raises(TypeError, match="AsyncEngine"):
@@ -216,7 +216,7 @@ def test_another_driver_is_told_and_another_thing_raised(pool: Engine) -> None:
         Lanes(5)  # pyright: ignore[reportArgumentType]
 
 
-async def test_the_asynchronous_handle_joins_as_well(
+async def test_an_asynchronous_handle_joins_the_callers_transaction(
     pool: Engine, acaller: AsyncConnection
 ) -> None:
     await acaller.execute(INSERT)
@@ -235,7 +235,9 @@ async def test_the_asynchronous_handle_joins_as_well(
         await lanes.wait("letters", "there", reader="desk")
 
 
-async def test_an_asynchronous_engine_is_borrowed(pool: Engine, database_url: str) -> None:
+async def test_an_asynchronous_engine_remains_usable_after_its_handle_is_closed(
+    pool: Engine, database_url: str
+) -> None:
     engine = create_async_engine(database_url)
     async with AsyncLanes(engine) as lanes:
         await lanes.submit("letters", {"text": "x"}, key="k")

@@ -1,4 +1,4 @@
-"""What whole programs do with the client: they keep its connections, fork, run several loops, and end."""
+"""Whole programs that use the client: they keep its connections, fork, run several loops, and end."""
 
 import asyncio
 import subprocess
@@ -55,7 +55,7 @@ for key in ("one", "two"):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("program", "sent"), [(FORKS, 41), (LOOPS, 2)], ids=["forks", "loops"])
-def test_a_program_sends_and_waits_and_ends_in_silence(
+def test_a_program_with_forks_or_several_loops_sends_waits_and_ends_without_output(
     pool: Engine, program: str, sent: int
 ) -> None:
     ended = subprocess.run(
@@ -75,7 +75,7 @@ def sessions(observer: Engine) -> set[int]:
 
 
 def until_gone(observer: Engine, kept: set[int]) -> None:
-    """Postgres ends a session a moment after its program has left."""
+    """Wait for the end of the sessions: Postgres ends a session a moment after its program has disconnected."""
     deadline = monotonic() + WITHIN_S
     while sessions(observer) - kept:
         assert monotonic() < deadline
@@ -101,7 +101,7 @@ async def test_an_asynchronous_handle_keeps_its_connection_until_it_is_closed(po
     until_gone(pool, before)
 
 
-def test_the_asynchronous_functions_leave_no_connection_behind_their_loop(pool: Engine) -> None:
+def test_the_asynchronous_functions_close_their_connections_with_their_loop(pool: Engine) -> None:
     before = sessions(pool)
     asyncio.run(client.asubmit("letters", {"text": "x"}, key="k"))
     until_gone(pool, before)
@@ -119,7 +119,7 @@ def test_a_lost_connection_is_replaced(pool: Engine) -> None:
         assert lanes.submit("letters", {"text": "x"}, key="k2").outcome == "accepted"
 
 
-def test_a_handle_opens_no_more_connections_than_it_may(pool: Engine) -> None:
+def test_a_handle_opens_at_most_the_configured_number_of_connections(pool: Engine) -> None:
     before = sessions(pool)
     with Lanes(connections=2) as lanes, ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda n: lanes.submit("letters", {"text": "x"}, key=f"k{n}"), range(40)))
@@ -127,7 +127,7 @@ def test_a_handle_opens_no_more_connections_than_it_may(pool: Engine) -> None:
 
 
 @pytest.mark.slow
-def test_waiting_again_and_again_takes_one_pair_of_connections(pool: Engine) -> None:
+def test_repeated_waits_use_one_pair_of_connections(pool: Engine) -> None:
     with pool.begin() as connection:
         admit(connection, "k", now=NOON, urgent=True)
     answer(pool)
@@ -139,7 +139,7 @@ def test_waiting_again_and_again_takes_one_pair_of_connections(pool: Engine) -> 
     assert len(seen) == 2
 
 
-def test_what_a_program_sends_within_a_span_joins_its_trace(pool: Engine) -> None:
+def test_items_sent_within_a_span_join_its_trace(pool: Engine) -> None:
     span = SpanContext(0x4BF9, 0xF067, is_remote=False, trace_flags=TraceFlags(1))
     of_span = bytes.fromhex(f"{0x4BF9:032x}{0xF067:016x}01")
     other = f"00-{'a' * 32}-{'b' * 16}-00"
@@ -149,7 +149,7 @@ def test_what_a_program_sends_within_a_span_joins_its_trace(pool: Engine) -> Non
             await lanes.submit("letters", {"text": "x"}, key="async")
 
     with use_span(NonRecordingSpan(span)):
-        for _ in range(2):  # in another span it is the same job
+        for _ in range(2):  # sent again, it is the same job
             client.submit_many("letters", [{"payload": {"text": "x"}}], job="week")
         client.submit("letters", {"text": "x"}, key="another", traceparent=other)
         client.submit("letters", {"text": "x"}, key="none", traceparent=None)

@@ -1,4 +1,4 @@
-"""Every way of taking an answer: whether a read is recorded, of whom, and how late."""
+"""Every way to read an answer: whether the read is recorded, for which reader, and with which delay."""
 
 import asyncio
 from collections.abc import Callable
@@ -27,7 +27,7 @@ def by_sql(pool: Engine, workload: str, key: str = "k") -> None:
 
 
 def by_event(pool: Engine, workload: str) -> None:
-    """A program that acts on the event takes the answer of the item that the event names."""
+    """Read the answer of the item that the event names, as a program that acts on events does."""
     query = text("select event, payload from lanes.event_outbox where resource = :resource")
     with pool.begin() as connection:
         told = connection.execute(query, {"resource": f"lanes.workload.{workload}"}).one()
@@ -66,7 +66,7 @@ NOT_RECORDED: dict[str, Way] = {
 
 
 @pytest.mark.slow
-def test_each_way_of_taking_an_answer_records_reader_and_delay_and_a_select_records_nothing(
+def test_every_read_by_a_named_reader_is_recorded_with_its_delay_and_a_select_is_not(
     pool: Engine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ways = RECORDED | NOT_RECORDED

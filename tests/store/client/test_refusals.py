@@ -30,7 +30,7 @@ REFUSED: list[tuple[Callable[..., Any], str, str]] = [
 
 
 @pytest.mark.parametrize(("verb", "reason", "said"), REFUSED)
-def test_a_verb_about_one_item_raises_its_refusal_which_is_kept(
+def test_a_call_about_one_item_raises_its_refusal_and_the_refusal_is_stored(
     pool: Engine, verb: Callable[[], Any], reason: str, said: str
 ) -> None:
     client.submit("letters", {"text": "x"}, key="k")
@@ -41,19 +41,21 @@ def test_a_verb_about_one_item_raises_its_refusal_which_is_kept(
 
 
 @pytest.mark.parametrize(("verb", "reason", "said"), REFUSED)
-async def test_the_asynchronous_verbs_raise_the_same(verb: Any, reason: str, said: str) -> None:
+async def test_the_asynchronous_functions_raise_the_same_refusals(
+    verb: Any, reason: str, said: str
+) -> None:
     await client.asubmit("letters", {"text": "x"}, key="k")
     with pytest.raises(UnknownWorkload if reason == "unknown_workload" else Refused, match=said):
         await getattr(client, f"a{verb.func.__name__}")(*verb.args, **verb.keywords)
 
 
-def test_a_label_that_is_no_object_is_refused() -> None:
+def test_a_label_that_is_not_an_object_is_refused() -> None:
     client.submit("letters", {"text": "x"}, key="k")
     with pytest.raises(Refused, match="JSON object"):
         client.label("letters", "k", "bill")  # pyright: ignore[reportArgumentType]
 
 
-def test_each_malformed_input_of_one_key_is_kept(pool: Engine) -> None:
+def test_each_malformed_input_of_one_key_is_stored(pool: Engine) -> None:
     client.submit_many("letters", [{"key": "k", "payload": 1}, {"key": "k", "payload": 2}])
     with pool.begin() as connection:
         assert [(each.key, each.content) for each in rows(connection, "rejected_log")] == [
@@ -93,7 +95,7 @@ def test_the_neighbours_of_a_malformed_input_are_admitted(pool: Engine) -> None:
         assert [each.key for each in rows(connection, "rejected_log")] == ["bad", None, "loop"]
 
 
-async def test_an_asynchronous_program_is_told_the_same_outcomes() -> None:
+async def test_an_asynchronous_program_receives_the_same_outcomes() -> None:
     assert [each.refused for each in await client.asubmit_many("letters", MIXED)] == [
         False,
         True,
@@ -103,14 +105,14 @@ async def test_an_asynchronous_program_is_told_the_same_outcomes() -> None:
     ]
 
 
-def test_an_unknown_workload_is_told_to_each_input_and_raised_for_one() -> None:
+def test_an_unknown_workload_is_returned_per_input_and_raised_by_raise_for_refusal() -> None:
     [sent] = client.submit_many("ghosts", [{"key": "k", "payload": {}}])
     assert (sent.outcome, sent.refused) == ("unknown_workload", True)
     with pytest.raises(UnknownWorkload, match="ghosts"):
         sent.raise_for_refusal()
 
 
-def test_a_refusal_is_told_and_raised_where_asked() -> None:
+def test_raise_for_refusal_returns_an_accepted_outcome_and_raises_a_refusal() -> None:
     assert (
         client.submit("letters", {"text": "x"}, key="k").raise_for_refusal().outcome == "accepted"
     )

@@ -1,4 +1,4 @@
-"""Those who wait hear that an answer was committed; they neither poll, nor hold anybody up, nor miss one."""
+"""Waiting callers are notified of committed answers: they do not poll, delay no other call, and miss no answer."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -24,7 +24,7 @@ LISTENS = "from pg_stat_activity where datname = current_database() and query li
 
 @pytest.fixture
 def unpolled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody looks for everybody but when something was heard."""
+    """Switch off the periodic look for all callers, so that only a notification causes one."""
     monkeypatch.setattr(lookout, "RELOOK_S", NEVER_S)
 
 
@@ -42,7 +42,7 @@ def programs() -> ThreadPoolExecutor:
 def waits(
     programs: ThreadPoolExecutor, reader: str = "desk", *, settled: bool = False
 ) -> Future[Result | None]:
-    """A program that waits for `k`."""
+    """Start a program that waits for `k`."""
     return programs.submit(
         client.wait, "letters", "k", reader=reader, timeout_s=60, settled=settled
     )
@@ -50,7 +50,7 @@ def waits(
 
 @asynccontextmanager
 async def awaits(*readers: str, key: str = "k") -> AsyncIterator[list[asyncio.Task[Result | None]]]:
-    """Tasks that wait for an item."""
+    """Run tasks that wait for an item."""
     waiting = [
         asyncio.create_task(client.await_result("letters", key, reader=each, timeout_s=60))
         for each in readers
@@ -62,7 +62,7 @@ async def awaits(*readers: str, key: str = "k") -> AsyncIterator[list[asyncio.Ta
 
 
 def hang_up(pool: Engine) -> None:
-    """Postgres has ended the session that hears."""
+    """End the session that listens."""
     with pool.begin() as connection:
         assert connection.execute(
             text(f"select pg_terminate_backend(pid, 5000) {LISTENS}")
@@ -70,7 +70,7 @@ def hang_up(pool: Engine) -> None:
 
 
 @pytest.mark.usefixtures("unpolled")
-def test_an_answer_is_heard_of_not_polled_for(
+def test_an_answer_arrives_by_notification_without_polling(
     pool: Engine, programs: ThreadPoolExecutor, looks: Looks
 ) -> None:
     waiting = waits(programs)
@@ -84,7 +84,9 @@ def test_an_answer_is_heard_of_not_polled_for(
 
 
 @pytest.mark.usefixtures("unpolled")
-async def test_an_answer_is_heard_of_by_asynchronous_programs(pool: Engine, looks: Looks) -> None:
+async def test_an_answer_reaches_asynchronous_programs_by_notification(
+    pool: Engine, looks: Looks
+) -> None:
     async with awaits("desk") as (waiting,):
         await asyncio.to_thread(looks.until_all, "desk")
         await asyncio.to_thread(answer, pool)
@@ -95,7 +97,7 @@ async def test_an_answer_is_heard_of_by_asynchronous_programs(pool: Engine, look
 
 @pytest.mark.usefixtures("unpolled")
 @pytest.mark.parametrize(("happens", "error"), [(fails, ItemFailed), (is_canceled, ItemCanceled)])
-def test_that_no_answer_comes_is_heard_of_too(
+def test_a_failure_or_cancellation_arrives_by_notification(
     pool: Engine,
     programs: ThreadPoolExecutor,
     looks: Looks,
@@ -111,7 +113,7 @@ def test_that_no_answer_comes_is_heard_of_too(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("unpolled")
-def test_that_an_early_answer_stands_for_good_is_heard_of(
+def test_a_provisional_answer_that_becomes_final_arrives_by_notification(
     pool: Engine, programs: ThreadPoolExecutor, looks: Looks
 ) -> None:
     with pool.begin() as connection:
@@ -129,7 +131,7 @@ def test_that_an_early_answer_stands_for_good_is_heard_of(
 
 
 @pytest.mark.usefixtures("unpolled")
-def test_a_listener_that_is_lost_loses_no_answer(
+def test_a_lost_listener_loses_no_answer(
     pool: Engine, programs: ThreadPoolExecutor, looks: Looks
 ) -> None:
     waiting = waits(programs)
@@ -140,7 +142,7 @@ def test_a_listener_that_is_lost_loses_no_answer(
 
 
 @pytest.mark.usefixtures("unpolled")
-async def test_a_listener_that_is_lost_loses_no_answer_of_asynchronous_programs(
+async def test_a_lost_listener_loses_no_answer_of_asynchronous_programs(
     pool: Engine, looks: Looks
 ) -> None:
     async with awaits("desk") as (waiting,):
@@ -151,7 +153,7 @@ async def test_a_listener_that_is_lost_loses_no_answer_of_asynchronous_programs(
 
 
 @pytest.mark.usefixtures("unpolled")
-def test_all_sessions_that_end_at_once_lose_no_answer(
+def test_no_answer_is_lost_when_all_sessions_end_at_once(
     pool: Engine, database_url: str, programs: ThreadPoolExecutor, looks: Looks
 ) -> None:
     waiting = waits(programs)
@@ -168,7 +170,7 @@ def test_all_sessions_that_end_at_once_lose_no_answer(
     assert waiting.result(WITHIN_S) is not None
 
 
-def test_a_lost_notification_costs_one_look_more(
+def test_a_periodic_look_finds_an_end_whose_notification_was_lost(
     pool: Engine, programs: ThreadPoolExecutor, looks: Looks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lookout, "RELOOK_S", 0.05)
@@ -181,7 +183,7 @@ def test_a_lost_notification_costs_one_look_more(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("unpolled")
-def test_whoever_gives_up_has_looked_at_the_end(
+def test_a_caller_that_times_out_looks_a_last_time(
     pool: Engine, programs: ThreadPoolExecutor, looks: Looks
 ) -> None:
     waiting = programs.submit(client.wait, "letters", "k", reader="desk", timeout_s=0.5)
@@ -193,7 +195,7 @@ def test_whoever_gives_up_has_looked_at_the_end(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("unpolled")
-async def test_one_look_serves_all_who_wait(pool: Engine, looks: Looks) -> None:
+async def test_one_look_serves_all_waiting_callers(pool: Engine, looks: Looks) -> None:
     readers = [f"reader {n}" for n in range(200)]
     async with awaits(*readers) as waiting:
         await asyncio.to_thread(looks.until_all, *readers)
@@ -207,7 +209,7 @@ async def test_one_look_serves_all_who_wait(pool: Engine, looks: Looks) -> None:
 
 
 @pytest.mark.usefixtures("unpolled")
-async def test_a_busy_channel_makes_few_looks(
+async def test_a_busy_channel_causes_few_looks(
     pool: Engine, looks: Looks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lookout, "APART_S", NEVER_S)
@@ -216,15 +218,13 @@ async def test_a_busy_channel_makes_few_looks(
         for number in range(50):
             with pool.begin() as connection:
                 admit(connection, f"k{number}", now=NOON)
-        async with awaits("late"):  # is looked at all the same
+        async with awaits("late"):  # there is still a look for a new caller
             await asyncio.to_thread(looks.until_all, "late")
     assert len(looks.sizes) <= 3
 
 
 @pytest.mark.usefixtures("unpolled")
-async def test_an_item_that_somebody_has_locked_delays_nobody_else(
-    pool: Engine, looks: Looks
-) -> None:
+async def test_a_locked_item_delays_no_other_caller(pool: Engine, looks: Looks) -> None:
     with pool.begin() as connection:
         admit(connection, "other", now=NOON, urgent=True)
     answer(pool)
@@ -242,9 +242,7 @@ async def test_an_item_that_somebody_has_locked_delays_nobody_else(
 
 
 @pytest.mark.usefixtures("unpolled")
-async def test_a_name_that_cannot_be_asked_for_harms_nobody_else(
-    pool: Engine, looks: Looks
-) -> None:
+async def test_an_unusable_key_does_not_affect_other_callers(pool: Engine, looks: Looks) -> None:
     async with awaits("desk") as (waiting,):
         await asyncio.to_thread(looks.until_all, "desk")
         with pytest.raises(Refused, match="NUL"):
@@ -253,7 +251,7 @@ async def test_a_name_that_cannot_be_asked_for_harms_nobody_else(
         assert await asyncio.wait_for(waiting, WITHIN_S) is not None
 
 
-async def test_whoever_is_cancelled_leaves_the_others_waiting(pool: Engine, looks: Looks) -> None:
+async def test_a_cancelled_caller_does_not_affect_the_others(pool: Engine, looks: Looks) -> None:
     async with awaits("gone", "stays") as (gone, stays):
         await asyncio.to_thread(looks.until_all, "gone", "stays")
         gone.cancel()
@@ -265,8 +263,8 @@ async def test_whoever_is_cancelled_leaves_the_others_waiting(pool: Engine, look
 
 
 @pytest.mark.slow
-async def test_whoever_waits_delays_no_other_call(pool: Engine) -> None:
-    """Nine programs in one: eight wait for a thread's whole life, or so they did, and the ninth submits."""
+async def test_waiting_callers_delay_no_other_call(pool: Engine) -> None:
+    """Let eight callers wait, each of which once occupied a thread for its whole wait, while a ninth submits."""
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
     waiting = [
         asyncio.create_task(client.await_result("letters", "k", reader=f"{n}", timeout_s=60))
@@ -282,7 +280,7 @@ async def test_whoever_waits_delays_no_other_call(pool: Engine) -> None:
 
 
 @pytest.mark.slow
-def test_those_who_wait_share_two_connections_and_close_them(pool: Engine) -> None:
+def test_waiting_callers_share_two_connections_and_close_them(pool: Engine) -> None:
     sessions = text(
         "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
     )
@@ -299,13 +297,13 @@ def test_those_who_wait_share_two_connections_and_close_them(pool: Engine) -> No
         pool.dispose()
         deadline = (
             monotonic() + WITHIN_S
-        )  # Postgres ends a session a moment after its program has left
+        )  # Postgres ends a session a moment after its program has disconnected
         while observer.execute(sessions).scalar_one():
             assert monotonic() < deadline
             observer.rollback()
 
 
-async def test_a_database_that_is_not_there_is_told_at_once() -> None:
+async def test_an_unavailable_database_raises_an_error_at_once() -> None:
     nowhere = "postgresql://nobody@127.0.0.1:9/nothing"
     with Lanes(nowhere) as lanes:
         for verb in (lanes.read_result, lanes.wait):
@@ -317,7 +315,7 @@ async def test_a_database_that_is_not_there_is_told_at_once() -> None:
                 await averb("letters", "k", reader="desk")
 
 
-async def test_a_database_without_our_schema_is_told(postgres: Running) -> None:
+async def test_a_database_without_the_lanes_schema_raises_a_setup_error(postgres: Running) -> None:
     bare = postgres.url("template1")
     with Lanes(bare) as lanes:
         for verb in (lanes.read_result, lanes.wait):

@@ -1,4 +1,4 @@
-"""What each database role tries beside its job, and its job, as statements by login."""
+"""Statements by login: the attacks of each database role, which are outside its job, and its job."""
 
 from lanes.store.current.files import sql_files
 

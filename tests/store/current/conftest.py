@@ -33,7 +33,7 @@ OWN_OF = {"app_tenant": "desk", "app_rival": "shop", "app_desk": "desk", "app_sh
 
 @pytest.fixture(scope="module")
 def server(databases: Databases, postgres: Running) -> Iterator[dict[str, str]]:
-    """The addresses of a database with the roles set up, by login; it has an answered item, and some that wait."""
+    """Yield the addresses, by login, of a database with the roles, an answered item, and items that wait."""
     url = databases.make()
     name = make_url(url).database or ""
     admin = postgres.url(name, role=SUPERUSER)
@@ -70,7 +70,7 @@ def server(databases: Databases, postgres: Running) -> Iterator[dict[str, str]]:
 
 
 def answered_for(connection: Connection, consumer: str) -> None:
-    """Answer an item of a consumer and correct the answer; the consumer's name is in every text of it."""
+    """Answer an item of a consumer and correct the answer; each text of the item contains the consumer's name."""
     twofold = publish(connection, "twofold", now=NOON, mode="lambda")
     about = {"consumer": consumer, "entity": consumer, "payload": {"text": consumer}}
     work = claimed_item(connection, f"{consumer} item", workload="twofold", **about)
@@ -81,7 +81,7 @@ def answered_for(connection: Connection, consumer: str) -> None:
 
 @pytest.fixture
 def opened(server: dict[str, str]) -> Iterator[dict[str, Connection]]:
-    """A connection of each login, which commits nothing."""
+    """Yield a connection of each login, and commit nothing."""
     engines = {
         each: create_engine(server[each])
         for each in ("admin", "before", *LOGINS)

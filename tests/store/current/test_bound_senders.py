@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, text
 
-TEXT = '{"text": "desk"}'  # what the item of consumer desk says
+TEXT = '{"text": "desk"}'  # the payload of the item of consumer desk
 ONE = "select outcome, detail from lanes.submit_item('twofold', cast(:payload as jsonb), :key, consumer => :consumer)"
 MANY = """
 select outcome, detail from lanes.submit_many('twofold', jsonb_build_array(jsonb_strip_nulls(jsonb_build_object(
@@ -17,7 +17,7 @@ SAID = 'login "app_shop" may send for consumer "shop" only: name it as "consumer
 
 @pytest.fixture
 def shop(opened: dict[str, Connection]) -> Iterator[Connection]:
-    """The session of the login that is bound to consumer shop."""
+    """Yield the session of the login that is bound to consumer shop."""
     yield opened["app_shop"]
     opened["app_shop"].rollback()
 
@@ -33,7 +33,7 @@ def call(connection: Connection, function: str, *arguments: str) -> Any:
     ("consumer", "outcome"),
     [("shop", "accepted"), ("desk", "foreign_consumer"), (None, "foreign_consumer")],
 )
-def test_a_bound_login_sends_for_its_own_consumer_alone(
+def test_a_bound_login_may_send_only_for_its_own_consumer(
     shop: Connection, door: str, consumer: str | None, outcome: str
 ) -> None:
     about = {"payload": "{}", "key": "new", "consumer": consumer}
@@ -42,7 +42,7 @@ def test_a_bound_login_sends_for_its_own_consumer_alone(
 
 
 @pytest.mark.parametrize("door", [ONE, MANY], ids=["one", "many"])
-def test_a_bound_login_learns_nothing_of_what_an_item_of_another_says(
+def test_a_bound_login_learns_nothing_about_the_payload_of_another_consumers_item(
     shop: Connection, door: str
 ) -> None:
     told = [
@@ -53,7 +53,7 @@ def test_a_bound_login_learns_nothing_of_what_an_item_of_another_says(
     assert told[0].outcome == "key_conflict"
 
 
-def test_a_bound_login_changes_no_item_of_another_whether_it_is_there_or_not(
+def test_a_bound_login_can_neither_change_nor_detect_items_of_another_consumer(
     shop: Connection,
 ) -> None:
     for key in ("desk item", "nowhere"):
@@ -65,7 +65,7 @@ def test_a_bound_login_changes_no_item_of_another_whether_it_is_there_or_not(
         assert shop.execute(amended, {"key": key}).scalar_one() == "unknown_item"
 
 
-def test_a_bound_login_changes_its_own_items(shop: Connection) -> None:
+def test_a_bound_login_can_change_its_own_items(shop: Connection) -> None:
     submitted = {"payload": "{}", "key": "mine", "consumer": "shop"}
     for outcome in ("accepted", "duplicate"):
         assert shop.execute(text(ONE), submitted).one().outcome == outcome
@@ -77,7 +77,7 @@ def test_a_bound_login_changes_its_own_items(shop: Connection) -> None:
     assert call(shop, "cancel", "mine") == "canceled"
 
 
-def test_a_bound_login_sends_nothing_into_a_job_of_another(
+def test_a_bound_login_cannot_add_items_to_a_job_of_another_consumer(
     opened: dict[str, Connection], shop: Connection
 ) -> None:
     submitted = text(
@@ -92,7 +92,7 @@ def test_a_bound_login_sends_nothing_into_a_job_of_another(
     desk.rollback()
 
 
-def test_a_login_whose_consumers_were_taken_sends_for_none(
+def test_a_login_whose_consumers_were_removed_may_send_for_none(
     opened: dict[str, Connection], shop: Connection
 ) -> None:
     admin = opened["admin"]

@@ -1,4 +1,4 @@
-"""No function of schema `lanes` can be made to call what another role planted, and none with its owner's rights is public."""
+"""No function of schema `lanes` can be made to call a planted function, and none with its owner's rights is public."""
 
 import pytest
 from sqlalchemy import Connection, text
@@ -14,8 +14,8 @@ FUNCTIONS = text("""
            has_function_privilege('public', p.oid, 'execute') as is_public
       from pg_proc p where pronamespace = 'lanes'::regnamespace order by 1
 """)
-# `begin atomic`: names were looked up when the function was made, under the path of the migration. A SET clause would keep the
-# planner from making these a part of the query that calls them, which is asked per row or reads a figure by its index.
+# `begin atomic`: names were resolved when the function was created, under the path of the migration. A SET clause would keep
+# the planner from inlining these into the calling query, which calls them per row or reads a figure by its index.
 INLINED = {
     "conflict",
     "field_names",
@@ -57,7 +57,7 @@ def test_names_in_a_function_are_looked_up_in_pg_catalog_alone(connection: Conne
     assert all(each.is_parsed for each in found if each.name in INLINED)
 
 
-def test_no_function_with_the_rights_of_its_owner_is_public_or_without_a_path(
+def test_no_security_definer_function_is_public_or_without_a_search_path(
     connection: Connection,
 ) -> None:
     ours = [each for each in connection.execute(FUNCTIONS) if each.of_owner]
@@ -69,7 +69,7 @@ def test_no_function_with_the_rights_of_its_owner_is_public_or_without_a_path(
 
 @pytest.fixture
 def trap(connection: Connection) -> str:
-    """A role that may create in schema `public` has functions there that note on whose behalf they were called."""
+    """Let a role that may create in schema `public` plant functions there that record for whom they are called."""
     publish(connection, now=NOON)
     connection.execute(text("create role mallory"))
     connection.execute(text("create table public.caught (who text)"))
@@ -118,8 +118,8 @@ def test_a_planted_overload_is_not_called_by_a_door(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("trap")
-def test_an_upgrade_calls_nothing_that_was_planted(connection: Connection) -> None:
-    """What a migration parses (`begin atomic`, views, defaults) is bound then, for good."""
+def test_an_upgrade_binds_and_calls_no_planted_function(connection: Connection) -> None:
+    """Check the names that a migration parses (`begin atomic`, views, defaults): they are bound then, for good."""
     recreate(connection)
     bound = text(
         "select refobjid::regprocedure::text from pg_depend d join pg_proc p on p.oid = d.refobjid"
@@ -130,7 +130,7 @@ def test_an_upgrade_calls_nothing_that_was_planted(connection: Connection) -> No
 
 
 @pytest.mark.parametrize("booked", ["count_responses", "count_batches", "count_items"])
-def test_a_role_that_reads_cannot_book_through_a_trigger_of_its_own(
+def test_a_reading_role_cannot_book_figures_through_its_own_trigger(
     connection: Connection, booked: str
 ) -> None:
     connection.execute(text("create role eve"))

@@ -1,4 +1,4 @@
-"""Migrations and the files beside them: what a migration takes out of the way is put back, for everybody who may use it."""
+"""Migrations and the current SQL files: an object that a migration drops is created again, with the same rights."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def downgrade():
 
 
 def later(folder: Path, *, done: str = "pass", sql_in_force: str = "") -> Config:
-    """How alembic is set up once there is one more migration."""
+    """Return the configuration of alembic with one more migration."""
     settings = schema.config()
     head = ScriptDirectory.from_config(settings).get_current_head()
     script = LATER.format(revision="9000", before=head, done=done, sql_in_force=sql_in_force)
@@ -49,7 +49,7 @@ def on(connection: Connection, settings: Config) -> Config:
 
 
 @pytest.mark.slow
-def test_a_migration_may_change_a_table_under_a_view_and_who_could_read_the_view_still_can(
+def test_a_migration_may_change_a_table_under_a_view_and_the_view_keeps_its_rights(
     connection: Connection, tmp_path: Path
 ) -> None:
     connection.execute(text("create role lanes_test_reader nologin"))
@@ -74,7 +74,7 @@ def test_a_migration_may_change_a_table_under_a_view_and_who_could_read_the_view
 
 
 @pytest.mark.slow
-def test_a_check_finds_a_view_that_somebody_changed(connection: Connection) -> None:
+def test_a_check_finds_a_view_that_was_changed_by_hand(connection: Connection) -> None:
     command.check(on(connection, schema.config()))
     connection.execute(text("comment on view lanes.spend is 'Money'"))
     with pytest.raises(

@@ -24,7 +24,7 @@ A = read("a", "create or replace view lanes.a as select 1 as one;\n")
 
 
 def edited(file: str, *edits: tuple[str, str]) -> list[SqlFile]:
-    """The files with one of them changed."""
+    """Return the files with one of them changed."""
     (piece,) = (each for each in sql_files() if each.file == file)
     sql = piece.sql
     for before, after in edits:
@@ -41,7 +41,7 @@ def columns(connection: Connection, view: str) -> list[str]:
     return list(connection.execute(text(f"select * from lanes.{view}")).keys())
 
 
-def test_the_migrations_lead_to_what_the_files_and_the_tables_of_the_code_make(
+def test_the_migrations_produce_the_same_objects_as_the_files_and_the_tables_of_the_code(
     connection: Connection,
 ) -> None:
     migrated = objects(connection)
@@ -84,7 +84,9 @@ def test_nothing_differs_in_a_new_database(connection: Connection) -> None:
         (AMEND_OF_0004, "doors/amend"),
     ],
 )
-def test_what_differs_is_put_in_force_alone(connection: Connection, done: str, file: str) -> None:
+def test_only_the_object_that_differs_is_put_in_force(
+    connection: Connection, done: str, file: str
+) -> None:
     before = objects(connection)
     connection.execute(text(done))
     (said,) = differences(connection, sql_files())
@@ -93,7 +95,7 @@ def test_what_differs_is_put_in_force_alone(connection: Connection, done: str, f
     assert objects(connection) == before
 
 
-def test_a_view_that_gains_a_last_column_is_replaced_as_it_stands(connection: Connection) -> None:
+def test_a_view_that_gains_a_last_column_is_replaced_in_place(connection: Connection) -> None:
     before = oids(connection)
     said = edited("money/spend", ("inference_geo, speed", "inference_geo, speed, 1 as one"))
     assert put_in_force(connection, said) == ["money/spend"]
@@ -102,13 +104,13 @@ def test_a_view_that_gains_a_last_column_is_replaced_as_it_stands(connection: Co
 
 
 @pytest.mark.slow
-def test_a_view_that_loses_a_column_is_made_anew(connection: Connection) -> None:
+def test_a_view_that_loses_a_column_is_created_again(connection: Connection) -> None:
     assert put_in_force(connection, edited("money/spend", *A_COLUMN_LESS)) == ["money/spend"]
     assert "purpose" not in columns(connection, "spend")
 
 
 @pytest.mark.slow
-def test_what_leans_on_something_that_is_made_anew_is_made_anew_with_it(
+def test_a_dependent_object_is_created_again_with_the_object_that_it_uses(
     connection: Connection,
 ) -> None:
     said = edited("doors/take_amendment", ("place text default null", "place varchar default null"))
@@ -117,7 +119,7 @@ def test_what_leans_on_something_that_is_made_anew_is_made_anew_with_it(
 
 
 @pytest.mark.slow
-def test_a_remark_on_a_column_comes_with_its_file_and_somebody_elses_stays(
+def test_a_column_comment_follows_its_file_and_a_foreign_one_stays_if_the_file_has_none(
     connection: Connection,
 ) -> None:
     silent = (PURPOSE, "")
@@ -150,7 +152,7 @@ def own_function(connection: Connection) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("theirs", [own_view, own_view_over_it, own_function])
-def test_somebody_elses_view_is_never_dropped(
+def test_a_foreign_view_or_function_is_never_dropped(
     connection: Connection, theirs: Callable[[Connection], None]
 ) -> None:
     theirs(connection)
@@ -163,14 +165,14 @@ def test_somebody_elses_view_is_never_dropped(
 
 
 @pytest.mark.slow
-def test_a_view_of_somebody_else_in_our_schema_stays_and_is_told(connection: Connection) -> None:
+def test_a_foreign_view_in_our_schema_stays_and_is_reported(connection: Connection) -> None:
     connection.execute(text("create view lanes.mine as select 1 as one"))
     assert put_in_force(connection, sql_files()) == []
     assert differences(connection, sql_files()) == ["view lanes.mine has no file"]
 
 
 @pytest.mark.slow
-def test_a_readers_open_transaction_holds_up_the_replacing_of_what_it_read_and_nothing_else(
+def test_an_open_reader_transaction_blocks_only_the_replacement_of_a_view_that_it_read(
     pool: Engine,
 ) -> None:
     with pool.connect() as reader, pool.begin() as connection:
@@ -190,7 +192,7 @@ def test_a_readers_open_transaction_holds_up_the_replacing_of_what_it_read_and_n
 
 
 @pytest.mark.slow
-def test_a_new_function_that_another_uses_stands_before_it(connection: Connection) -> None:
+def test_a_new_function_is_created_before_the_view_that_uses_it(connection: Connection) -> None:
     one = read(
         "doors/one",
         "create or replace function lanes.one() returns int language sql begin atomic select 1; end;\n",
@@ -207,7 +209,9 @@ def test_a_new_function_that_another_uses_stands_before_it(connection: Connectio
     assert put_in_force(connection, said) == ["doors/one", "money/spend"]
 
 
-def test_what_reads_all_of_a_view_that_gains_a_column_gains_it_too(connection: Connection) -> None:
+def test_a_view_over_all_columns_of_another_view_gains_its_new_column(
+    connection: Connection,
+) -> None:
     one = read("doors/one", "create or replace view lanes.one as select 1 as a;\n")
     whole = read("doors/whole", "create or replace view lanes.whole as select * from lanes.one;\n")
     assert put_in_force(connection, [one, whole]) == ["doors/one", "doors/whole"]
@@ -216,7 +220,7 @@ def test_what_reads_all_of_a_view_that_gains_a_column_gains_it_too(connection: C
     assert columns(connection, "whole") == ["a", "b"]
 
 
-def test_a_file_is_called_as_what_it_defines() -> None:
+def test_a_file_has_the_name_of_the_object_that_it_defines() -> None:
     assert [PurePath(piece.file).name for piece in sql_files()] == [
         piece.name for piece in sql_files()
     ]
@@ -232,7 +236,7 @@ def test_a_file_defines_one_object(sql: str) -> None:
         read("a", sql)
 
 
-def test_each_stands_after_those_that_it_uses() -> None:
+def test_each_file_comes_after_the_files_that_it_uses() -> None:
     b = read(
         "b",
         "create or replace function lanes.b() returns int language sql return (select one from lanes.c);\n",
@@ -243,7 +247,7 @@ def test_each_stands_after_those_that_it_uses() -> None:
     assert in_order([b, c, A]) == in_order([A, c, b]) == [A, c, b]
 
 
-def test_two_that_use_each_other_are_in_no_order() -> None:
+def test_two_files_that_use_each_other_raise_a_cycle_error() -> None:
     b = read("b", "create or replace view lanes.b as select one from lanes.a;\n")
     with pytest.raises(CycleError):
         in_order(
@@ -257,7 +261,7 @@ def test_the_fingerprint_changes_with_definitions_and_not_with_comments() -> Non
     assert fingerprint([replace(A, sql=A.sql.replace("1", "2"))]) != fingerprint([A])
 
 
-def test_the_comments_of_an_object_and_its_columns_stand_before_it() -> None:
+def test_comments_above_a_definition_become_comments_of_the_object_and_its_columns() -> None:
     said = read(
         "a", f"-- For readers.\n--- What it\n--- is.\n---   one: One's\n---     number\n{A.sql}"
     )

@@ -1,4 +1,4 @@
-"""Each database role does its job, also with plans that the server keeps, and is refused whatever else it tries."""
+"""Each database role can do its job, with cached plans too, and is refused everything else that it tries."""
 
 import json
 from contextlib import suppress
@@ -27,13 +27,13 @@ from tests.store.current.conftest import OWN_OF
 from tests.store.current.test_migrating import later, on
 from tests.store.tries import claim, save, tried
 
-KEPT_PLANS = 200  # executions on one connection: the server plans without values since the sixth
+KEPT_PLANS = 200  # executions on one connection: from the sixth on, the server plans without values
 
 
 @pytest.mark.parametrize(
     ("login", "attack"), [(login, each) for login, attacks in ATTACKS.items() for each in attacks]
 )
-def test_a_role_is_refused_what_is_not_its_job(
+def test_a_role_is_refused_statements_outside_its_job(
     opened: dict[str, Connection], login: str, attack: str
 ) -> None:
     with pytest.raises(DBAPIError) as refused:
@@ -48,7 +48,7 @@ def test_a_role_is_refused_what_is_not_its_job(
 @pytest.mark.parametrize(
     ("login", "job"), [(login, each) for login, jobs in JOBS.items() for each in jobs]
 )
-def test_a_role_does_its_job_also_with_plans_that_the_server_keeps(
+def test_a_role_can_do_its_job_with_cached_plans_too(
     opened: dict[str, Connection], login: str, job: str
 ) -> None:
     connection = opened[login]
@@ -64,7 +64,7 @@ def test_a_reader_reads_every_metric(opened: dict[str, Connection]) -> None:
 
 
 @pytest.mark.parametrize(("login", "other"), [("app_tenant", "shop"), ("app_rival", "desk")])
-def test_a_tenant_sees_rows_of_its_own_and_none_of_another_through_anything(
+def test_a_tenant_sees_only_its_own_rows_through_every_relation_and_function(
     opened: dict[str, Connection], login: str, other: str
 ) -> None:
     connection, own, seen = opened[login], OWN_OF[login], dict[str, str]()
@@ -95,7 +95,7 @@ def test_a_tenant_sees_rows_of_its_own_and_none_of_another_through_anything(
 
 
 @pytest.mark.parametrize(("login", "other"), [("app_tenant", "shop"), ("app_rival", "desk")])
-def test_a_tenant_asks_for_one_item_and_for_what_is_new_as_its_views_show_it(
+def test_the_functions_for_one_item_and_for_new_rows_agree_with_a_tenants_views(
     opened: dict[str, Connection], login: str, other: str
 ) -> None:
     connection, own = opened[login], OWN_OF[login]
@@ -111,7 +111,7 @@ def test_a_tenant_asks_for_one_item_and_for_what_is_new_as_its_views_show_it(
     assert told(f"own_item('twofold', '{other} item')") == []
 
 
-def test_no_condition_of_a_tenant_is_tried_on_rows_of_others(
+def test_a_condition_of_a_tenant_is_never_evaluated_on_rows_of_others(
     opened: dict[str, Connection],
 ) -> None:
     for view, column in (("own_items", "key"), ("own_results", "output ->> 'category'")):
@@ -123,7 +123,7 @@ def test_no_condition_of_a_tenant_is_tried_on_rows_of_others(
             opened[login].rollback()
 
 
-def test_a_login_is_bound_to_consumers_by_the_command(
+def test_the_command_binds_a_login_to_consumers(
     server: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("LANES_DATABASE_URL", server["admin"])
@@ -139,7 +139,7 @@ def test_a_login_is_bound_to_consumers_by_the_command(
 
 
 @pytest.mark.slow
-def test_a_worker_answers_items_and_changes_no_schema(
+def test_a_worker_can_answer_items_and_start_when_no_migration_is_pending(
     opened: dict[str, Connection], server: dict[str, str]
 ) -> None:
     connection = opened["app_worker"]
@@ -153,10 +153,10 @@ def test_a_worker_answers_items_and_changes_no_schema(
     )
     assert tuple(connection.execute(done).one()) == (30, 30)
     connection.rollback()
-    schema.upgrade(server["app_worker"])  # nothing is pending: nothing is asked of it
+    schema.upgrade(server["app_worker"])  # no migration is pending, so none runs
 
 
-def test_a_worker_that_lacks_migrations_is_told_who_can_run_them(
+def test_a_worker_with_pending_migrations_gets_an_error_that_names_the_schema_owner(
     server: dict[str, str], opened: dict[str, Connection]
 ) -> None:
     admin = opened["admin"]
@@ -204,7 +204,7 @@ def test_a_login_without_a_role_may_not_connect(server: dict[str, str]) -> None:
         engine.connect()
 
 
-def test_the_user_that_owned_the_schema_works_on_and_a_second_time_changes_nothing(
+def test_the_former_owner_can_still_upgrade_and_a_second_role_setup_changes_nothing(
     server: dict[str, str],
 ) -> None:
     rights = """
@@ -223,7 +223,7 @@ def test_the_user_that_owned_the_schema_works_on_and_a_second_time_changes_nothi
         assert connection.execute(rights).fetchall() == before
 
 
-def test_a_later_migration_leaves_owner_and_rights_as_they_were(
+def test_a_later_migration_keeps_owners_and_rights(
     opened: dict[str, Connection], tmp_path: Path
 ) -> None:
     connection = opened["app_owner"]
@@ -251,8 +251,8 @@ def test_a_later_migration_leaves_owner_and_rights_as_they_were(
     connection.rollback()
 
 
-def test_public_may_do_nothing(opened: dict[str, Connection]) -> None:
-    """And the owner of a database of the stand is no superuser."""
+def test_public_has_no_rights(opened: dict[str, Connection]) -> None:
+    """Check also that the owner of a database of the stand is no superuser."""
     found = (
         opened["admin"]
         .execute(
@@ -270,10 +270,12 @@ def test_public_may_do_nothing(opened: dict[str, Connection]) -> None:
     assert list(found) == []
 
 
-def test_every_moment_of_every_table_is_finite(connection: Connection) -> None:
-    """A migration that adds a column of moments makes the constraint `ck_<table>_finite` again, with that column.
+def test_every_time_column_of_every_table_is_constrained_to_be_finite(
+    connection: Connection,
+) -> None:
+    """Check the constraints `ck_<table>_finite`: a migration that adds a time column creates its constraint again.
 
-    Of an item, those that it is admitted with are checked: each door inserts it by a statement of its own.
+    Of an item, only the times of its admission are constrained: each door inserts items with its own statement.
     """
     in_force = text("""
         select conrelid::regclass::text, regexp_count(pg_get_constraintdef(oid), 'isfinite') from pg_constraint
@@ -288,7 +290,7 @@ def test_every_moment_of_every_table_is_finite(connection: Connection) -> None:
     assert {row[0]: row[1] for row in connection.execute(in_force)} == wanted
 
 
-def test_the_command_sets_up_the_roles_and_says_who_may_connect(
+def test_the_command_sets_up_the_roles_and_reports_who_may_connect(
     server: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("LANES_DATABASE_URL", server["admin"])
@@ -305,7 +307,7 @@ def test_the_command_sets_up_the_roles_and_says_who_may_connect(
     }
 
 
-def test_the_command_says_who_may_set_up_roles(
+def test_the_command_fails_for_a_worker_and_names_who_may_set_up_roles(
     server: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("LANES_DATABASE_URL", server["app_worker"])
@@ -315,7 +317,7 @@ def test_the_command_says_who_may_set_up_roles(
     assert "a user with CREATEROLE that owns the database and schema lanes" in told
 
 
-def test_doctor_says_as_which_user_runs_connect_and_that_it_lacks_rights(
+def test_the_login_check_returns_the_user_and_reports_missing_rights(
     server: dict[str, str],
 ) -> None:
     assert check_login(server["app_worker"]) == "app_worker"

@@ -1,4 +1,4 @@
-"""Two tenants attack each other through all that Postgres lets a login read: catalogs, statistics, notifications, errors."""
+"""Two tenants attack each other through everything that a login can read: catalogs, statistics, notifications, errors."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -16,13 +16,13 @@ select c.oid::regclass::text from pg_class c
  where c.relkind in ('r', 'v', 'm', 'p', 'f') and has_schema_privilege(c.relnamespace, 'usage')
    and has_table_privilege(c.oid, 'select')
 """
-# that take no argument and change nothing
+# Functions that take no argument and change nothing.
 FUNCTIONS = """
 select p.oid::regproc::text from pg_proc p
  where p.pronargs = 0 and p.provolatile in ('i', 's') and p.prokind = 'f' and has_function_privilege(p.oid, 'execute')
    and p.prorettype not in ('trigger'::regtype, 'event_trigger'::regtype) and has_schema_privilege(p.pronamespace, 'usage')
 """
-# by what a table that it may not read is told all the same
+# Statistics, which could reveal the content of a table that the login may not read.
 STATISTICS = """
 select array(select s::text from pg_stats s where schemaname = 'lanes'
              union all select s::text from pg_stats_ext s where schemaname = 'lanes'
@@ -49,7 +49,7 @@ REFUSED = (
 def tenant(
     request: pytest.FixtureRequest, opened: dict[str, Connection]
 ) -> Iterator[tuple[Connection, str]]:
-    """A tenant's session, and the name of the other consumer, whose login was just busy with its own rows."""
+    """Yield a tenant's session and the name of the other consumer, whose login has just read its own rows."""
     other, consumer = OTHER[request.param]
     own = text("select key, output from lanes.own_results where key = :key")
     opened[other].execute(own, {"key": f"{consumer} item"}).one()
@@ -61,19 +61,19 @@ def tenant(
 
 
 def tells(said: str, other: str) -> bool:
-    """Whether a text holds something of a row of the other consumer."""
+    """Return whether a text contains part of a row of the other consumer."""
     return f"{other} item" in said or f"{other}, corrected" in said or f'": "{other}' in said
 
 
-def test_no_relation_that_a_tenant_can_read_holds_anything_of_another(
+def test_no_relation_that_a_tenant_can_read_contains_data_of_another(
     tenant: tuple[Connection, str],
 ) -> None:
     connection, other = tenant
     names = connection.execute(text(RELATIONS)).scalars().all()
-    assert len(names) > 100  # the catalogs, too
+    assert len(names) > 100  # includes the catalogs
     read, found = 0, list[str]()
     for each in names:
-        with suppress(DBAPIError), connection.begin_nested():  # a view may read what it may not
+        with suppress(DBAPIError), connection.begin_nested():  # some views are refused
             rows = connection.exec_driver_sql(f"select t::text from {each} t").scalars().all()
             read += 1
             found += [each for row in rows if tells(row or "", other)]
@@ -82,10 +82,10 @@ def test_no_relation_that_a_tenant_can_read_holds_anything_of_another(
     own = connection.execute(text("select t::text from lanes.own_items t")).scalars().all()
     assert any(
         tells(row, {"shop": "desk", "desk": "shop"}[other]) for row in own
-    )  # it would be found
+    )  # the check would find it
 
 
-def test_no_function_without_arguments_tells_a_tenant_of_another(
+def test_no_function_without_arguments_returns_data_of_another_tenant(
     tenant: tuple[Connection, str],
 ) -> None:
     connection, other = tenant
@@ -97,7 +97,7 @@ def test_no_function_without_arguments_tells_a_tenant_of_another(
     assert found == []
 
 
-def test_statistics_of_the_planner_and_numbers_of_rows_are_none_of_a_tenants(
+def test_a_tenant_sees_neither_planner_statistics_nor_sequence_values(
     tenant: tuple[Connection, str], opened: dict[str, Connection]
 ) -> None:
     opened["admin"].execute(text("analyze"))
@@ -106,7 +106,9 @@ def test_statistics_of_the_planner_and_numbers_of_rows_are_none_of_a_tenants(
     assert connection.execute(text(STATISTICS)).scalar_one() == []
 
 
-def test_what_another_session_asks_is_not_shown(tenant: tuple[Connection, str]) -> None:
+def test_a_tenant_does_not_see_the_queries_of_another_session(
+    tenant: tuple[Connection, str],
+) -> None:
     connection, other = tenant
     query = text(
         "select query from pg_stat_activity where usename = :login and datname = current_database()"
@@ -116,7 +118,7 @@ def test_what_another_session_asks_is_not_shown(tenant: tuple[Connection, str]) 
 
 
 @pytest.mark.parametrize("attack", REFUSED)
-def test_a_tenant_is_refused_every_way_round_its_views(
+def test_a_tenant_is_refused_every_way_around_its_views(
     tenant: tuple[Connection, str], attack: str
 ) -> None:
     connection, other = tenant
@@ -127,7 +129,7 @@ def test_a_tenant_is_refused_every_way_round_its_views(
 
 
 @pytest.mark.parametrize("attack", ["key::int", "output ->> 0 || workload::int", "1 / length(key)"])
-def test_no_error_that_a_tenant_provokes_quotes_another(
+def test_no_error_that_a_tenant_provokes_quotes_data_of_another(
     tenant: tuple[Connection, str], attack: str
 ) -> None:
     connection, other = tenant
@@ -139,7 +141,7 @@ def test_no_error_that_a_tenant_provokes_quotes_another(
     assert not tells(str(refused.value.orig), other)
 
 
-def test_a_notification_says_only_that_something_happened(server: dict[str, str]) -> None:
+def test_a_notification_has_no_payload(server: dict[str, str]) -> None:
     def session(login: str) -> psycopg.Connection:
         return psycopg.connect(server[login].replace("+psycopg", ""), autocommit=True)
 
@@ -164,10 +166,10 @@ def test_a_notification_says_only_that_something_happened(server: dict[str, str]
         "own_corrections where key = '{} item'",
     ],
 )
-def test_no_plan_tells_a_tenant_whether_a_guess_about_another_is_right(
+def test_no_query_plan_reveals_whether_a_guess_about_another_tenant_is_right(
     tenant: tuple[Connection, str], asked: str
 ) -> None:
-    """Counts and estimates of a plan are those of own rows, or of all rows, whatever is asked for."""
+    """Compare plans: their counts and estimates are those of own rows or of all rows, whatever the query asks for."""
     connection, other = tenant
     for off in ((), ("seqscan", "bitmapscan"), ("seqscan", "indexscan"), ("indexscan",)):
         for scan in ("seqscan", "bitmapscan", "indexscan"):

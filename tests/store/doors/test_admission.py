@@ -1,4 +1,4 @@
-"""Admission through `lanes.admit`, the one path on which every door ends."""
+"""Admission through `lanes.admit`, the one path that every door uses."""
 
 import json
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ def told(admissions: Sequence[Admission]) -> list[str]:
 
 
 def admit_raw(connection: Connection, *inputs: Any, door: str = "client") -> list[str]:
-    """Inputs as JSON, past the checks that Python makes."""
+    """Admit inputs as JSON, without the checks of Python; return their outcomes."""
     query = text(
         "select outcome from lanes.admit(cast(:inputs as jsonb), :door, :now) order by place"
     )
@@ -41,7 +41,7 @@ def workload(connection: Connection) -> None:
     publish(connection, now=NOON, max_payload_kib=1)
 
 
-def test_a_new_input_is_accepted_with_everything_its_sender_said(connection: Connection) -> None:
+def test_a_new_input_is_accepted_with_all_fields_of_its_sender(connection: Connection) -> None:
     sent = submission(
         "k",
         due_at=later(hours=1),
@@ -80,7 +80,7 @@ def test_the_same_key_with_the_same_content_is_a_duplicate(connection: Connectio
     assert rows(connection, "rejected_log") == []
 
 
-def test_content_is_the_same_whatever_the_order_of_its_keys(connection: Connection) -> None:
+def test_content_is_equal_in_any_order_of_its_keys(connection: Connection) -> None:
     first = submission("k", payload={"a": 1, "b": {"c": 2, "d": 3}})
     again = submission("k", payload={"b": {"d": 3, "c": 2}, "a": 1})
     assert told(admit(connection, first, again)) == ["accepted", "duplicate"]
@@ -103,7 +103,7 @@ def test_one_key_may_name_an_item_of_each_workload(connection: Connection) -> No
     assert told(admit(connection, *sent)) == ["accepted", "accepted"]
 
 
-def test_an_unknown_workload_is_refused_and_the_input_kept(connection: Connection) -> None:
+def test_an_unknown_workload_is_refused_and_the_input_is_stored(connection: Connection) -> None:
     (refused,) = admit(connection, submission("k", "ghosts"))
     assert refused.outcome == "unknown_workload"
     assert rows(connection, "item") == []
@@ -137,7 +137,7 @@ def test_the_limit_of_a_payload_counts_bytes_not_characters(connection: Connecti
     ]
 
 
-def test_another_workload_may_take_larger_payloads(connection: Connection) -> None:
+def test_another_workload_may_accept_larger_payloads(connection: Connection) -> None:
     publish(connection, "books", now=NOON, max_payload_kib=64)
     assert told(admit(connection, submission("k", "books", payload={"text": "x" * 5000}))) == [
         "accepted"
@@ -162,7 +162,7 @@ def test_another_workload_may_take_larger_payloads(connection: Connection) -> No
         {"occurred_at": "20000-01-01T00:00:00Z"},
     ],
 )
-def test_a_field_that_cannot_be_is_malformed(
+def test_an_input_with_an_invalid_field_is_malformed(
     connection: Connection, fields: dict[str, Any]
 ) -> None:
     sent = {"workload": "letters", "place": "p", "key": "k", "payload": {"text": "x"}} | fields
@@ -183,7 +183,7 @@ def test_a_field_that_cannot_be_is_malformed(
         [],
     ],
 )
-def test_an_input_that_lacks_its_parts_is_refused_and_kept(
+def test_an_input_with_missing_parts_is_refused_and_stored(
     connection: Connection, sent: Any
 ) -> None:
     good = {"workload": "letters", "place": "p", "key": "good", "payload": {}}
@@ -224,7 +224,7 @@ def test_an_item_due_in_the_past_is_accepted_and_goes_to_realtime_as_overdue(
     assert (decided.lane, decided.reason) == (Lane.REALTIME, Reason.OVERDUE)
 
 
-def test_one_bad_input_in_a_bulk_harms_no_other(connection: Connection) -> None:
+def test_one_bad_input_in_a_bulk_does_not_affect_the_others(connection: Connection) -> None:
     admit(connection, submission("taken", payload={"text": "first"}))
     sent = [
         submission("one"),
@@ -246,7 +246,9 @@ def test_one_bad_input_in_a_bulk_harms_no_other(connection: Connection) -> None:
     assert {each.position for each in rows(connection, "rejected_log")} == {"two", "three", "taken"}
 
 
-def test_a_key_twice_in_one_bulk_makes_one_item_of_the_first(connection: Connection) -> None:
+def test_a_repeated_key_in_one_bulk_creates_one_item_from_the_first_input(
+    connection: Connection,
+) -> None:
     sent = [
         submission("k", payload={"n": 1}),
         submission("k", payload={"n": 2}),
@@ -260,13 +262,13 @@ def test_an_empty_bulk_admits_nothing(connection: Connection) -> None:
     assert admit(connection) == []
 
 
-def test_an_input_without_a_key_is_named_by_its_place(connection: Connection) -> None:
+def test_an_input_without_a_key_gets_its_place_as_its_key(connection: Connection) -> None:
     sent = Submission("letters", {"text": "x"}, place="file.jsonl:3")
     assert admit(connection, sent) == [Admission("accepted", None, "file.jsonl:3")]
     assert row(connection, "item").key == "file.jsonl:3"
 
 
-def test_equal_payloads_are_one_item_where_the_workload_asks_for_content_keys(
+def test_equal_payloads_become_one_item_if_the_workload_uses_content_keys(
     connection: Connection,
 ) -> None:
     publish(connection, "twins", now=NOON, dedupe="content")
@@ -281,13 +283,13 @@ def test_equal_payloads_are_one_item_where_the_workload_asks_for_content_keys(
     assert {each.key for each in rows(connection, "item")} == {first.key, other.key}
 
 
-def test_a_key_of_the_senders_own_wins_over_a_content_key(connection: Connection) -> None:
+def test_a_key_from_the_sender_takes_precedence_over_a_content_key(connection: Connection) -> None:
     publish(connection, "twins", now=NOON, dedupe="content")
     admit(connection, Submission("twins", {"a": 1}, place="1", key="mine"))
     assert row(connection, "item").key == "mine"
 
 
-def test_an_acknowledgement_is_sent_to_those_who_asked_for_it(connection: Connection) -> None:
+def test_an_acknowledgement_is_sent_only_on_request(connection: Connection) -> None:
     admit(
         connection,
         submission("asked", ack=True),
@@ -302,7 +304,7 @@ def test_an_acknowledgement_is_sent_to_those_who_asked_for_it(connection: Connec
     assert {each.resource for each in accepted} == {"lanes.workload.letters"}
 
 
-def test_a_refusal_is_announced_whether_or_not_its_sender_asked(connection: Connection) -> None:
+def test_a_refusal_is_announced_with_or_without_a_request(connection: Connection) -> None:
     admit(connection, submission("k"))
     admit(connection, submission("k", payload={"other": 1}), submission("g", "ghosts", ack=True))
     refused = events(connection, "lanes.item.rejected")
@@ -313,7 +315,7 @@ def test_a_refusal_is_announced_whether_or_not_its_sender_asked(connection: Conn
     assert events(connection, "lanes.item.accepted") == []
 
 
-def test_an_event_read_twice_is_kept_and_announced_as_one_refusal(connection: Connection) -> None:
+def test_an_event_read_twice_is_stored_and_announced_as_one_refusal(connection: Connection) -> None:
     admit(connection, submission("k"))
     ghost, conflict = (
         Submission("ghosts", {}, place="event-1"),
@@ -333,7 +335,7 @@ def test_an_event_read_twice_is_kept_and_announced_as_one_refusal(connection: Co
     assert [each.payload["place"] for each in announced] == ["event-1", "event-2"]
 
 
-def test_an_unreadable_event_twice_in_one_reading_is_one_refusal(connection: Connection) -> None:
+def test_an_unreadable_event_repeated_in_one_read_is_one_refusal(connection: Connection) -> None:
     bad = Refusal("letters", "event-1", "malformed", "no object", "{}")
     items.refuse(connection, [bad, bad], door="event", now=NOON)
     assert (
@@ -341,7 +343,7 @@ def test_an_unreadable_event_twice_in_one_reading_is_one_refusal(connection: Con
     )
 
 
-def test_an_unreadable_input_is_kept_and_announced_once_per_place(connection: Connection) -> None:
+def test_an_unreadable_input_is_stored_and_announced_once_per_place(connection: Connection) -> None:
     bad = Refusal(
         "letters", "letters.jsonl:7", "broken_line", "the line is not JSON", '{"text": "\x00'
     )
@@ -359,7 +361,7 @@ def test_an_unreadable_input_is_kept_and_announced_once_per_place(connection: Co
     assert announced.payload["place"] == "letters.jsonl:7"
 
 
-def test_a_refused_input_is_kept_up_to_its_limit(connection: Connection) -> None:
+def test_a_refused_input_is_stored_up_to_the_size_limit(connection: Connection) -> None:
     items.refuse(
         connection,
         [Refusal(None, "1", "broken_line", "too long", "x" * 100_000)],
@@ -370,7 +372,7 @@ def test_a_refused_input_is_kept_up_to_its_limit(connection: Connection) -> None
     assert events(connection, "lanes.item.rejected")[0].resource == "lanes.workload.unknown"
 
 
-def test_a_refusal_with_text_that_is_no_unicode_is_kept_readable(connection: Connection) -> None:
+def test_a_refusal_with_invalid_unicode_is_stored_in_readable_form(connection: Connection) -> None:
     bad = Refusal("letters", "1", "malformed", "field '\udc80' is unknown", "\ud800 and \x00")
     items.refuse(connection, [bad], door="file", now=NOON)
     kept = row(connection, "rejected_log")
@@ -378,7 +380,7 @@ def test_a_refusal_with_text_that_is_no_unicode_is_kept_readable(connection: Con
     assert kept.detail == "field '\ufffd' is unknown"
 
 
-def test_times_in_any_zone_name_the_same_moment(connection: Connection) -> None:
+def test_a_time_in_any_zone_is_stored_as_the_same_moment(connection: Connection) -> None:
     admit_raw(
         connection,
         {"workload": "letters", "key": "k", "payload": {}, "due_at": "2026-11-24T15:00:00+02:00"},

@@ -56,7 +56,7 @@ def amend_as_of(
     key: str = "k",
     minute: int = 30,
 ) -> str:
-    """Taken at 12:`minute`, having occurred at that time."""
+    """Send an amendment that occurred at `occurred_at`, at 12:`minute`; return its outcome."""
     asked = Amendment("letters", key, {"text": text}, occurred_at=occurred_at)
     return items.amend(connection, asked, door="client", now=later(minutes=minute)).outcome
 
@@ -66,7 +66,7 @@ def state(connection: Connection, key: str = "k") -> str:
 
 
 def live(connection: Connection) -> list[tuple[str, str, int, str]]:
-    """Lane, purpose, revision and state of all work, in the order of its making."""
+    """Return lane, purpose, revision and state of all work, in order of creation."""
     return [
         (each.lane, each.purpose, each.revision, each.state)
         for each in rows(connection, "work", "id")
@@ -97,7 +97,7 @@ def test_every_revision_is_kept_and_the_original_is_number_0(connection: Connect
     assert row(connection, "item").payload == {"text": "once more"}
 
 
-def test_the_payload_that_stands_is_a_duplicate_and_an_older_one_is_a_new_revision(
+def test_the_current_payload_is_a_duplicate_and_an_older_one_is_a_new_revision(
     connection: Connection,
 ) -> None:
     admit(connection, "k", now=NOON)
@@ -108,7 +108,7 @@ def test_the_payload_that_stands_is_a_duplicate_and_an_older_one_is_a_new_revisi
     assert row(connection, "item").revision == 2
 
 
-def test_an_event_is_taken_once_even_when_another_amendment_came_between(
+def test_an_event_is_applied_once_even_after_another_amendment(
     connection: Connection,
 ) -> None:
     admit(connection, "k", now=NOON)
@@ -118,7 +118,7 @@ def test_an_event_is_taken_once_even_when_another_amendment_came_between(
     assert row(connection, "item").payload == {"text": "later"}
 
 
-def test_the_first_content_stays_a_duplicate_at_the_door_of_arrivals(
+def test_the_original_content_remains_a_duplicate_at_admission(
     connection: Connection,
 ) -> None:
     admit(connection, "k", now=NOON)
@@ -136,7 +136,7 @@ def test_the_first_content_stays_a_duplicate_at_the_door_of_arrivals(
         ("letters", "k" * 600, NEW, "malformed"),
     ],
 )
-def test_a_bad_amendment_is_refused_with_its_reason_and_its_sender_told(
+def test_an_invalid_amendment_is_refused_with_its_reason_and_announced_once(
     connection: Connection, workload: str, key: str, payload: dict[str, Any], reason: str
 ) -> None:
     admit(connection, "k", now=NOON)
@@ -177,7 +177,7 @@ def test_an_amendment_before_its_item_waits_and_is_applied_before_the_item_is_ro
     assert items.apply_waiting(connection, now=NOON) == 0
 
 
-def test_an_older_amendment_that_is_read_later_is_numbered_and_kept_and_not_put_in_force(
+def test_an_older_amendment_received_later_is_numbered_and_stored_but_not_in_force(
     connection: Connection,
 ) -> None:
     admit(connection, "k", now=NOON, lane=Lane.REALTIME)
@@ -214,7 +214,7 @@ def test_an_older_amendment_leaves_a_settled_item_settled(connection: Connection
     assert row(connection, "current_results").revision == 1
 
 
-def test_amendments_that_waited_for_their_item_are_in_force_by_when_they_occurred(
+def test_amendments_that_waited_for_their_item_are_ordered_by_time_of_occurrence(
     connection: Connection,
 ) -> None:
     assert amend_as_of(connection, later(minutes=10), "newer") == "waiting"
@@ -229,7 +229,7 @@ def test_amendments_that_waited_for_their_item_are_in_force_by_when_they_occurre
     ]
 
 
-def test_an_amendment_repeated_later_holds_against_what_occurred_before_it_was_repeated(
+def test_a_repeated_amendment_outdates_amendments_that_occurred_before_the_repetition(
     connection: Connection,
 ) -> None:
     admit(connection, "k", now=NOON)
@@ -239,13 +239,15 @@ def test_an_amendment_repeated_later_holds_against_what_occurred_before_it_was_r
     assert row(connection, "item").payload == {"text": "first"}
 
 
-def test_of_amendments_of_one_moment_the_one_read_last_is_in_force(connection: Connection) -> None:
+def test_the_last_received_of_two_simultaneous_amendments_is_in_force(
+    connection: Connection,
+) -> None:
     admit(connection, "k", now=NOON)
     amend_as_of(connection, later(minutes=5), "one")
     assert amend_as_of(connection, later(minutes=5), "other") == "amended"
 
 
-def test_an_amendment_never_occurs_after_it_was_read_so_that_a_fast_clock_shuts_nobody_out(
+def test_an_amendment_dated_in_the_future_does_not_outdate_later_amendments(
     connection: Connection,
 ) -> None:
     admit(connection, "k", now=NOON)
@@ -254,7 +256,7 @@ def test_an_amendment_never_occurs_after_it_was_read_so_that_a_fast_clock_shuts_
     assert row(connection, "item").payload == {"text": "right"}
 
 
-def test_the_sql_function_takes_when_it_occurred(connection: Connection) -> None:
+def test_the_sql_function_accepts_the_time_of_occurrence(connection: Connection) -> None:
     admit(connection, "k", now=NOON)
     query = text(
         "select lanes.amend('letters', 'k', cast(:payload as jsonb), cast(:at as timestamptz))"
@@ -272,7 +274,9 @@ def test_the_sql_function_takes_when_it_occurred(connection: Connection) -> None
     assert row(connection, "item").payload == {"text": "newer"}
 
 
-def test_work_owed_anew_for_an_amended_item_is_as_urgent_as_it_was(connection: Connection) -> None:
+def test_new_work_for_an_amended_item_keeps_the_rank_of_the_old_work(
+    connection: Connection,
+) -> None:
     due_at = later(hours=3)
     admit(connection, "k", now=NOON, lane=Lane.BATCH, due_at=due_at)
     route(connection, now=NOON)
@@ -283,7 +287,7 @@ def test_work_owed_anew_for_an_amended_item_is_as_urgent_as_it_was(connection: C
     assert (second.state, second.rank_at) == ("ready", first.rank_at)
 
 
-def test_work_that_waits_is_owed_for_the_newest_revision_on_its_own_lane_and_rank(
+def test_waiting_work_is_replaced_for_the_newest_revision_on_the_same_lane_and_rank(
     connection: Connection,
 ) -> None:
     admit(connection, "k", now=NOON, lane=Lane.REALTIME)
@@ -312,7 +316,7 @@ def test_an_answer_to_an_older_revision_is_billed_and_never_shown(connection: Co
     assert state(connection) == "settled"
 
 
-def test_a_settled_item_is_unsettled_and_owes_one_authoritative_pass_while_the_old_answer_stays(
+def test_an_amended_settled_item_owes_one_authoritative_pass_and_keeps_its_old_answer(
     connection: Connection,
 ) -> None:
     save(connection, tried(claimed_item(connection), output=A))
@@ -357,7 +361,7 @@ def test_an_unchanged_answer_to_the_amended_item_settles_without_a_correction(
     assert row(connection, "current_results").revision == 1
 
 
-def test_under_lambda_the_pass_that_was_owed_is_owed_for_the_newest_revision(
+def test_an_owed_lambda_pass_is_replaced_for_the_newest_revision(
     connection: Connection,
 ) -> None:
     publish(connection, "pair", now=NOON, mode="lambda")
@@ -372,7 +376,7 @@ def test_under_lambda_the_pass_that_was_owed_is_owed_for_the_newest_revision(
     assert state(connection) == "answered"
 
 
-def test_a_pass_in_a_batch_comes_home_for_an_older_revision_and_settles_nothing(
+def test_a_batch_pass_for_an_older_revision_settles_nothing(
     connection: Connection,
 ) -> None:
     pair = publish(connection, "pair", now=NOON, mode="lambda")
@@ -398,7 +402,7 @@ def test_two_amendments_owe_one_pass(connection: Connection) -> None:
     ]
 
 
-def test_a_failed_item_gets_another_chance(connection: Connection) -> None:
+def test_an_amended_failed_item_is_processed_again(connection: Connection) -> None:
     save(connection, tried(claimed_item(connection), Outcome.POISON))
     assert state(connection) == "failed"
     amend(connection)
@@ -422,7 +426,7 @@ def test_a_pass_that_fails_for_good_leaves_the_item_failed_and_the_old_answer_sh
     assert row(connection, "current_results").output == A
 
 
-def test_a_claim_of_an_older_revision_is_given_back_to_nobody(connection: Connection) -> None:
+def test_returned_work_of_an_older_revision_is_canceled(connection: Connection) -> None:
     claimed = claimed_item(connection)
     amend(connection)
     work.give_back(connection, [claimed.claim], ready_at=later(minutes=2))
@@ -432,7 +436,7 @@ def test_a_claim_of_an_older_revision_is_given_back_to_nobody(connection: Connec
     ]
 
 
-def test_a_batch_that_was_never_created_returns_nothing_of_an_older_revision(
+def test_work_of_an_older_revision_in_a_released_batch_is_canceled(
     connection: Connection, letters: Any
 ) -> None:
     from lanes.store.batch import doubts
@@ -445,7 +449,7 @@ def test_a_batch_that_was_never_created_returns_nothing_of_an_older_revision(
     assert live(connection) == [("batch", "answer", 0, "canceled"), ("batch", "answer", 1, "ready")]
 
 
-def test_a_lost_claim_of_an_older_revision_ends_there(connection: Connection) -> None:
+def test_abandoned_work_of_an_older_revision_is_canceled(connection: Connection) -> None:
     claimed_item(connection)
     amend(connection)
     save(connection, *work.list_abandoned(connection, now=later(minutes=10)), now=later(minutes=10))

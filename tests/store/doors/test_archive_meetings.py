@@ -1,4 +1,4 @@
-"""What meets an item while it is archived finds it before or after, whole, on two connections."""
+"""Concurrent access, on two connections, to an item that is being archived: it is seen whole, before or after."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -46,7 +46,7 @@ def archive(connection: Connection) -> int:
 
 @pytest.fixture
 def work(pool: Engine) -> ClaimedWork:
-    """The work of item k, answered by a batch."""
+    """Return the work of item k, which a batch has answered."""
     with pool.begin() as connection:
         version = publish(connection, now=NOON)
         admit(connection, "k", now=NOON, lane=Lane.BATCH)
@@ -69,7 +69,7 @@ def beside() -> Iterator[ThreadPoolExecutor]:
 
 
 @pytest.mark.usefixtures("work")
-def test_an_amendment_waits_until_its_item_is_archived_and_is_told_so(
+def test_an_amendment_waits_while_its_item_is_archived_and_is_then_refused(
     pool: Engine, beside: ThreadPoolExecutor
 ) -> None:
     with pool.connect() as archiver, pool.connect() as sender:
@@ -93,7 +93,7 @@ def test_an_item_that_is_being_amended_is_not_archived(pool: Engine) -> None:
         assert archive(archiver) == 0
 
 
-def test_a_late_answer_is_passed_over_while_its_item_is_archived_and_booked_then(
+def test_a_late_answer_is_postponed_while_its_item_is_archived_and_billed_afterwards(
     pool: Engine, work: ClaimedWork
 ) -> None:
     again = tried(work, response=said("msg_late"))
@@ -115,7 +115,7 @@ def test_a_late_answer_is_passed_over_while_its_item_is_archived_and_booked_then
 
 
 @pytest.mark.usefixtures("work")
-def test_a_reader_waits_until_its_item_is_archived_and_gets_the_answer(
+def test_a_reader_waits_while_its_item_is_archived_and_then_gets_the_answer(
     pool: Engine, beside: ThreadPoolExecutor
 ) -> None:
     with pool.connect() as archiver, pool.connect() as reader:
@@ -134,7 +134,7 @@ def test_a_reader_waits_until_its_item_is_archived_and_gets_the_answer(
 
 
 @pytest.mark.usefixtures("work")
-def test_a_sender_with_an_older_snapshot_admits_no_archived_key_again(pool: Engine) -> None:
+def test_a_sender_with_an_older_snapshot_does_not_admit_an_archived_key_again(pool: Engine) -> None:
     whole = pool.execution_options(isolation_level="REPEATABLE READ")
     with whole.connect() as sender:
         assert len(rows(sender, "item")) == 1
@@ -152,7 +152,7 @@ def test_a_sender_with_an_older_snapshot_admits_no_archived_key_again(pool: Engi
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("work")
-def test_an_archived_item_that_another_holds_is_waited_for_a_second(pool: Engine) -> None:
+def test_a_locked_archived_item_is_waited_for_with_a_limit(pool: Engine) -> None:
     with pool.begin() as archiver:
         assert archive(archiver) == 1
     with pool.connect() as holder, pool.connect() as reader:
@@ -165,7 +165,9 @@ def test_an_archived_item_that_another_holds_is_waited_for_a_second(pool: Engine
 
 
 @pytest.mark.usefixtures("work")
-def test_an_archiver_that_dies_moves_nothing_and_the_next_one_everything_once(pool: Engine) -> None:
+def test_an_archiver_that_dies_moves_nothing_and_the_next_one_moves_everything_once(
+    pool: Engine,
+) -> None:
     with pool.connect() as archiver:
         assert archive(archiver) == 1
         with pool.begin() as other:
@@ -183,7 +185,7 @@ def test_an_archiver_that_dies_moves_nothing_and_the_next_one_everything_once(po
         assert len(rows(connection, "archive")) == 1
 
 
-async def test_every_workload_archives_by_its_own_days(
+async def test_each_workload_archives_its_items_after_its_own_number_of_days(
     db: Database, passing_time: PassingTime
 ) -> None:
     def settled(connection: Connection) -> None:
@@ -216,7 +218,7 @@ async def test_every_workload_archives_by_its_own_days(
     assert [each.workload for each in left] == ["ads"]
 
 
-async def test_an_item_waits_for_the_events_that_are_still_to_be_told(
+async def test_an_item_is_not_archived_while_its_events_are_unsent(
     db: Database, passing_time: PassingTime
 ) -> None:
     def settled(connection: Connection) -> None:
@@ -233,7 +235,7 @@ async def test_an_item_waits_for_the_events_that_are_still_to_be_told(
     assert await archive_out.fn(db) == 1
 
 
-def test_what_context_reads_is_not_archived_before() -> None:
+def test_archive_after_days_must_cover_the_days_that_context_reads() -> None:
     assert spec(archive_after_days=32).archive_after_days == 32
     reads = {"entity": {"items": 3, "days": 90}}
     assert spec(archive_after_days=90, context=reads).archive_after_days == 90

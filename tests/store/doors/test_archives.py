@@ -1,4 +1,4 @@
-"""Items that are over leave their tables, lose nothing, and stay known at every door."""
+"""Archived items leave their tables, lose nothing, and stay known at every door."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -33,7 +33,7 @@ SAID = {"text": "Where is my parcel?"}
 def settle(
     connection: Connection, *keys: str, workload: str = "letters", word: str = "parcel"
 ) -> None:
-    """Items are received and answered in real time, after an answer that was unusable."""
+    """Receive items and answer them in real time, each after an unusable answer."""
     for key in keys:
         said_so = {"text": f"Where is my {word}?"}
         admit(connection, key, now=NOON, workload=workload, lane=Lane.REALTIME, payload=said_so)
@@ -47,7 +47,7 @@ def settle(
 def archive(
     connection: Connection, *workloads: str, before: datetime = LATER, most: int = 2
 ) -> int:
-    """What was over before then is archived, two items at a time; how many."""
+    """Archive the items that ended before `before`, `most` at a time; return their number."""
     number, after = 0, 0
     moments = dict.fromkeys(workloads or ("letters",), before)
     while True:
@@ -59,7 +59,7 @@ def archive(
 
 
 def kept(connection: Connection) -> dict[str, list[Any]]:
-    """All rows of the tables that items leave, in order."""
+    """Return all rows, in order, of the tables that archived items leave."""
     found = {}
     for name in TABLES:
         of = metadata.tables[f"lanes.{name}"]
@@ -68,7 +68,7 @@ def kept(connection: Connection) -> dict[str, list[Any]]:
 
 
 def brought_back(connection: Connection) -> dict[str, list[Any]]:
-    """The same while everything that is archived is back."""
+    """Return the same rows with every archived item restored; the restoration is rolled back."""
     ids = list(connection.execute(text("select id from lanes.archive order by id")).scalars())
     undone = connection.begin_nested()
     for id_ in ids:
@@ -84,7 +84,7 @@ def letters(connection: Connection) -> None:
 
 
 @pytest.mark.usefixtures("letters")
-def test_all_rows_of_archived_items_leave_their_tables_and_come_back_as_they_were(
+def test_all_rows_of_archived_items_leave_their_tables_and_can_be_restored_unchanged(
     connection: Connection,
 ) -> None:
     settle(connection, "a", "b", "c")
@@ -104,7 +104,7 @@ def test_all_rows_of_archived_items_leave_their_tables_and_come_back_as_they_wer
     mode=st.sampled_from(Mode),
     steps=st.lists(st.tuples(STEPS, st.sampled_from([0, 1, 59, 600, 40_000])), max_size=25),
 )
-def test_whatever_happened_to_items_everything_reads_as_before_once_they_are_archived(
+def test_archived_items_read_as_before_after_any_history(
     connection: Connection, mode: Mode, steps: list
 ) -> None:
     with connection.begin_nested() as savepoint:
@@ -138,7 +138,7 @@ def story_of(connection: Connection, key: str) -> Any:
 
 
 def read_again(connection: Connection, key: str) -> Any:
-    """What a reader gets; the read is not kept, so that both looks find the same."""
+    """Return what a reader gets; the read is rolled back, so that both calls find the same state."""
     with connection.begin_nested() as undone:
         taken = text("select * from lanes.read_result('letters', :key, 'app')")
         found = connection.execute(taken, {"key": key}).all()
@@ -147,13 +147,13 @@ def read_again(connection: Connection, key: str) -> Any:
 
 
 def counted(connection: Connection) -> Any:
-    """All that is counted, figures and bills, and what a reader has to undo."""
+    """Return all figures, all bills, and the corrections of results that a reader has read."""
     deltas = rows(connection, "figure_delta"), rows(connection, "figure", "1, 2, 3, 4, 5, 6, 7, 8")
     return deltas, rows(connection, "spend"), results.to_correct(connection, "app")
 
 
 @pytest.mark.usefixtures("letters")
-def test_an_archived_key_is_a_duplicate_or_a_conflict_and_nothing_changes_its_item(
+def test_an_archived_key_is_a_duplicate_or_a_conflict_and_its_item_never_changes(
     connection: Connection,
 ) -> None:
     settle(connection, "a", "b")
@@ -272,7 +272,7 @@ insert into lanes.read (item_id, reader, result_id, read_at) select item_id, 'ap
     ],
 )
 @pytest.mark.usefixtures("letters")
-def test_an_item_to_which_something_open_refers_stays(
+def test_an_item_with_an_open_reference_is_not_archived(
     connection: Connection, refers: Callable[[Connection], None]
 ) -> None:
     settle(connection, "k")
@@ -284,7 +284,9 @@ def test_an_item_to_which_something_open_refers_stays(
 
 
 @pytest.mark.usefixtures("letters")
-def test_what_is_younger_open_or_of_another_workload_stays(connection: Connection) -> None:
+def test_items_that_are_younger_open_or_of_another_workload_are_not_archived(
+    connection: Connection,
+) -> None:
     publish(connection, "ads", now=NOON)
     settle(connection, "old")
     settle(connection, "other", workload="ads")
@@ -296,7 +298,7 @@ def test_what_is_younger_open_or_of_another_workload_stays(connection: Connectio
 
 
 @pytest.mark.usefixtures("letters")
-def test_what_an_archived_item_said_is_forgotten_and_its_neighbour_stays(
+def test_the_texts_of_an_archived_item_can_be_forgotten_without_its_neighbour(
     connection: Connection,
 ) -> None:
     settle(connection, "a", word="Winterbourne")
@@ -321,7 +323,9 @@ def test_what_an_archived_item_said_is_forgotten_and_its_neighbour_stays(
 
 
 @pytest.mark.usefixtures("letters")
-def test_a_document_that_lacks_anything_moves_nothing(connection: Connection) -> None:
+def test_an_item_is_not_archived_when_its_document_differs_from_its_rows(
+    connection: Connection,
+) -> None:
     settle(connection, "a")
     before = kept(connection)
     connection.execute(text(FORGETFUL))
@@ -345,7 +349,7 @@ create trigger forgets before insert on lanes.archive for each row execute funct
 """
 
 
-def test_the_answer_to_an_archived_item_is_booked_once_and_changes_nothing(
+def test_a_late_answer_to_an_archived_item_is_billed_once_and_changes_nothing(
     connection: Connection,
 ) -> None:
     version = publish(connection, now=NOON)

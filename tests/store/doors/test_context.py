@@ -1,4 +1,4 @@
-"""What a batch reads besides an item: labels, answers, earlier revisions and reference rows, in order and within limits."""
+"""The context of an item in a batch: labels, answers, earlier revisions and reference rows, in order and within limits."""
 
 from datetime import timedelta
 from typing import Any
@@ -28,7 +28,7 @@ FACTS = {
 
 
 def put(connection: Connection, *keys: str, **fields: Any) -> None:
-    """The items occurred an hour apart, and are admitted by one transaction."""
+    """Admit items that occurred an hour apart, in one transaction."""
     sent = [
         submission(key, occurred_at=later(hours=hour), entity="ann", **fields)
         for hour, key in enumerate(keys)
@@ -37,7 +37,7 @@ def put(connection: Connection, *keys: str, **fields: Any) -> None:
 
 
 def read(connection: Connection, of: Version) -> dict[str, tuple[ContextPart, ...]]:
-    """What a batch would read of each item, by key."""
+    """Return the context that a batch would read for each item, by key."""
     now = later(hours=9)
     route(connection, now=now)
     kind = BatchKind(of.workload, of.id)
@@ -47,7 +47,7 @@ def read(connection: Connection, of: Version) -> dict[str, tuple[ContextPart, ..
 
 
 def reference(connection: Connection, payload: dict[str, Any], **fields: Any) -> str:
-    """The rows that an item with this payload is told."""
+    """Return the reference rows of an item with this payload."""
     of = version(context={"reference": [FACTS | fields]})
     (part,) = full_data.load(connection, of, {1: {"payload": payload, "consumer": None}})[1]
     assert (part.part, part.name) == (ContextTag.REFERENCE, "customer")
@@ -62,7 +62,7 @@ def facts(connection: Connection) -> Connection:
     return connection
 
 
-def test_items_of_one_transaction_see_each_other_by_when_they_occurred(
+def test_items_of_one_transaction_see_earlier_ones_by_time_of_occurrence(
     connection: Connection,
 ) -> None:
     of = publish(connection, now=NOON, context={"entity": {"items": 5}})
@@ -97,7 +97,7 @@ def test_earlier_items_show_their_answer_and_newest_label_where_declared(
     assert lengths[0][-1] > lengths[1][-1] == part_chars(ContextPart(first.said))
 
 
-def test_only_the_last_days_are_read(connection: Connection) -> None:
+def test_only_items_within_the_configured_days_are_read(connection: Connection) -> None:
     of = publish(connection, now=NOON, context={"entity": {"items": 5, "days": 1}})
     put(connection, "b", lane=Lane.BATCH)
     old, edge = (
@@ -108,7 +108,9 @@ def test_only_the_last_days_are_read(connection: Connection) -> None:
     assert [part.said["text"] for part in read(connection, of)["b"]] == ["letter edge"]
 
 
-def test_an_amended_item_shows_what_it_said_before_the_newest_last(connection: Connection) -> None:
+def test_an_amended_item_shows_its_earlier_revisions_with_the_newest_last(
+    connection: Connection,
+) -> None:
     of = publish(connection, now=NOON, context={"amendments": 2})
     put(connection, "a", lane=Lane.BATCH)
     for said in ("two", "three", "four"):
@@ -125,7 +127,7 @@ def test_an_amended_item_shows_what_it_said_before_the_newest_last(connection: C
     assert measured == tuple(part_chars(each) + more for each in reversed(parts))
 
 
-def test_reference_rows_are_those_of_the_key(facts: Connection) -> None:
+def test_reference_rows_are_selected_by_the_key(facts: Connection) -> None:
     assert reference(facts, {"customer": 7}).split("\n") == [
         '{"plan": "free", "customer": 7}',
         '{"plan": "pro", "customer": 7}',
@@ -137,7 +139,7 @@ def test_reference_rows_are_those_of_the_key(facts: Connection) -> None:
     assert "pro" in reference(facts, {"customer": 7}, relation="ops.odd", column="order")
 
 
-def test_rows_beyond_a_limit_are_cut_and_said(facts: Connection) -> None:
+def test_rows_beyond_a_limit_are_cut_with_a_notice(facts: Connection) -> None:
     one = '{"plan": "free", "customer": 7}'
     assert reference(facts, {"customer": 7}, rows=1) == f"{one}\n{CUT}"
     facts.execute(text("update ops.facts set plan = repeat('x', 99999) where plan = 'pro'"))
@@ -170,7 +172,7 @@ def test_one_query_reads_the_rows_of_all_items(facts: Connection) -> None:
         ),
     ],
 )
-def test_a_relation_that_cannot_be_read_says_why_and_spoils_no_transaction(
+def test_an_unreadable_relation_raises_its_reason_and_leaves_the_transaction_usable(
     facts: Connection, monkeypatch: pytest.MonkeyPatch, broken: str, said: str
 ) -> None:
     monkeypatch.setattr(full_data, "PATIENCE", timedelta(seconds=0.2))
@@ -181,7 +183,7 @@ def test_a_relation_that_cannot_be_read_says_why_and_spoils_no_transaction(
     assert facts.execute(text("show statement_timeout")).scalar_one() != "200ms"
 
 
-def test_publishing_names_what_cannot_be_read(facts: Connection) -> None:
+def test_the_check_at_publishing_names_a_missing_relation(facts: Connection) -> None:
     context = version(context={"reference": [FACTS]}).spec.context
     assert full_data.check(facts, context) == []
     facts.execute(text("drop table ops.facts"))
@@ -189,7 +191,7 @@ def test_publishing_names_what_cannot_be_read(facts: Connection) -> None:
     assert full_data.check(facts, context) == [said]
 
 
-def test_a_forbidden_relation_names_the_grants(facts: Connection) -> None:
+def test_the_error_about_a_forbidden_relation_names_the_missing_grants(facts: Connection) -> None:
     facts.execute(text("create role stranger"))
     facts.execute(text("set role stranger"))
     try:
@@ -213,13 +215,13 @@ def test_a_forbidden_relation_names_the_grants(facts: Connection) -> None:
         ("rows", 0, "greater than or equal to 1"),
     ],
 )
-def test_a_reference_that_makes_no_sense_is_refused(field: str, value: Any, said: str) -> None:
+def test_an_invalid_reference_definition_is_refused(field: str, value: Any, said: str) -> None:
     with pytest.raises(Exception, match=r"context\.reference\.0") as refused:
         spec(context={"reference": [FACTS | {field: value}]})
     assert said in str(refused.value)
 
 
-def test_reference_rows_count_in_estimates_with_all_that_they_may_have() -> None:
+def test_reference_rows_count_in_estimates_at_their_largest_size() -> None:
     plain, of = version(), version(2, context={"reference": [FACTS | {"bytes": 4000}]})
     known, found = (Estimates(NOON).of(each, 100) for each in (plain, of))
     assert found.realtime == known.realtime

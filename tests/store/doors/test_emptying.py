@@ -1,4 +1,4 @@
-"""What items say is kept as long as their workload says; their keys, hashes and costs for ever."""
+"""Texts of items are kept for the time that their workload sets; their keys, hashes and costs are kept for ever."""
 
 from datetime import datetime, timedelta
 from functools import partial
@@ -35,7 +35,7 @@ def settle(
     workload: str = "letters",
     **fields: Any,
 ) -> None:
-    """Items are received and answered; the input and the answer hold the secret, and one has an error on its way."""
+    """Receive and answer items; their input, their answer and the error of a first attempt contain the secret."""
     for key in keys:
         admit(
             connection, key, now=now, workload=workload, lane=Lane.REALTIME, payload=SAID, **fields
@@ -48,7 +48,7 @@ def settle(
 
 
 def empty(connection: Connection, *workloads: str, before: datetime = LATER, most: int = 2) -> int:
-    """What was received before then is emptied, two items at a time; how many."""
+    """Empty the items older than `before`, `most` at a time; return their number."""
     number, after = 0, 0
     while True:
         some = emptying.empty_some(
@@ -71,7 +71,7 @@ def letters(connection: Connection) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("letters")
-def test_what_an_item_said_is_nowhere_and_its_key_hash_and_costs_stay(
+def test_emptying_removes_all_texts_of_an_item_and_keeps_its_key_hash_and_costs(
     connection: Connection,
 ) -> None:
     settle(connection, "a", "b", "c")
@@ -97,7 +97,7 @@ def test_what_an_item_said_is_nowhere_and_its_key_hash_and_costs_stay(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("letters")
-def test_what_is_younger_open_or_of_a_workload_that_keeps_for_ever_stays(
+def test_items_that_are_younger_open_or_of_a_workload_without_a_limit_are_not_emptied(
     connection: Connection,
 ) -> None:
     publish(connection, "ads", now=NOON)
@@ -113,9 +113,7 @@ def test_what_is_younger_open_or_of_a_workload_that_keeps_for_ever_stays(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("letters")
-def test_an_item_that_somebody_holds_is_left_for_the_next_time(
-    pool: Engine, connection: Connection
-) -> None:
+def test_a_locked_item_is_emptied_by_the_next_run(pool: Engine, connection: Connection) -> None:
     settle(connection, "held", "free")
     connection.commit()
     with pool.begin() as other:
@@ -127,7 +125,7 @@ def test_an_item_that_somebody_holds_is_left_for_the_next_time(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("letters")
-def test_a_reader_is_told_that_the_answer_is_no_longer_kept(
+def test_a_reader_of_an_emptied_answer_gets_an_error(
     pool: Engine, database_url: str, connection: Connection
 ) -> None:
     settle(connection, "a", "b")
@@ -147,7 +145,7 @@ def test_a_reader_is_told_that_the_answer_is_no_longer_kept(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("letters")
-def test_a_replay_of_an_emptied_range_is_refused_and_one_of_the_rest_begins(
+def test_a_replay_of_an_emptied_range_is_refused_and_a_replay_of_the_rest_begins(
     connection: Connection,
 ) -> None:
     settle(connection, "a", "b")
@@ -167,7 +165,7 @@ def test_a_replay_of_an_emptied_range_is_refused_and_one_of_the_rest_begins(
 
 @pytest.mark.usefixtures("letters")
 @pytest.mark.parametrize("last", ["received", "answered", "amended", "failed", "canceled"])
-def test_an_item_is_kept_from_the_last_that_happened_to_it(
+def test_the_retention_of_an_item_starts_at_its_last_event(
     connection: Connection, last: str
 ) -> None:
     settle(connection, "old")
@@ -209,7 +207,7 @@ def test_an_item_is_kept_from_the_last_that_happened_to_it(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("letters")
-def test_what_was_emptied_is_neither_right_nor_wrong(connection: Connection) -> None:
+def test_an_emptied_item_does_not_count_in_the_accuracy(connection: Connection) -> None:
     settle(connection, "a", "b")
     settle(connection, "c", now=later(days=30))
     items.label(
@@ -222,7 +220,7 @@ def test_what_was_emptied_is_neither_right_nor_wrong(connection: Connection) -> 
 
 
 @pytest.mark.slow
-def test_a_replay_that_was_promoted_before_is_compared_by_what_still_says_something(
+def test_a_promoted_replay_is_compared_by_the_items_that_are_not_emptied(
     connection: Connection,
 ) -> None:
     letters = publish(connection, now=NOON)
@@ -239,19 +237,19 @@ def test_a_replay_that_was_promoted_before_is_compared_by_what_still_says_someth
 
 
 @pytest.mark.usefixtures("letters")
-def test_an_amendment_brings_an_emptied_item_back(connection: Connection) -> None:
+def test_an_amendment_restores_an_emptied_item(connection: Connection) -> None:
     settle(connection, "a")
     empty(connection)
     late = Amendment(
         "letters", "a", {}, "event-1"
-    )  # equal to what stands there now, but not to what it said
+    )  # equals the emptied payload, but not the original one
     assert items.amend(connection, late, door="event", now=LATER).outcome == "amended"
     of_a = row(connection, "item_status", key="a")
     assert (of_a.state, of_a.emptied_at) != ("settled", LATER)
     assert of_a.emptied_at is None
 
 
-def test_an_emptied_item_is_not_retried_and_is_nobodys_history(connection: Connection) -> None:
+def test_an_emptied_item_is_not_retried_and_is_in_no_history(connection: Connection) -> None:
     letters = publish(connection, now=NOON, max_failures=1, history_items=5)
     admit(connection, "a", now=NOON, lane=Lane.REALTIME, entity="ada", payload=SAID)
     route(connection, now=NOON)
@@ -264,7 +262,9 @@ def test_an_emptied_item_is_not_retried_and_is_nobodys_history(connection: Conne
 
 
 @pytest.mark.slow
-async def test_every_workload_empties_by_its_own_days(pool: Engine, database_url: str) -> None:
+async def test_each_workload_empties_its_items_after_its_own_number_of_days(
+    pool: Engine, database_url: str
+) -> None:
     with pool.begin() as connection:
         publish(connection, now=LONG_AGO, keep_payload_days=30)
         publish(connection, "ads", now=LONG_AGO)
@@ -277,6 +277,6 @@ async def test_every_workload_empties_by_its_own_days(pool: Engine, database_url
         assert {each.key: each.payload for each in rows(connection, "item")} == {"a": {}, "b": SAID}
 
 
-def test_a_definition_without_it_has_the_hash_that_it_had_before_there_was_such_a_field() -> None:
+def test_keep_payload_days_changes_the_content_hash_only_when_it_is_set() -> None:
     assert definition.LATER["keep_payload_days"] == spec().keep_payload_days
     assert definition.content_hash(spec(keep_payload_days=30)) != definition.content_hash(spec())

@@ -1,4 +1,4 @@
-"""Files admitted chunk after chunk, with their labels; a bad line is kept with its number."""
+"""Files are admitted in chunks, with their labels; a bad line is stored with its number."""
 
 import json
 from collections import Counter
@@ -33,12 +33,14 @@ def jsonl(folder: Path, lines: Sequence[Any], name: str = "letters.jsonl") -> Pa
 def admit(
     pool: Engine, path: Path, layout: Layout | None = None, workload: str = "letters"
 ) -> Admitted:
-    """What became of a file of one chunk."""
+    """Admit a file of one chunk, and return the outcome."""
     (told,) = admit_file(pool, path, workload, layout or Layout(), now=NOON)
     return told
 
 
-def test_each_line_is_an_item_named_by_its_file_and_line(pool: Engine, tmp_path: Path) -> None:
+def test_each_line_becomes_an_item_with_file_and_line_as_its_key(
+    pool: Engine, tmp_path: Path
+) -> None:
     told = admit(pool, jsonl(tmp_path, [{"text": "one"}, {"text": "two"}]))
     assert told.keys == ["letters.jsonl:1", "letters.jsonl:2"]
     assert told.outcomes == Counter(accepted=2)
@@ -49,7 +51,7 @@ def test_each_line_is_an_item_named_by_its_file_and_line(pool: Engine, tmp_path:
         ]
 
 
-def test_admitting_a_file_twice_makes_no_second_item(pool: Engine, tmp_path: Path) -> None:
+def test_admitting_a_file_twice_creates_no_second_item(pool: Engine, tmp_path: Path) -> None:
     path = jsonl(tmp_path, [{"text": "one"}, "{broken", {"text": "two"}])
     first, again = admit(pool, path), admit(pool, path)
     assert first.outcomes == Counter(accepted=2, broken_line=1)
@@ -60,7 +62,7 @@ def test_admitting_a_file_twice_makes_no_second_item(pool: Engine, tmp_path: Pat
         assert len(rows(connection, "rejected_log")) == 1
 
 
-def test_a_bad_line_is_kept_with_its_number_and_harms_no_other(
+def test_a_bad_line_is_stored_with_its_number_and_does_not_affect_other_lines(
     pool: Engine, tmp_path: Path
 ) -> None:
     lines = [{"text": "one"}, "{broken", {"text": "x" * 2000}, "[1]", {"text": "five"}]
@@ -79,7 +81,7 @@ def test_a_bad_line_is_kept_with_its_number_and_harms_no_other(
         assert len(events(connection, "lanes.item.rejected")) == 3
 
 
-def test_events_in_a_file_keep_what_their_sender_said(pool: Engine, tmp_path: Path) -> None:
+def test_events_in_a_file_keep_all_fields_of_their_sender(pool: Engine, tmp_path: Path) -> None:
     event = {
         "key": "k",
         "payload": {"text": "x"},
@@ -94,7 +96,7 @@ def test_events_in_a_file_keep_what_their_sender_said(pool: Engine, tmp_path: Pa
         assert row(connection, "label").expected == {"category": "a"}
 
 
-def test_labels_of_a_column_are_kept_for_their_items(pool: Engine, tmp_path: Path) -> None:
+def test_labels_from_a_column_are_stored_for_their_items(pool: Engine, tmp_path: Path) -> None:
     path = tmp_path / "letters.csv"
     path.write_text("text,category,id\none,a,x\ntwo,,y\nthree,b,z\n")
     told = admit(pool, path, Layout(field="text", label="category", key="id"))
@@ -108,7 +110,7 @@ def test_labels_of_a_column_are_kept_for_their_items(pool: Engine, tmp_path: Pat
         assert {each.source for each in rows(connection, "label")} == {"letters.csv"}
 
 
-def test_labels_find_items_that_are_named_by_their_content(pool: Engine, tmp_path: Path) -> None:
+def test_labels_are_stored_for_items_with_content_keys(pool: Engine, tmp_path: Path) -> None:
     with pool.begin() as connection:
         publish(connection, "twins", now=NOON, dedupe="content")
     path = tmp_path / "twins.csv"
@@ -122,7 +124,7 @@ def test_labels_find_items_that_are_named_by_their_content(pool: Engine, tmp_pat
 
 
 @pytest.mark.parametrize("unstorable", ["a\x00b", "\ud800", float("nan")])
-def test_a_label_that_cannot_be_stored_spoils_only_its_own_line(
+def test_a_label_that_cannot_be_stored_refuses_only_its_own_line(
     pool: Engine, tmp_path: Path, unstorable: str | float
 ) -> None:
     lines = [
@@ -135,13 +137,13 @@ def test_a_label_that_cannot_be_stored_spoils_only_its_own_line(
         assert row(connection, "label").expected == A
 
 
-def test_a_label_of_a_refused_line_is_not_kept(pool: Engine, tmp_path: Path) -> None:
+def test_a_label_of_a_refused_line_is_not_stored(pool: Engine, tmp_path: Path) -> None:
     admit(pool, jsonl(tmp_path, [{"key": "k", "payload": {"text": "x" * 2000}, "label": A}]))
     with pool.begin() as connection:
         assert rows(connection, "label") == []
 
 
-def test_a_long_file_is_admitted_chunk_after_committed_chunk(pool: Engine, tmp_path: Path) -> None:
+def test_a_long_file_is_admitted_in_committed_chunks(pool: Engine, tmp_path: Path) -> None:
     path = jsonl(tmp_path, [{"text": f"letter {n}"} for n in range(CHUNK + 1)])
     chunks = admit_file(pool, path, "letters", Layout(), now=NOON)
     assert len(next(chunks).keys) == CHUNK

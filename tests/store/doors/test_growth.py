@@ -1,4 +1,4 @@
-"""What senders can have kept is bounded, and what is beyond a bound is refused or counted, never silent."""
+"""Limits of what senders can store: input beyond a limit is refused or counted, never dropped silently."""
 
 import json
 from datetime import datetime
@@ -16,20 +16,20 @@ from tests.conftest import NOON, later
 from tests.examples import admit, publish, submission
 from tests.store.tries import events, rows
 
-QUOTA = 1000  # refusals that are kept of a source and day, as in lanes.refuse
+QUOTA = 1000  # refusals stored per source and day, as in lanes.refuse
 
 
 def refuse(
     connection: Connection, number: int, *, door: str = "client", at: datetime = NOON
 ) -> None:
-    """So many inputs of an unknown workload come to this door."""
+    """Send `number` inputs of an unknown workload to this door."""
     items.admit(
         connection, [submission(f"k{n}", "ghosts") for n in range(number)], door=door, now=at
     )
 
 
 def kept(connection: Connection, door: str = "client") -> tuple[int, list[tuple[str, int]]]:
-    """The refusals of a door that were kept, and the rows that count others: their day, and how many."""
+    """Return the number of stored refusals of a door, and the day and count of each row that counts others."""
     found = connection.execute(
         text("select * from lanes.rejected_log where source = :door"), {"door": door}
     ).all()
@@ -59,7 +59,7 @@ def test_refusals_beyond_the_quota_of_a_source_and_day_are_counted_in_one_row(
 
 
 @pytest.mark.slow
-def test_a_neighbour_of_what_is_only_counted_is_admitted(connection: Connection) -> None:
+def test_a_neighbour_of_an_input_that_is_only_counted_is_admitted(connection: Connection) -> None:
     publish(connection, now=NOON)
     refuse(connection, QUOTA)
     many = [submission("a"), submission("b", "ghosts"), submission("c")]
@@ -68,7 +68,7 @@ def test_a_neighbour_of_what_is_only_counted_is_admitted(connection: Connection)
 
 
 @pytest.mark.slow
-def test_what_describes_no_item_is_counted_with_the_rest(connection: Connection) -> None:
+def test_an_input_that_describes_no_item_counts_towards_the_quota(connection: Connection) -> None:
     lines = ["{" * 70_000, *["{"] * (QUOTA + 1)]
     bad = [
         Refusal("letters", f"f.jsonl:{n}", "broken_line", "it is not JSON", line)
@@ -83,7 +83,7 @@ def test_what_describes_no_item_is_counted_with_the_rest(connection: Connection)
 
 
 @pytest.mark.slow
-def test_the_report_counts_what_was_only_counted(connection: Connection) -> None:
+def test_the_report_includes_refusals_that_were_only_counted(connection: Connection) -> None:
     publish(connection, now=NOON)
     refuse(connection, QUOTA + 7)
     report = snapshot.take(connection, since=NOON, now=later(hours=1))
@@ -95,7 +95,7 @@ def test_the_report_counts_what_was_only_counted(connection: Connection) -> None
 
 
 @pytest.mark.slow
-def test_a_sender_that_counts_and_keeps_its_transaction_open_delays_no_other(pool: Engine) -> None:
+def test_a_sender_over_its_quota_with_an_open_transaction_delays_no_other(pool: Engine) -> None:
     with pool.begin() as setup:
         refuse(setup, QUOTA + 1)
     with pool.connect() as one, pool.connect() as two:
@@ -119,7 +119,7 @@ def label(connection: Connection, expected: Any, source: str = "desk", key: str 
     ).scalar_one()
 
 
-def test_a_label_has_a_largest_size_at_every_door(connection: Connection) -> None:
+def test_every_door_enforces_the_largest_size_of_a_label(connection: Connection) -> None:
     publish(connection, now=NOON)
     admit(connection, "a", "b", now=NOON)
     frame = len(json.dumps({"category": ""}))
@@ -135,7 +135,7 @@ def test_a_label_has_a_largest_size_at_every_door(connection: Connection) -> Non
     assert told == {"a": "label_too_large", "b": "labeled"}
 
 
-def test_an_item_has_labels_of_so_many_sources_and_each_may_change_its_own(
+def test_an_item_has_labels_of_at_most_100_sources_and_each_may_change_its_own(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)
@@ -156,7 +156,9 @@ def amend(connection: Connection, key: str, number: int) -> str:
     return items.amend(connection, asked, door="client", now=later(seconds=number)).outcome
 
 
-def test_an_item_has_so_many_revisions_and_its_neighbour_is_amended(connection: Connection) -> None:
+def test_an_item_has_at_most_1000_revisions_and_its_neighbour_can_be_amended(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     admit(connection, "a", "b", now=NOON)
     assert amend(connection, "a", 1) == "amended"
@@ -177,7 +179,7 @@ def test_an_item_has_so_many_revisions_and_its_neighbour_is_amended(connection: 
 
 
 @pytest.mark.slow
-def test_so_many_amendments_wait_for_an_item_that_never_comes(connection: Connection) -> None:
+def test_at_most_100_amendments_wait_for_an_unknown_item(connection: Connection) -> None:
     publish(connection, now=NOON)
     assert {amend(connection, "a", number) for number in range(100)} == {"waiting"}
     assert amend(connection, "a", 100) == "too_many_amendments"
@@ -187,7 +189,7 @@ def test_so_many_amendments_wait_for_an_item_that_never_comes(connection: Connec
 
 
 @pytest.mark.slow
-def test_so_many_amendments_of_a_workload_wait(connection: Connection) -> None:
+def test_at_most_10000_amendments_of_a_workload_wait(connection: Connection) -> None:
     publish(connection, now=NOON)
     publish(connection, "bills", now=NOON)
     connection.execute(
@@ -206,7 +208,7 @@ def test_so_many_amendments_of_a_workload_wait(connection: Connection) -> None:
 
 
 @pytest.mark.slow
-def test_a_reader_that_asks_without_an_end_fills_no_table(connection: Connection) -> None:
+def test_at_most_1000_reads_of_an_item_are_recorded(connection: Connection) -> None:
     publish(connection, now=NOON)
     admit(connection, "a", "b", now=NOON)
     taken = "select count(*) from generate_series(1, 1100) n, lateral lanes.read_result('letters', 'a', 'r' || n, now()) r"

@@ -41,7 +41,7 @@ def put(
 
 
 def seen(connection: Connection, letters: Version, most: int = 5) -> dict[str, list[str]]:
-    """What each item's pass would see, by key."""
+    """Return the texts that each item's pass would see, by key."""
     route(connection, now=NOON)
     waiting = lock_for_batch(connection, BatchKind("letters", letters.id), limit=100, now=NOON)
     found = full_data.earlier_of_work(
@@ -50,7 +50,7 @@ def seen(connection: Connection, letters: Version, most: int = 5) -> dict[str, l
     sizes = full_data.lengths_of(
         connection, dict.fromkeys(ids(connection).values(), limited(letters, most))
     )
-    for each in waiting:  # what is counted is what is read
+    for each in waiting:  # the measured lengths are those of the texts read
         payloads = said(found.get(each.claim.work_id, ()))
         assert sizes.get(ids(connection)[each.key], ()) == tuple(
             characters(payload) for payload in reversed(payloads)
@@ -89,7 +89,7 @@ def test_earlier_items_of_the_entity_are_seen_oldest_first(connection: Connectio
     }
 
 
-def test_an_item_is_told_nothing_of_another_consumer_where_its_workload_keeps_them_apart(
+def test_an_item_sees_no_history_of_another_consumer_if_its_workload_separates_them(
     connection: Connection,
 ) -> None:
     consumers = (("a", "crm"), ("b", "shop"), ("c", None), ("d", "crm"), ("e", "shop"), ("f", None))
@@ -116,7 +116,7 @@ def test_an_item_is_told_nothing_of_another_consumer_where_its_workload_keeps_th
     )
 
 
-def test_only_the_nearest_are_seen_and_none_of_the_same_moment_another_workload_or_canceled(
+def test_only_the_nearest_earlier_items_of_the_workload_are_seen_and_no_canceled_ones(
     connection: Connection,
 ) -> None:
     letters = publish(connection, now=NOON)
@@ -132,7 +132,7 @@ def test_only_the_nearest_are_seen_and_none_of_the_same_moment_another_workload_
     assert seen(connection, letters, most=0)["last"] == []
 
 
-def test_an_earlier_item_is_seen_as_it_was_amended(connection: Connection) -> None:
+def test_an_earlier_item_is_seen_in_its_amended_form(connection: Connection) -> None:
     letters = publish(connection, now=NOON)
     put(connection, "a", hours=1)
     put(connection, "b", hours=2)
@@ -140,7 +140,7 @@ def test_an_earlier_item_is_seen_as_it_was_amended(connection: Connection) -> No
     assert seen(connection, letters)["b"] == ["amended"]
 
 
-def test_what_items_that_were_not_sent_yet_would_read_is_measured_by_entity_and_moment(
+def test_the_history_of_unsent_items_is_measured_by_entity_and_time(
     connection: Connection,
 ) -> None:
     letters = publish(connection, now=NOON)
@@ -162,7 +162,7 @@ def test_what_items_that_were_not_sent_yet_would_read_is_measured_by_entity_and_
     assert full_data.lengths_before(connection, letters, asked) == [[], [], [], []]
 
 
-def test_a_route_says_what_a_batch_costs_with_the_history_it_reads(connection: Connection) -> None:
+def test_the_batch_cost_of_a_route_includes_the_history(connection: Connection) -> None:
     letters = publish(connection, now=NOON, history_items=2)
     for number in range(4):
         put(connection, f"k{number}", hours=number)
@@ -179,7 +179,7 @@ def test_a_route_says_what_a_batch_costs_with_the_history_it_reads(connection: C
     )
 
 
-def test_a_shed_route_counts_the_history_that_its_batch_reads(connection: Connection) -> None:
+def test_the_batch_cost_of_a_shed_route_includes_the_history(connection: Connection) -> None:
     letters = publish(connection, now=NOON, split_percent=100, history_items=3)
     for n in range(2):
         admit(connection, f"k{n}", now=NOON, entity="ann", occurred_at=later(hours=n - 3))

@@ -114,7 +114,7 @@ def test_an_amendment_that_breaks_the_schema_leaves_its_item_as_it_was(letters: 
     assert [each.payload for each in rows(letters, "item")] == [RIGHT]
 
 
-def test_what_an_earlier_version_admitted_is_a_duplicate_when_it_comes_again(
+def test_an_input_that_an_earlier_version_admitted_is_a_duplicate_when_sent_again(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)
@@ -138,7 +138,9 @@ def by_submit_again(connection: Connection) -> str:
     return connection.execute(ask, {"payload": json.dumps(WRONG)}).scalar_one()
 
 
-def test_of_two_inputs_with_one_key_the_right_one_is_admitted(letters: Connection) -> None:
+def test_only_the_valid_one_of_two_inputs_with_the_same_key_is_admitted(
+    letters: Connection,
+) -> None:
     asked = [submission("k", payload=WRONG), submission("k", payload=RIGHT)]
     assert [each.outcome for each in items.admit(letters, asked, door="client", now=NOON)] == [
         "schema_mismatch",
@@ -146,7 +148,9 @@ def test_of_two_inputs_with_one_key_the_right_one_is_admitted(letters: Connectio
     ]
 
 
-def test_the_newest_version_decides_and_without_a_schema_all_is_taken(letters: Connection) -> None:
+def test_the_newest_version_decides_and_without_a_schema_any_payload_is_accepted(
+    letters: Connection,
+) -> None:
     publish(letters, now=NOON)
     (told,) = items.admit(
         letters, [submission("k", payload=WRONG, lane=Lane.BATCH)], door="client", now=NOON
@@ -235,7 +239,7 @@ SCHEMAS = st.recursive(st.fixed_dictionaries({}, optional={"type": TYPES}), sche
 
 
 @given(schema=SCHEMAS, value=VALUES)
-def test_the_database_judges_as_json_schema_does(
+def test_the_database_validates_like_json_schema(
     connection: Connection, schema: dict[str, Any], value: Any
 ) -> None:
     right = jsonschema.Draft202012Validator(schema).is_valid(value)

@@ -1,4 +1,4 @@
-"""Jobs at the doors: who begins one, what it takes, and what the same name with other content is told."""
+"""Jobs at the doors: who begins a job, which items it accepts, and the refusal of the same name with other content."""
 
 import json
 from pathlib import Path
@@ -34,7 +34,7 @@ def jsonl(folder: Path, *texts: str, name: str = "week.jsonl") -> Path:
 
 
 def jobs_of(connection: Connection) -> dict[str, str | None]:
-    """The job of each item, by key."""
+    """Return the job of each item, by key."""
     found = "select i.key, j.name from lanes.item i left join lanes.job j on j.id = i.job_id order by i.id"
     return {row.key: row.name for row in connection.execute(text(found))}
 
@@ -44,7 +44,9 @@ def submit(connection: Connection, key: str, job: str | None, workload: str = "l
     return connection.execute(query, {"workload": workload, "key": key, "job": job}).scalar_one()
 
 
-def test_a_file_is_a_job_of_its_name(pool: Engine, letters: None, tmp_path: Path) -> None:
+def test_a_file_becomes_a_job_with_the_name_of_the_file(
+    pool: Engine, letters: None, tmp_path: Path
+) -> None:
     path = jsonl(tmp_path, "one", "two")
     (told,) = admit_file(pool, path, "letters", Layout(), now=NOON)
     assert told.job == "week.jsonl"
@@ -64,7 +66,7 @@ def test_the_same_file_again_is_the_same_job(pool: Engine, letters: None, tmp_pa
     assert (job.sent, job.received, job.duplicates) == (2, 2, 0)
 
 
-def test_another_file_of_that_name_is_a_job_of_its_own_unless_the_name_was_given(
+def test_another_file_of_the_same_name_becomes_its_own_job_unless_the_job_was_named(
     pool: Engine, letters: None, tmp_path: Path
 ) -> None:
     list(admit_file(pool, jsonl(tmp_path, "one"), "letters", Layout(), now=NOON))
@@ -76,7 +78,7 @@ def test_another_file_of_that_name_is_a_job_of_its_own_unless_the_name_was_given
     assert told.job == f"week.jsonl-{job_of(other, Layout()).digest.hex()[:8]}"
 
 
-def test_a_file_sent_for_another_workload_under_its_job_is_refused_as_such(
+def test_a_file_sent_for_another_workload_under_its_job_is_refused(
     pool: Engine, letters: None, tmp_path: Path
 ) -> None:
     path = jsonl(tmp_path, "one")
@@ -87,7 +89,7 @@ def test_a_file_sent_for_another_workload_under_its_job_is_refused_as_such(
         list(admit_file(pool, path, "notes", Layout(), job=named, now=NOON))
 
 
-def test_an_item_keeps_its_first_job_and_is_a_duplicate_of_the_second(
+def test_an_item_keeps_its_first_job_and_is_a_duplicate_in_the_second(
     pool: Engine, letters: None, tmp_path: Path
 ) -> None:
     with pool.begin() as connection:
@@ -103,7 +105,7 @@ def test_an_item_keeps_its_first_job_and_is_a_duplicate_of_the_second(
     assert (second.received, second.sent, second.duplicates) == (1, 2, 1)
 
 
-def test_a_list_sent_again_under_its_job_makes_no_second_items_even_without_keys(
+def test_a_list_sent_again_under_its_job_creates_no_second_items_even_without_keys(
     pool: Engine, letters: None
 ) -> None:
     inputs = [{"payload": {"text": "one"}}, {"payload": "no object"}, {"payload": {"text": "two"}}]
@@ -139,7 +141,7 @@ def test_items_without_a_due_time_are_due_with_their_job(pool: Engine, letters: 
         ]
 
 
-def test_a_job_that_is_quoted_at_more_than_its_budget_is_refused_and_nothing_is_sent(
+def test_a_job_quoted_above_its_budget_is_refused_and_no_item_is_stored(
     pool: Engine, letters: None
 ) -> None:
     inputs = [{"key": key, "payload": {"text": "x"}} for key in "ab"]
@@ -157,7 +159,7 @@ def test_a_job_that_is_quoted_at_more_than_its_budget_is_refused_and_nothing_is_
 
 
 @pytest.mark.parametrize("budget", [-1, float("nan"), 1e10, "much"])
-def test_a_budget_that_is_no_amount_is_refused(pool: Engine, letters: None, budget: Any) -> None:
+def test_an_invalid_budget_is_refused(pool: Engine, letters: None, budget: Any) -> None:
     with Lanes(pool) as client, pytest.raises(Refused, match="budget must be 0 to 1,000,000,000"):
         client.submit_many("letters", [], job="mine", budget_usd=budget)
 
@@ -171,7 +173,7 @@ def test_a_file_above_its_budget_is_refused(
     assert submit_file(path, workload="letters", budget=1) == 0
 
 
-async def test_programs_wait_for_the_end_of_a_job(
+async def test_programs_can_wait_for_the_end_of_a_job(
     address: str, pool: Engine, letters: None
 ) -> None:
     inputs = [{"payload": {"text": "x"}}] * 3
@@ -187,7 +189,7 @@ async def test_programs_wait_for_the_end_of_a_job(
         await client.ajob("yours").wait()
 
 
-def test_events_and_sql_name_a_job_item_by_item(connection: Connection) -> None:
+def test_events_and_sql_can_name_a_job_for_each_item(connection: Connection) -> None:
     publish(connection, now=NOON)
     sent = [submission(key, job=job) for key, job in (("a", "x"), ("b", "y"), ("c", None))]
     items.admit(connection, sent, door="event", now=NOON)
@@ -196,7 +198,7 @@ def test_events_and_sql_name_a_job_item_by_item(connection: Connection) -> None:
     assert [each.state for each in rows(connection, "job_status")] == ["open", "open"]
 
 
-def test_a_job_of_another_workload_or_one_sent_as_a_whole_takes_no_item(
+def test_a_job_of_another_workload_or_a_job_sent_as_a_whole_accepts_no_item(
     pool: Engine, letters: None
 ) -> None:
     payload = {"text": "x"}
@@ -215,12 +217,12 @@ def test_a_job_of_another_workload_or_one_sent_as_a_whole_takes_no_item(
 
 
 @pytest.mark.parametrize("name", ["", "x" * 513])
-def test_a_name_that_names_no_job_is_refused(connection: Connection, name: str) -> None:
+def test_an_invalid_job_name_is_refused(connection: Connection, name: str) -> None:
     publish(connection, now=NOON)
     assert submit(connection, "k", name) == "malformed"
     assert rows(connection, "job") == []
 
 
-def test_a_job_of_an_unknown_workload_is_none(connection: Connection) -> None:
+def test_no_job_is_created_for_an_unknown_workload(connection: Connection) -> None:
     assert submit(connection, "k", "x", "nowhere") == "unknown_workload"
     assert rows(connection, "job") == []

@@ -1,4 +1,4 @@
-"""`lanes.submit` as any client of the database calls it, and admissions that run at once."""
+"""`lanes.submit` as any client of the database calls it, and concurrent admissions."""
 
 import random
 import string
@@ -18,14 +18,14 @@ from tests.store.tries import backend, events, row, rows, until_blocked
 
 @pytest.fixture
 def letters(pool: Engine) -> None:
-    """The workload, committed."""
+    """Publish the workload, and commit."""
     with pool.begin() as connection:
         publish(connection, now=NOON)
 
 
 @pytest.fixture
 def sql(connection: Connection, letters: None) -> Connection:
-    """A caller's own transaction."""
+    """Return a caller's own transaction."""
     return connection
 
 
@@ -65,7 +65,7 @@ def test_an_item_is_submitted_with_named_arguments(sql: Connection) -> None:
     assert (kept.key, kept.urgent, kept.due_at, kept.pin) == ("k", True, None, None)
 
 
-def test_a_missing_key_is_made_up_and_names_one_item_each(sql: Connection) -> None:
+def test_a_missing_key_is_generated_for_each_item(sql: Connection) -> None:
     for _ in range(2):
         assert ask(sql, """select lanes.submit('letters', '{"text": "x"}')""") == "accepted"
     first, second = rows(sql, "item")
@@ -73,7 +73,9 @@ def test_a_missing_key_is_made_up_and_names_one_item_each(sql: Connection) -> No
     assert first.key != second.key
 
 
-def test_a_missing_key_is_the_content_where_the_workload_asks_so(sql: Connection) -> None:
+def test_a_missing_key_becomes_a_content_key_if_the_workload_uses_content_keys(
+    sql: Connection,
+) -> None:
     publish(sql, "twins", now=NOON, dedupe="content")
     assert ask(sql, """select lanes.submit('twins', '{"a": 1, "b": 2}')""") == "accepted"
     assert ask(sql, """select lanes.submit('twins', '{"b": 2, "a": 1}')""") == "duplicate"
@@ -92,7 +94,7 @@ def test_a_missing_key_is_the_content_where_the_workload_asks_so(sql: Connection
         ("""select lanes.submit('letters', '{}', entity => repeat('e', 3000))""", "malformed"),
     ],
 )
-def test_a_refusal_is_an_answer_not_an_error_in_the_callers_transaction(
+def test_a_refusal_is_a_return_value_and_not_an_error_in_the_callers_transaction(
     sql: Connection, query: str, reason: str
 ) -> None:
     assert ask(sql, query) == reason
@@ -113,7 +115,9 @@ def test_an_item_is_part_of_its_callers_own_transaction(pool: Engine, letters: N
         assert row(reader, "item").key == "k"
 
 
-def test_a_refused_key_can_be_tried_in_the_same_transaction_with_another(sql: Connection) -> None:
+def test_a_refused_item_can_be_sent_with_another_key_in_the_same_transaction(
+    sql: Connection,
+) -> None:
     ask(sql, """select lanes.submit('letters', '{"n": 1}', 'k')""")
     assert ask(sql, """select lanes.submit('letters', '{"n": 2}', 'k')""") == "key_conflict"
     assert ask(sql, """select lanes.submit('letters', '{"n": 2}', 'k2')""") == "accepted"
@@ -129,7 +133,7 @@ def test_a_whole_table_can_be_submitted_in_one_statement(sql: Connection) -> Non
 
 
 @pytest.mark.parametrize(("ends", "second"), [("commit", "duplicate"), ("rollback", "accepted")])
-def test_two_admissions_of_one_key_at_once_make_one_item(
+def test_two_concurrent_admissions_of_one_key_create_one_item(
     pool: Engine, letters: None, ends: str, second: str
 ) -> None:
     with ThreadPoolExecutor(1) as elsewhere, pool.connect() as two, pool.connect() as one:
@@ -144,7 +148,7 @@ def test_two_admissions_of_one_key_at_once_make_one_item(
         assert len(rows(reader, "item")) == 1
 
 
-def test_of_two_conflicting_admissions_at_once_the_first_stands(
+def test_the_first_of_two_concurrent_conflicting_admissions_is_accepted(
     pool: Engine, letters: None
 ) -> None:
     with ThreadPoolExecutor(1) as elsewhere, pool.connect() as two, pool.connect() as one:
@@ -164,7 +168,7 @@ def test_of_two_conflicting_admissions_at_once_the_first_stands(
 def admitted_meanwhile(
     pool: Engine, inputs: Sequence[Submission], **published: Any
 ) -> list[Admission]:
-    """What an admission is told that waits for somebody's key "k" while a version is published; that key comes to nothing."""
+    """Publish a version while an admission waits for another one of key "k", which is rolled back; return its outcomes."""
     with ThreadPoolExecutor(1) as elsewhere, pool.connect() as two, pool.connect() as one:
         items.admit(one, [submission("k")], door="client", now=NOON)
         pid = backend(two)
@@ -178,7 +182,7 @@ def admitted_meanwhile(
     return told
 
 
-def test_an_input_that_became_too_large_while_it_waited_is_admitted_as_it_was_screened(
+def test_an_input_that_became_too_large_during_its_wait_is_admitted_as_screened(
     pool: Engine, letters: None
 ) -> None:
     (told,) = admitted_meanwhile(
@@ -190,7 +194,7 @@ def test_an_input_that_became_too_large_while_it_waited_is_admitted_as_it_was_sc
         assert rows(reader, "rejected_log") == []
 
 
-def test_an_input_that_was_too_large_when_it_was_screened_is_never_called_a_duplicate(
+def test_an_input_too_large_at_screening_is_refused_although_the_limit_rises_during_its_wait(
     pool: Engine, letters: None
 ) -> None:
     with pool.begin() as setup:
@@ -216,7 +220,7 @@ def test_an_input_keeps_the_key_it_was_screened_with(pool: Engine, letters: None
 
 ODD = "".join(
     random.Random(7).choices(string.ascii_letters, k=6_000)
-)  # does not compress into what an index takes
+)  # does not compress to a size that an index accepts
 
 
 @pytest.mark.parametrize(
@@ -262,7 +266,7 @@ ODD = "".join(
         ("select count(*) from lanes.read_result(null, null, null)", 0),
     ],
 )
-def test_whatever_is_asked_the_callers_transaction_goes_on(
+def test_the_callers_transaction_continues_after_any_arguments(
     sql: Connection, query: str, outcome: Any
 ) -> None:
     ask(sql, """select lanes.submit('letters', '{}', 'there')""")
@@ -271,7 +275,7 @@ def test_whatever_is_asked_the_callers_transaction_goes_on(
     assert [each.key for each in rows(sql, "item")] == ["there"]
 
 
-def test_a_key_that_no_index_takes_is_refused_and_kept(sql: Connection) -> None:
+def test_a_key_too_long_for_an_index_is_refused_and_stored_shortened(sql: Connection) -> None:
     assert (
         sql.execute(text("select lanes.submit('letters', '{}', :odd)"), {"odd": ODD}).scalar_one()
         == "malformed"
@@ -283,7 +287,9 @@ def test_a_key_that_no_index_takes_is_refused_and_kept(sql: Connection) -> None:
     assert announced.payload["key"] == ODD[:512]
 
 
-def test_a_reader_whose_name_no_index_takes_is_recorded_by_its_beginning(sql: Connection) -> None:
+def test_a_reader_name_too_long_for_an_index_is_recorded_by_its_first_512_characters(
+    sql: Connection,
+) -> None:
     ask(sql, """select lanes.submit('letters', '{}', 'there')""")
     for reader in (ODD, None, "", "desk"):
         sql.execute(
@@ -292,7 +298,7 @@ def test_a_reader_whose_name_no_index_takes_is_recorded_by_its_beginning(sql: Co
     assert [each.reader for each in rows(sql, "read")] == [ODD[:512], "unknown", "unknown", "desk"]
 
 
-def test_whoever_submits_an_item_is_told_its_outcome_its_key_and_why(sql: Connection) -> None:
+def test_submit_item_returns_the_outcome_the_key_and_the_reason(sql: Connection) -> None:
     def submitted(arguments: str) -> Any:
         return sql.execute(text(f"select * from lanes.submit_item({arguments})")).one()
 
@@ -335,7 +341,7 @@ TRACE = bytes.fromhex(PARENT.replace("-", "")[2:])
         (ODD, None),
     ],
 )
-def test_an_item_keeps_the_trace_of_its_sender_and_one_with_an_unreadable_trace_is_kept(
+def test_an_item_keeps_the_trace_of_its_sender_and_is_accepted_with_an_unreadable_one(
     sql: Connection, said: str, kept: bytes | None
 ) -> None:
     one = "select lanes.submit('letters', '{}', 'k', traceparent => :said)"

@@ -18,13 +18,13 @@ ODD = "k" * 513
 
 @pytest.fixture
 def sql(connection: Connection) -> Connection:
-    """A caller's own transaction; the workload takes payloads of a KiB."""
+    """Return a caller's own transaction; the workload accepts payloads of up to 1 KiB."""
     publish(connection, now=NOON, max_payload_kib=1)
     return connection
 
 
 def submit_many(connection: Connection, inputs: Any, workload: str | None = "letters") -> list[Any]:
-    """What the caller is told of each."""
+    """Submit a list, and return the outcome of each input."""
     query = text("select * from lanes.submit_many(:workload, cast(:rows as jsonb))")
     return list(connection.execute(query, {"workload": workload, "rows": json.dumps(inputs)}))
 
@@ -33,7 +33,7 @@ def outcomes(told: list[Any]) -> list[str]:
     return [each.outcome for each in told]
 
 
-def test_each_row_is_an_item_with_the_arguments_of_submit_by_name(sql: Connection) -> None:
+def test_each_row_becomes_an_item_with_the_named_arguments_of_submit(sql: Connection) -> None:
     everything = {
         "payload": {"text": "x"},
         "key": "k",
@@ -71,7 +71,7 @@ def test_each_row_is_an_item_with_the_arguments_of_submit_by_name(sql: Connectio
     )
 
 
-def test_a_refused_row_harms_no_neighbour_and_says_why(sql: Connection) -> None:
+def test_a_refused_row_gives_its_reason_and_does_not_affect_its_neighbours(sql: Connection) -> None:
     submit_many(sql, [{"payload": {"n": 1}, "key": "taken"}])
     told = submit_many(
         sql,
@@ -152,7 +152,7 @@ FINE: dict[str, Any] = {"payload": {"text": "x"}, "key": "k"}
         },
     ],
 )
-def test_of_a_list_and_one_by_one_the_same_is_admitted_refused_and_kept(
+def test_a_list_is_admitted_refused_and_stored_like_single_submissions(
     sql: Connection, fields: dict[str, Any]
 ) -> None:
     by_name = {"workload": "letters"} | fields
@@ -208,7 +208,7 @@ def test_of_a_list_and_one_by_one_the_same_is_admitted_refused_and_kept(
     assert alone == listed
 
 
-def test_a_field_that_submit_does_not_take_is_refused_by_its_name_alone(sql: Connection) -> None:
+def test_an_unknown_field_is_refused_by_its_name_without_its_value(sql: Connection) -> None:
     told = submit_many(
         sql, [{"payload": {}, "key": "k", "due": "secret"}, {"payload": {}, "key": "l"}]
     )
@@ -220,7 +220,7 @@ def test_a_field_that_submit_does_not_take_is_refused_by_its_name_alone(sql: Con
 
 @pytest.mark.parametrize("name", ["key", "consumer", "entity"])
 @pytest.mark.parametrize("said", [["a"], {"a": 1}, 7, 1.5, True, ""])
-def test_what_is_no_text_is_no_key_consumer_or_entity(
+def test_a_key_consumer_or_entity_that_is_not_a_valid_text_is_refused(
     sql: Connection, name: str, said: Any
 ) -> None:
     fine = {"payload": {}, "key": "fine"}
@@ -235,12 +235,14 @@ def test_what_is_no_text_is_no_key_consumer_or_entity(
 @pytest.mark.parametrize(
     "said", ["now", "tomorrow", "epoch", "20261124T130000Z", "24.11.2026", 20261124, ["2026-11-24"]]
 )
-def test_a_time_is_written_in_iso_8601(sql: Connection, said: Any) -> None:
+def test_a_time_that_is_not_iso_8601_is_refused(sql: Connection, said: Any) -> None:
     (told,) = submit_many(sql, [{"payload": {}, "due_at": said}])
     assert told.detail == '"due_at" must be an ISO 8601 time, for example 2026-12-01T09:00:00Z'
 
 
-def test_a_time_without_a_zone_is_utc_whatever_zone_the_caller_has(sql: Connection) -> None:
+def test_a_time_without_a_zone_in_a_list_is_utc_in_any_time_zone_of_the_caller(
+    sql: Connection,
+) -> None:
     sql.execute(text("set local timezone = 'Asia/Tokyo'"))
     sql.execute(text("set local datestyle = 'German'"))
     naive = {"payload": {}, "due_at": "2026-11-24T13:00:00.1234567", "occurred_at": "2026-11-24"}
@@ -253,7 +255,7 @@ def test_a_time_without_a_zone_is_utc_whatever_zone_the_caller_has(sql: Connecti
     assert second.due_at == later(hours=1)
 
 
-def test_rows_without_a_key_are_items_of_their_own(sql: Connection) -> None:
+def test_each_row_without_a_key_becomes_its_own_item(sql: Connection) -> None:
     first, second = submit_many(sql, [{"payload": {}}, {"payload": {}}])
     (third,) = submit_many(sql, [{"payload": {}}])
     assert outcomes([first, second, third]) == ["accepted"] * 3
@@ -277,7 +279,7 @@ def test_rows_without_a_key_are_items_of_their_own(sql: Connection) -> None:
         ("[[]]", ["malformed"]),
     ],
 )
-def test_whatever_is_given_as_the_list_the_callers_transaction_goes_on(
+def test_the_callers_transaction_continues_after_any_value_of_the_list(
     sql: Connection, said: str, told: list[str]
 ) -> None:
     query = text("select outcome from lanes.submit_many('letters', cast(:rows as jsonb))")
@@ -287,7 +289,9 @@ def test_whatever_is_given_as_the_list_the_callers_transaction_goes_on(
     assert outcomes(submit_many(sql, [{"payload": {}, "key": "k"}])) == ["accepted"]
 
 
-def test_a_large_list_with_every_second_row_known_is_told_in_order(sql: Connection) -> None:
+def test_a_large_list_with_every_second_row_known_returns_its_outcomes_in_order(
+    sql: Connection,
+) -> None:
     known = [{"payload": {"n": n}, "key": f"k{n}"} for n in range(0, 2_000, 2)]
     assert set(outcomes(submit_many(sql, known))) == {"accepted"}
     told = submit_many(sql, [{"payload": {"n": n}, "key": f"k{n}"} for n in range(2_000)])
@@ -297,7 +301,7 @@ def test_a_large_list_with_every_second_row_known_is_told_in_order(sql: Connecti
 
 
 @pytest.mark.slow
-def test_one_transaction_wakes_the_lanes_once_and_tells_nothing_by_it(
+def test_one_transaction_sends_one_notification_without_a_payload(
     pool: Engine, database_url: str
 ) -> None:
     with pool.begin() as setup:

@@ -1,4 +1,4 @@
-"""The figures counted again in Python, one fact after the other, and what the tables say they are."""
+"""A recount of the figures in Python, fact by fact, and readers of the stored figures."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -39,7 +39,7 @@ def truncated(at: datetime, grain: str) -> datetime:
 
 
 class Recount:
-    """What every fact counts for."""
+    """The figures and histograms that the facts in the database add up to."""
 
     def __init__(self, connection: Connection) -> None:
         of = {
@@ -121,7 +121,7 @@ class Recount:
             self._item(item)
 
     def peaks(self) -> dict[tuple[str, datetime], int]:
-        """Items in the busiest minute of each hour of a workload, without hours that have none."""
+        """Return the items in the busiest minute of each workload's hour, without hours that have no items."""
         minutes: Counter[tuple[str, datetime]] = Counter()
         for (grain, at, workload, *_, kind, word), said in self.figures.items():
             if grain == "minute" and kind == "item" and word != "canceled":
@@ -351,7 +351,7 @@ class Recount:
             if took is not None:
                 timed = (
                     (*key[:-3], None, *key[-2:]) if kind == "first" else key
-                )  # of all consumers together
+                )  # one histogram for all consumers
                 self.hist[(*timed, bucket_of(took))] += 1
 
 
@@ -365,7 +365,7 @@ def _tokens(each: Any) -> dict[str, Any]:
 
 
 def stand(connection: Connection) -> tuple[Figures, Counter[Key]]:
-    """The figures as the tables have them, without those that came to nothing."""
+    """Return the stored figures and histograms, without figures whose measures are all zero."""
     found = {
         (each.grain, each.at, *(getattr(each, name) for name in ATTRIBUTES)): {
             name: getattr(each, name) for name in MEASURES
@@ -385,7 +385,7 @@ def _counts(said: dict[str, Any]) -> Iterator[int | Decimal]:
 
 
 def peaks(connection: Connection) -> dict[tuple[str, datetime], int]:
-    """The same as the table has it."""
+    """Return the peaks as the table stores them."""
     return {
         (each.workload, each.at): each.n for each in rows(connection, "figure_peak", "at") if each.n
     }

@@ -1,4 +1,4 @@
-"""Accuracy is read where labels and answers stand: each labelled answer counts once, in any order of writes."""
+"""Accuracy, read directly from labels and answers: each labelled answer counts once, in any order of writes."""
 
 from collections.abc import Callable
 
@@ -22,7 +22,7 @@ def labelled(connection: Connection) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("first", ["label", "save"])
-def test_a_label_and_an_answer_of_transactions_that_overlap_count_once(
+def test_a_label_and_an_answer_from_overlapping_transactions_count_once(
     pool: Engine, first: str
 ) -> None:
     with pool.begin() as setup:
@@ -34,7 +34,7 @@ def test_a_label_and_an_answer_of_transactions_that_overlap_count_once(
     }
     second = next(each for each in acts if each != first)
     with pool.connect() as one, pool.connect() as other:
-        acts[first](one)  # neither sees what the other writes
+        acts[first](one)  # neither transaction sees the other's rows
         acts[second](other)
         one.commit()
         other.commit()
@@ -43,7 +43,7 @@ def test_a_label_and_an_answer_of_transactions_that_overlap_count_once(
 
 
 def replayed(connection: Connection, *, answer: dict[str, str]) -> None:
-    """A replay by the version in force has answered everything."""
+    """Run a replay by the version in force to its end; every item gets this answer."""
     of = begin_replay(connection, now=later(hours=1))
     replays.read_some(connection, of.id, now=later(hours=1))
     version = publish(connection, now=NOON)
@@ -62,7 +62,7 @@ def accuracy(connection: Connection) -> set[tuple[str, int, float]]:
 
 
 @pytest.mark.slow
-def test_replays_that_were_dropped_multiply_no_labels(connection: Connection) -> None:
+def test_dropped_replays_do_not_multiply_labels(connection: Connection) -> None:
     publish(connection, now=NOON)
     keys = [f"k{n}" for n in range(40)]
     admit(connection, *keys, now=NOON, lane=Lane.BATCH)
@@ -85,7 +85,9 @@ def test_replays_that_were_dropped_multiply_no_labels(connection: Connection) ->
 
 
 @pytest.mark.slow
-def test_a_workload_with_many_labels_hides_none_of_another(connection: Connection) -> None:
+def test_a_workload_with_many_labels_does_not_hide_the_labels_of_another(
+    connection: Connection,
+) -> None:
     asked = text("select lanes.label(:workload, :key, cast(:expected as jsonb), at => :at)")
     for n, (workload, expected) in enumerate(
         [("mail", A), ("mail", B), ("letters", A), ("letters", A), ("letters", B)]
@@ -103,7 +105,9 @@ def test_a_workload_with_many_labels_hides_none_of_another(connection: Connectio
 
 
 @pytest.mark.slow
-def test_of_one_lane_and_version_the_answer_that_is_shown_counts(connection: Connection) -> None:
+def test_accuracy_counts_only_the_shown_answer_of_a_lane_and_version(
+    connection: Connection,
+) -> None:
     version = publish(connection, now=NOON)
     admit(connection, "k", now=NOON, lane=Lane.BATCH)
     route(connection, now=NOON)
@@ -111,9 +115,8 @@ def test_of_one_lane_and_version_the_answer_that_is_shown_counts(connection: Con
     save(connection, *(tried(each, output=B) for each in works), batch_id=batch_id)
     labelled(connection)
     replayed(connection, answer=A)
-    assert accuracy(connection) == {
-        ("batch", 1, 0.0)
-    }  # what a replay answers lies beside it until it is promoted
+    # A replay's answers do not count until it is promoted.
+    assert accuracy(connection) == {("batch", 1, 0.0)}
     promotions.promote(connection, "letters", now=later(hours=1))
     assert accuracy(connection) == {("batch", 1, 1.0)}
     promotions.demote(connection, "letters", now=later(hours=1))
@@ -121,7 +124,9 @@ def test_of_one_lane_and_version_the_answer_that_is_shown_counts(connection: Con
 
 
 @pytest.mark.slow
-def test_a_label_stands_beside_the_answer_that_it_judges(connection: Connection) -> None:
+def test_labeled_answers_shows_each_label_with_the_answer_that_it_judges(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     save(connection, *(tried(each, output=B) for each in [claimed_item(connection, "k")]))
     items.label(connection, "letters", {"k": {"category": "a", "note": "x"}}, source="team")
@@ -135,7 +140,7 @@ def test_a_label_stands_beside_the_answer_that_it_judges(connection: Connection)
 @pytest.mark.parametrize(
     ("length", "fits"), [(0, False), (1, True), (512, True), (513, False), (2_700, False)]
 )
-def test_a_field_is_labelled_by_a_name_of_1_to_512_characters(length: int, fits: bool) -> None:
+def test_a_labelled_field_has_a_name_of_1_to_512_characters(length: int, fits: bool) -> None:
     why = why_unfit_label({"x" * length: "a"})
     assert (
         why is None

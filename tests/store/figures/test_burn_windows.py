@@ -1,4 +1,4 @@
-"""The windows of burn rates: recent minutes from the facts, older ones from the figures, and each sample in one minute."""
+"""Burn-rate windows: recent minutes come from the facts, older ones from the figures; each sample is in one minute."""
 
 from datetime import datetime
 from typing import Any
@@ -22,7 +22,7 @@ MINUTE, FIVE, HALF_HOUR, HOUR, SIX_HOURS, DAYS = range(len(assessment.WINDOWS))
 
 
 def look(connection: Connection, now: datetime) -> RealtimeFigures:
-    """What `watch` measures, and counts for later looks."""
+    """Measure as `watch` does, count the aged minutes for later looks, and return the real-time figures."""
     seen = measurements.measure(connection, now=now)
     measurements.count(connection, seen)
     (found,) = seen.realtime
@@ -30,14 +30,14 @@ def look(connection: Connection, now: datetime) -> RealtimeFigures:
 
 
 def held(seen: RealtimeFigures, *of: tuple[int, int]) -> bool:
-    """Whether the windows of attempts hold these hits and samples, the shortest first."""
+    """Assert that the windows of attempts hold these hits and samples, the shortest window first."""
     assert [tuple(each) for each in seen.tried] == [*of]
     return True
 
 
 @pytest.fixture
 def broken(connection: Connection) -> None:
-    """Seven of ten attempts fail at noon, and three looks in the 16th minute count them."""
+    """Let seven of ten attempts fail at noon, and count them in three looks in the 16th minute."""
     publish(connection, now=later(hours=-1), max_failures=9)
     answered(connection, "good", 3, at=NOON)
     failed(connection, "bad", ERRORS)
@@ -63,7 +63,7 @@ def test_a_minute_is_counted_once_when_it_is_a_quarter_of_an_hour_old(
 
 
 @pytest.mark.usefixtures("broken")
-def test_what_is_not_counted_yet_adds_to_what_is(connection: Connection) -> None:
+def test_a_window_adds_uncounted_minutes_to_counted_ones(connection: Connection) -> None:
     folding.fold(connection)
     failed(connection, "more", ERRORS[:2], at=later(minutes=30))
     seen = look(connection, later(minutes=31))
@@ -71,7 +71,7 @@ def test_what_is_not_counted_yet_adds_to_what_is(connection: Connection) -> None
 
 
 @pytest.mark.usefixtures("broken")
-def test_a_rebuild_of_the_figures_keeps_what_only_watch_has_counted(connection: Connection) -> None:
+def test_a_rebuild_of_the_figures_keeps_the_counts_of_watch(connection: Connection) -> None:
     failed(connection, "more", ERRORS[:2], at=later(minutes=1))
     look(connection, later(minutes=17))
     before = look(connection, later(hours=2)).tried
@@ -84,7 +84,7 @@ def test_a_rebuild_of_the_figures_keeps_what_only_watch_has_counted(connection: 
 
 
 @pytest.mark.usefixtures("broken")
-def test_counting_begins_again_after_an_outage(connection: Connection) -> None:
+def test_the_end_of_an_outage_resets_the_hits_of_the_longest_window(connection: Connection) -> None:
     folding.fold(connection)
     down(connection, now=later(minutes=20))
     save(
@@ -96,7 +96,7 @@ def test_counting_begins_again_after_an_outage(connection: Connection) -> None:
     assert look(connection, later(minutes=92)).tried[DAYS].hits == 0
 
 
-def test_an_item_is_late_in_the_one_minute_in_which_its_promised_time_passed(
+def test_a_late_item_counts_only_in_the_minute_in_which_its_promised_time_passed(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON, promises={"realtime_p95_s": 5})
@@ -113,7 +113,7 @@ def test_an_item_is_late_in_the_one_minute_in_which_its_promised_time_passed(
     assert (seen.answered, seen.p95_s) == (1, 18 * 60)
 
 
-def test_an_item_that_was_given_up_is_late_when_its_promised_time_passed(
+def test_a_failed_item_counts_as_late_when_its_promised_time_has_passed(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON, max_failures=1, promises={"realtime_p95_s": 5})
@@ -121,7 +121,7 @@ def test_an_item_that_was_given_up_is_late_when_its_promised_time_passed(
     assert look(connection, later(seconds=20)).timely[MINUTE] == (1, 1)
 
 
-def test_without_a_promised_time_nothing_is_late_for_later_looks(connection: Connection) -> None:
+def test_a_workload_without_a_promised_time_has_no_late_items(connection: Connection) -> None:
     publish(connection, now=NOON, promises={"realtime_p95_s": 0})
     answered(connection, "slow", 2, at=later(seconds=90), took_s=90)
     seen = look(connection, later(minutes=17))
@@ -129,7 +129,9 @@ def test_without_a_promised_time_nothing_is_late_for_later_looks(connection: Con
     assert {each.kind for each in seen.aged} == {"tried"}
 
 
-def test_a_workload_that_is_published_during_a_look_is_measured_by_the_next(pool: Engine) -> None:
+def test_a_workload_published_during_a_measurement_is_measured_by_the_next_one(
+    pool: Engine,
+) -> None:
     def meanwhile(*of: Any) -> None:
         if "given_up as" in of[2] and unpublished:
             with pool.begin() as other:

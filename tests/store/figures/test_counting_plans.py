@@ -1,4 +1,4 @@
-"""Counting is planned once for a session, perhaps while the tables are empty; its plans hold when they have grown."""
+"""Plans of the counting statements: a session plans them once, maybe on empty tables, and they must suit grown ones."""
 
 import json
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ set local auto_explain.log_format = json; set local client_min_messages = log
 
 @pytest.mark.slow
 @pytest.mark.parametrize("lived_in", [False, True])
-def test_whatever_the_tables_were_like_when_a_session_began_counting_finds_each_row_by_an_index(
+def test_counting_finds_each_row_by_an_index_when_a_session_planned_it_on_empty_tables(
     databases: Databases, database_url: str, lived_in: bool
 ) -> None:
     told: list[str] = []
@@ -32,7 +32,8 @@ def test_whatever_the_tables_were_like_when_a_session_began_counting_finds_each_
         databases.as_superuser(database_url), poolclass=NullPool
     ).begin() as connection:
         publish(connection, now=NOON, mode="lambda")
-        if lived_in:  # and emptied: the tables have pages, and indexes have more of them
+        # After a rollback the tables are empty but have pages, and the indexes have more of them.
+        if lived_in:
             with connection.begin_nested() as all_of_it:
                 live(connection, "before")
                 all_of_it.rollback()
@@ -49,7 +50,7 @@ def test_whatever_the_tables_were_like_when_a_session_began_counting_finds_each_
 
 
 def live(connection: Connection, name: str) -> None:
-    """Items live: both lanes answer them, differently, and somebody labels, reads, amends, empties and cancels some."""
+    """Answer items on both lanes, differently; label, read, empty and cancel some of them."""
     for chunk in range(CHUNKS):
         admit(
             connection, *(f"{name}-{chunk}-{n}" for n in range(CHUNK)), now=NOON, lane=Lane.REALTIME
@@ -69,7 +70,7 @@ def live(connection: Connection, name: str) -> None:
 
 
 def plans(told: list[str]) -> Iterator[dict[str, Any]]:
-    """Those of what counts."""
+    """Yield the plans of the counting statements."""
     for message in told:
         said = json.loads(message[message.index("{") :]) if message.startswith("duration") else {}
         query = said.get("Query Text", "")
@@ -82,7 +83,7 @@ def plans(told: list[str]) -> Iterator[dict[str, Any]]:
 
 
 def scans_of(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The scans of facts in a plan: bitmaps of an index are scans of their own."""
+    """Yield the scans of fact tables in a plan; a bitmap scan gets the condition of its index scan."""
     if plan.get("Relation Name") in FACTS and plan["Node Type"] != "ModifyTable":
         inner = plan.get("Plans", [])
         yield plan | {

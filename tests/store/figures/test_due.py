@@ -1,4 +1,4 @@
-"""Due times: met, missed and overdue, by lane and reason; the same when the figures are made again."""
+"""Due times: met, missed and overdue, by lane and reason; a rebuild gives the same counts."""
 
 from datetime import datetime, timedelta
 
@@ -34,7 +34,9 @@ def realtime(
 
 
 @pytest.mark.slow
-def test_an_answer_by_its_due_time_met_it_and_a_later_one_missed_it(connection: Connection) -> None:
+def test_an_answer_by_its_due_time_counts_as_met_and_a_later_one_as_missed(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     admit(connection, "a", "b", now=NOON, lane=Lane.REALTIME, due_at=later(seconds=9))
     admit(connection, "never due", now=NOON, lane=Lane.REALTIME)
@@ -54,7 +56,7 @@ def test_an_answer_by_its_due_time_met_it_and_a_later_one_missed_it(connection: 
 
 
 @pytest.mark.slow
-def test_what_waits_beyond_its_due_time_is_overdue_wherever_it_waits(
+def test_a_waiting_item_past_its_due_time_is_overdue_in_any_state(
     connection: Connection,
 ) -> None:
     version = publish(connection, now=NOON)
@@ -73,7 +75,7 @@ def test_what_waits_beyond_its_due_time_is_overdue_wherever_it_waits(
 
 
 @pytest.mark.slow
-def test_what_was_due_before_it_arrived_is_told_apart_and_breaks_no_promise(
+def test_an_item_due_before_arrival_is_counted_under_overdue_and_breaks_no_promise(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)
@@ -85,7 +87,7 @@ def test_what_was_due_before_it_arrived_is_told_apart_and_breaks_no_promise(
 
 
 @pytest.mark.slow
-def test_what_was_due_after_it_arrived_but_before_it_was_routed_counts_as_due(
+def test_an_item_due_between_arrival_and_routing_counts_under_deadline(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)
@@ -102,7 +104,7 @@ def test_what_was_due_after_it_arrived_but_before_it_was_routed_counts_as_due(
 
 
 @pytest.mark.slow
-def test_what_was_due_before_it_arrived_breaks_no_promise_whatever_its_route_says(
+def test_an_item_due_before_arrival_breaks_no_promise_even_when_pinned_to_batch(
     connection: Connection,
 ) -> None:
     version = publish(connection, now=NOON)
@@ -119,7 +121,7 @@ def test_what_was_due_before_it_arrived_breaks_no_promise_whatever_its_route_say
 
 @pytest.mark.slow
 @pytest.mark.parametrize("lane", Lane)
-def test_an_archive_that_was_due_before_it_arrived_hides_nothing_that_is_overdue(
+def test_an_archive_due_before_arrival_does_not_hide_an_overdue_item(
     connection: Connection, lane: Lane
 ) -> None:
     publish(connection, now=NOON)
@@ -134,7 +136,7 @@ def test_an_archive_that_was_due_before_it_arrived_hides_nothing_that_is_overdue
 
 
 @pytest.mark.slow
-def test_what_real_time_gave_up_for_a_late_batch_is_overdue_until_that_is_home(
+def test_a_rescued_item_that_failed_in_real_time_is_overdue_until_its_batch_answers_it(
     connection: Connection,
 ) -> None:
     batch_id = late.in_batch(connection, "k", "asked", max_failures=1)
@@ -159,7 +161,7 @@ def test_what_real_time_gave_up_for_a_late_batch_is_overdue_until_that_is_home(
     assert seen(connection, now=answered) == [DueCounts("letters", 0, 1, 1, in_realtime=2)]
 
 
-def test_a_failed_item_missed_its_due_time_until_it_is_tried_again(connection: Connection) -> None:
+def test_a_failed_item_counts_as_missed_until_it_is_retried(connection: Connection) -> None:
     publish(connection, now=NOON, max_failures=1)
     of = claimed_item(connection, "bad", due_at=later(hours=1))
     save(
@@ -179,7 +181,7 @@ def test_a_failed_item_missed_its_due_time_until_it_is_tried_again(connection: C
 
 
 @pytest.mark.slow
-def test_the_first_answer_counts_and_no_authoritative_pass_counts_again(
+def test_only_the_first_answer_counts_and_not_the_authoritative_pass(
     connection: Connection,
 ) -> None:
     version = publish(connection, now=NOON, mode="lambda")
@@ -197,7 +199,7 @@ def test_the_first_answer_counts_and_no_authoritative_pass_counts_again(
 
 
 @pytest.mark.slow
-def test_a_canceled_item_counts_for_nothing_and_a_rebuild_says_the_same_of_all(
+def test_a_canceled_item_is_not_counted_before_or_after_a_rebuild(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)

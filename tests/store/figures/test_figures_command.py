@@ -1,4 +1,4 @@
-"""`lanes figures rebuild`: whatever became of the figures, they say again what the facts say."""
+"""`lanes figures rebuild`: a rebuild makes wrong figures match the facts again."""
 
 import json
 from pathlib import Path
@@ -50,7 +50,7 @@ def spoiled(pool: Engine) -> object:
 
 
 @pytest.mark.slow
-def test_a_rebuild_heals_the_days_of_its_period_and_no_others(pool: Engine, capsys: Told) -> None:
+def test_a_rebuild_corrects_only_the_days_of_its_period(pool: Engine, capsys: Told) -> None:
     right = spoiled(pool)
     assert figures("rebuild", since="2026-11-25", until="2026-11-25T18:00:00", as_json=True) == 0
     said = json.loads(capsys.readouterr().out)
@@ -66,7 +66,7 @@ def test_a_rebuild_heals_the_days_of_its_period_and_no_others(pool: Engine, caps
         assert stand(connection) == right == (Recount(connection).figures, Recount(connection).hist)
 
 
-def test_a_rebuild_in_several_transactions_heals_every_day(pool: Engine) -> None:
+def test_a_rebuild_in_several_transactions_corrects_every_day(pool: Engine) -> None:
     right, told = spoiled(pool), list[Rebuilt]()
     folding.rebuild(
         pool, since=None, until=later(days=2), told=lambda day, _: told.append(day), most=15
@@ -77,7 +77,7 @@ def test_a_rebuild_in_several_transactions_heals_every_day(pool: Engine) -> None
 
 
 @pytest.mark.slow
-def test_what_is_written_during_a_rebuild_is_counted_once(pool: Engine) -> None:
+def test_facts_written_during_a_rebuild_are_counted_once(pool: Engine) -> None:
     with pool.connect() as writer:
         with writer.begin() as unfinished:
             admit(writer, "late", now=later(days=1), lane=Lane.REALTIME)
@@ -91,13 +91,13 @@ def test_what_is_written_during_a_rebuild_is_counted_once(pool: Engine) -> None:
 
 
 @pytest.mark.slow
-def test_a_second_rebuild_is_refused_while_somebody_folds(pool: Engine, capsys: Told) -> None:
+def test_a_rebuild_is_refused_while_another_session_folds(pool: Engine, capsys: Told) -> None:
     with pool.begin() as connection:
         folding.fold(connection)
         assert figures("rebuild") == 1
     assert "has held it for longer than 1 s" in capsys.readouterr().err
 
 
-def test_what_is_no_moment_is_refused(capsys: Told) -> None:
+def test_a_value_that_is_not_a_point_in_time_is_refused(capsys: Told) -> None:
     assert figures("rebuild", since="yesterday") == 2
     assert '"yesterday" is no moment' in capsys.readouterr().err

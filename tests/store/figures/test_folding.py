@@ -1,4 +1,4 @@
-"""What is folded is what a recount of the facts says, whatever happened, in whatever order, and however often it was folded."""
+"""Folding: folded figures equal a recount of the facts, for any order of events and any number of folds."""
 
 from datetime import datetime, timedelta
 from secrets import token_hex
@@ -47,7 +47,7 @@ STEPS = st.one_of(
 
 
 class Life:
-    """A workload to which things happen, some time after each other."""
+    """A workload that goes through a sequence of timed steps."""
 
     def __init__(self, connection: Connection, mode: Mode) -> None:
         self._connection, self._now, self._items, self._batches, self._versions = (
@@ -232,7 +232,7 @@ RETRIED_WITH_ANOTHER_VERSION = [
     mode=st.sampled_from(Mode),
     steps=st.lists(st.tuples(STEPS, st.sampled_from([0, 1, 59, 600, 40_000])), max_size=25),
 )
-def test_what_is_folded_is_a_recount_of_the_facts_and_so_is_a_rebuild(
+def test_folded_figures_and_a_rebuild_equal_a_recount_of_the_facts(
     connection: Connection, mode: Mode, steps: list
 ) -> None:
     with connection.begin_nested() as savepoint:
@@ -252,7 +252,7 @@ def test_what_is_folded_is_a_recount_of_the_facts_and_so_is_a_rebuild(
 
 
 def added(connection: Connection, word: str, n: int = 1) -> None:
-    """A transaction added that to the figures."""
+    """Add a delta to the figures, as a transaction does."""
     connection.execute(
         text(
             "insert into lanes.figure_delta (at, workload, kind, word, n) values (:now, 'letters', 'attempt', :word, :n)"
@@ -262,7 +262,7 @@ def added(connection: Connection, word: str, n: int = 1) -> None:
 
 
 def figures_of(connection: Connection) -> dict[str, int]:
-    """What readers have of the attempts, by the first letters of the word."""
+    """Return the attempts that readers count, by the first five letters of the word."""
     rows = connection.execute(
         text(
             "select word, sum(n)::int as n from lanes.figures_since('{attempt}', :at) f group by 1"
@@ -274,7 +274,7 @@ def figures_of(connection: Connection) -> dict[str, int]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("bad", [[0], [3], [6], [2, 3, 5]])
-def test_a_row_that_cannot_be_folded_is_set_aside_and_stops_no_other(
+def test_a_row_that_cannot_be_folded_is_set_aside_and_does_not_block_others(
     connection: Connection, caplog: pytest.LogCaptureFixture, bad: list[int]
 ) -> None:
     for no in range(7):

@@ -1,4 +1,4 @@
-"""The quality of answers is read in portions of what was saved: classes, outcomes, corrections, labels, and who served them."""
+"""Answer quality, read in portions of saved attempts: classes, outcomes, corrections, labels and the serving model."""
 
 from collections.abc import Mapping
 from threading import Thread
@@ -39,7 +39,7 @@ def answer(
     minutes: float = 0,
     response: Response | None = None,
 ) -> None:
-    """An item for each output, answered in real time, and then a turn of the watch; None is an invalid answer."""
+    """Answer one item per output in real time, then fold the quality figures; None is an invalid answer."""
     at = later(minutes=minutes)
     admit(connection, *(f"{prefix}{n}" for n in range(len(outputs))), now=at, lane=Lane.REALTIME)
     route(connection, now=at)
@@ -63,7 +63,7 @@ def figures(connection: Connection) -> Mapping[str, WatchedFigure]:
 
 
 def looked(connection: Connection, **after: float) -> None:
-    """`watch` judges at that time after noon."""
+    """Judge as `watch` does, at that time after noon."""
     now = later(**after)
     open_before = recording.list_open(connection)
     judged = assess(workloads.in_force(connection), measurements.measure(connection, now=now), now)
@@ -77,7 +77,7 @@ def drifts(connection: Connection, state: IncidentState = IncidentState.OPEN) ->
     return [each.sentence for each in found if each.promise in watched]
 
 
-def test_each_answer_counts_for_its_fields_its_outcome_and_who_served_it(
+def test_each_answer_counts_for_its_fields_its_outcome_and_its_serving_model(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON, promises=WATCHED)
@@ -93,7 +93,9 @@ def test_each_answer_counts_for_its_fields_its_outcome_and_who_served_it(
     assert len(figures(connection)["outcome realtime"].watch.values) == 4
 
 
-def test_a_change_is_told_with_examples_and_accepted_by_a_person(connection: Connection) -> None:
+def test_a_change_is_reported_with_examples_until_a_person_accepts_it(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON, promises=WATCHED)
     answer(connection, "usual", [A] * 30)
     answer(connection, "new", [B] * 60, minutes=5)
@@ -116,7 +118,7 @@ def test_a_change_is_told_with_examples_and_accepted_by_a_person(connection: Con
     assert drifts(connection) == []
 
 
-def test_nothing_that_has_not_changed_can_be_accepted(connection: Connection) -> None:
+def test_accepting_quality_without_a_change_is_refused(connection: Connection) -> None:
     publish(connection, now=NOON)
     by = Signature("ada", "so", NOON)
     with pytest.raises(ActionRefused, match='no answers of workload "letters" have changed'):
@@ -125,7 +127,7 @@ def test_nothing_that_has_not_changed_can_be_accepted(connection: Connection) ->
         recording.accept_quality(connection, "nobody", by)
 
 
-def test_a_model_that_changes_under_its_name_is_told_with_both_names(
+def test_a_change_of_the_served_model_is_reported_with_both_names(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON, promises=WATCHED)
@@ -154,14 +156,14 @@ def test_a_model_that_changes_under_its_name_is_told_with_both_names(
         assert found.model == "claude-haiku-5-5-b"
 
 
-def test_what_is_served_as_usual_is_kept_as_null() -> None:
+def test_the_usual_tier_and_speed_and_an_invalid_geo_are_read_as_none() -> None:
     usage = {"input_tokens": 1, "output_tokens": 1, "service_tier": "batch", "speed": "standard"}
     read = read_response({"id": "msg_1", "content": [], "usage": {**usage, "inference_geo": 3}})
     assert (read.tier, read.geo, read.speed) == (None, None, None)
 
 
 @pytest.mark.slow
-def test_corrections_and_labels_count_once_they_are_known(connection: Connection) -> None:
+def test_corrections_and_labels_count_as_soon_as_they_are_known(connection: Connection) -> None:
     version = publish(connection, now=NOON, mode="lambda", promises=WATCHED)
     answer(connection, "k", [A, A, A])
     batch_id, works = submit(connection, version, now=later(minutes=1))
@@ -183,7 +185,7 @@ def test_corrections_and_labels_count_once_they_are_known(connection: Connection
     assert found['accuracy category of "b" batch'].watch.values == ("wrong",)
 
 
-def test_of_a_version_that_leaves_out_second_passes_only_the_uniform_sample_is_watched(
+def test_corrections_of_a_version_with_sampled_second_passes_count_the_uniform_sample_only(
     connection: Connection,
 ) -> None:
     second_pass = {"when": 'output.category == "a"', "sample": 0.3}
@@ -198,7 +200,7 @@ def test_of_a_version_that_leaves_out_second_passes_only_the_uniform_sample_is_w
     assert len(figures(connection)["correction realtime"].watch.values) == drawn
 
 
-def test_the_report_says_how_many_labels_the_watch_of_accuracy_lacks(
+def test_the_report_says_how_many_labels_are_missing_to_watch_accuracy(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON, promises=WATCHED)
@@ -215,7 +217,7 @@ def test_the_report_says_how_many_labels_the_watch_of_accuracy_lacks(
     assert [each.state for each in told if "accuracy" in each.figure] == ["steady"] * 2
 
 
-def test_labels_that_are_wrong_are_told_once_and_accepted_with_their_classes(
+def test_a_drop_in_accuracy_is_reported_once_and_accepted_together_with_its_classes(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON, promises=WATCHED)
@@ -237,7 +239,7 @@ def test_labels_that_are_wrong_are_told_once_and_accepted_with_their_classes(
     }
 
 
-def test_an_item_that_a_pack_answered_otherwise_than_a_single_call_differs(
+def test_a_packed_answer_that_a_single_call_contradicts_counts_as_differed(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON, promises=WATCHED, realtime_pack=10, pack_check_share=0.2)
@@ -247,7 +249,7 @@ def test_an_item_that_a_pack_answered_otherwise_than_a_single_call_differs(
     save(connection, *(tried(each, response=shared) for each in claim(connection)), now=NOON)
     first, *others = claim(connection, now=NOON)
     save(connection, tried(first, output=B), *(tried(each) for each in others), now=NOON)
-    while again := claim(connection, now=later(minutes=1)):  # some are asked alone twice
+    while again := claim(connection, now=later(minutes=1)):  # some items are asked alone twice
         quality.fold(connection, now=NOON)
         save(connection, *(tried(each) for each in again), now=later(minutes=1))
     quality.fold(connection, now=later(minutes=2))
@@ -259,7 +261,7 @@ def test_an_item_that_a_pack_answered_otherwise_than_a_single_call_differs(
     assert found["outcome realtime"].watch.portions[0].counts == (40, 0)
 
 
-def test_a_long_backlog_is_sampled_evenly(
+def test_a_long_backlog_is_sampled_and_read_to_its_end(
     connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish(connection, now=NOON, promises=WATCHED)
@@ -271,13 +273,17 @@ def test_a_long_backlog_is_sampled_evenly(
     assert connection.execute(text(read_to)).scalar_one() == newest
 
 
-def test_a_workload_that_promises_nothing_is_not_watched(connection: Connection) -> None:
+def test_a_workload_without_quality_reference_answers_is_not_watched(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON, promises={"quality_reference_answers": 0})
     answer(connection, "k", [A] * 30)
     assert figures(connection) == {}
 
 
-def test_a_new_version_ends_the_incident_and_is_watched_anew(connection: Connection) -> None:
+def test_a_new_version_ends_the_quality_incident_and_starts_without_figures(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON, promises=WATCHED)
     answer(connection, "usual", [A] * 30)
     answer(connection, "new", [B] * 60, minutes=5)
@@ -290,7 +296,9 @@ def test_a_new_version_ends_the_incident_and_is_watched_anew(connection: Connect
     assert figures(connection) == {}
 
 
-def test_the_report_shows_the_reference_beside_what_is_said_now(connection: Connection) -> None:
+def test_the_report_shows_the_reference_shares_next_to_the_present_ones(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON, promises=WATCHED)
     answer(connection, "usual", [A] * 30)
     answer(connection, "new", [B] * 60, minutes=5)
@@ -300,7 +308,7 @@ def test_the_report_shows_the_reference_beside_what_is_said_now(connection: Conn
     assert of.classes == [('"b"', 0.0, 1.0), ('"a"', 1.0, 0.0)]
 
 
-def test_the_command_accepts_what_has_changed_or_says_that_nothing_has(
+def test_accept_quality_accepts_a_change_and_fails_when_nothing_has_changed(
     pool: Engine, address: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pool.begin() as connection:
@@ -314,7 +322,7 @@ def test_the_command_accepts_what_has_changed_or_says_that_nothing_has(
 
 
 @pytest.mark.parametrize("other", ['{"cuts": "a"}', '{"names": []}', '{"drift": {"place": 9}}'])
-def test_a_figure_that_another_release_wrote_otherwise_is_learned_anew_and_stops_no_other(
+def test_a_figure_in_another_releases_format_is_learned_anew_and_does_not_stop_others(
     connection: Connection, other: str
 ) -> None:
     publish(connection, now=NOON, promises=WATCHED)
@@ -334,7 +342,7 @@ def test_a_figure_that_another_release_wrote_otherwise_is_learned_anew_and_stops
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("reader", "step"), [(measurements, "measure"), (quality, "document_of")])
-def test_what_a_person_accepts_while_it_is_read_stays_accepted(
+def test_a_change_accepted_while_watch_reads_it_stays_accepted(
     pool: Engine, monkeypatch: pytest.MonkeyPatch, reader: Any, step: str
 ) -> None:
     with pool.begin() as connection:
@@ -348,7 +356,7 @@ def test_what_a_person_accepts_while_it_is_read_stays_accepted(
             recording.accept_quality(other, "letters", Signature("ada", "right", NOON))
 
     def meanwhile(*of: Any, **more: Any) -> Any:
-        """What `step` returns, and a person accepts before that is used."""
+        """Run `step`, let a person accept before its result is used, and return the result."""
         found = original(*of, **more)
         person.start()
         with pool.connect() as other:

@@ -1,4 +1,4 @@
-"""Readers add what is folded and what is not: a figure is never late, and nobody's open transaction holds it back."""
+"""Readers add folded and unfolded figures: a figure is never late, and an open transaction does not delay it."""
 
 from datetime import datetime, timedelta
 
@@ -26,7 +26,7 @@ def put(
 
 
 @pytest.mark.slow
-def test_an_open_transaction_holds_back_neither_the_folder_nor_the_figures_of_others(
+def test_an_open_transaction_delays_neither_the_folder_nor_the_figures_of_others(
     pool: Engine,
 ) -> None:
     with pool.begin() as connection:
@@ -57,7 +57,7 @@ def test_an_open_transaction_holds_back_neither_the_folder_nor_the_figures_of_ot
             assert routed(other) == 2
 
 
-def test_one_folds_at_a_time_and_nobody_waits_for_them(pool: Engine) -> None:
+def test_a_second_folder_returns_at_once_while_another_one_folds(pool: Engine) -> None:
     with pool.begin() as connection:
         publish(connection, now=NOON)
         put(connection, "a")
@@ -73,7 +73,7 @@ def test_one_folds_at_a_time_and_nobody_waits_for_them(pool: Engine) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("folded", [False, True])
-def test_a_period_begins_with_its_minute_whatever_grains_hold_it(
+def test_a_period_starts_with_its_full_minute_in_folded_and_unfolded_figures(
     connection: Connection, folded: bool
 ) -> None:
     publish(connection, now=NOON)
@@ -124,7 +124,7 @@ def test_consumers_beyond_the_first_fifty_are_counted_together(connection: Conne
     } == day
 
 
-def test_a_fact_that_comes_late_counts_where_it_belongs(connection: Connection) -> None:
+def test_a_late_fact_counts_in_the_hour_in_which_it_happened(connection: Connection) -> None:
     publish(connection, now=NOON)
     put(connection, "now", at=later(hours=5))
     folding.fold(connection)

@@ -1,4 +1,4 @@
-"""Items that came some minutes before a run: they wait for a batch, and are due too soon for one."""
+"""Items that arrived minutes before a run: they wait for a batch but are now due too soon for one."""
 
 from datetime import timedelta
 
@@ -21,7 +21,7 @@ KEYS = [each.key for each in APPEALS]
 
 @pytest.fixture
 def moderation(connection: Connection) -> Connection:
-    """A database in which the comments' workload is in force."""
+    """Publish the comments' workload and return the connection."""
     fields = {
         field: value for field, value in sample_workloads()["moderation"].items() if field != "name"
     }
@@ -29,7 +29,9 @@ def moderation(connection: Connection) -> Connection:
     return connection
 
 
-def test_they_were_sure_enough_of_a_batch_when_they_came(moderation: Connection) -> None:
+def test_earlier_items_were_routed_to_batch_with_enough_probability_when_they_arrived(
+    moderation: Connection,
+) -> None:
     assert admit_earlier(moderation, "moderation", APPEALS, now=NOON) == KEYS
     logged = rows(moderation, "route_log", "key")
     assert [(each.key, each.lane, each.reason) for each in logged] == [
@@ -45,7 +47,7 @@ def test_they_were_sure_enough_of_a_batch_when_they_came(moderation: Connection)
     }
 
 
-def test_no_batch_is_back_in_time_any_more_and_real_time_takes_them_over_within_seconds(
+def test_earlier_items_are_too_late_for_a_batch_and_are_rescued_within_seconds(
     moderation: Connection,
 ) -> None:
     admit_earlier(moderation, "moderation", APPEALS, now=NOON)
@@ -59,12 +61,16 @@ def test_no_batch_is_back_in_time_any_more_and_real_time_takes_them_over_within_
     assert {(each.key, each.lane) for each in rescued} == {(key, "realtime") for key in KEYS}
 
 
-def test_none_come_to_a_workload_that_is_not_in_force(connection: Connection) -> None:
+def test_earlier_items_are_not_admitted_when_their_workload_is_not_in_force(
+    connection: Connection,
+) -> None:
     assert admit_earlier(connection, "moderation", APPEALS, now=NOON) == []
     assert rows(connection, "item") == []
 
 
-def test_nothing_is_done_while_somebody_else_routes(pool: Engine, moderation: Connection) -> None:
+def test_earlier_items_are_not_admitted_while_another_session_routes(
+    pool: Engine, moderation: Connection
+) -> None:
     with pool.begin() as router:
         assert routes.begin(router, timedelta(seconds=1)).alone
         assert admit_earlier(moderation, "moderation", APPEALS, now=NOON) is None

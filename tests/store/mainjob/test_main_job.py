@@ -1,4 +1,4 @@
-"""What the main job asks of a stand that others use as well."""
+"""The main job on a stand that others use as well."""
 
 from collections.abc import Iterator
 
@@ -22,7 +22,7 @@ MINE = SentItems(keys={"tickets": ["mine"]})
 
 @pytest.fixture
 def job(pool: Engine, prefect: PrefectStandIn) -> Iterator[MainJob]:
-    """A main job on a stand where another workload's item waits for its night."""
+    """Yield a main job on a stand where another workload's item waits for its off-peak hours."""
     with pool.begin() as connection:
         for name in ("archive", "tickets"):
             publish(connection, name, now=NOON)
@@ -33,12 +33,14 @@ def job(pool: Engine, prefect: PrefectStandIn) -> Iterator[MainJob]:
         yield MainJob(pool, api, CountLines())
 
 
-def test_only_the_workload_of_this_run_departs(job: MainJob, prefect: PrefectStandIn) -> None:
+def test_the_main_job_starts_a_departure_for_its_own_workload_only(
+    job: MainJob, prefect: PrefectStandIn
+) -> None:
     assert job.depart(MINE) is not None
     assert prefect.asked("depart") == [{"departure": {"workload": "tickets"}}]
 
 
-def test_nothing_departs_where_only_others_wait(
+def test_the_main_job_starts_no_departure_when_none_of_its_own_work_can_leave(
     job: MainJob, prefect: PrefectStandIn, pool: Engine
 ) -> None:
     assert job.depart(SentItems(keys={"tickets": ["answered"]})) is None
@@ -52,7 +54,7 @@ def test_nothing_departs_where_only_others_wait(
     assert prefect.asked("depart") == []
 
 
-def test_a_departure_waits_for_real_time_work_of_its_workload_alone(
+def test_a_departure_waits_only_for_real_time_work_of_its_own_workload(
     job: MainJob, prefect: PrefectStandIn, pool: Engine
 ) -> None:
     with pool.begin() as connection:
@@ -65,7 +67,7 @@ def test_a_departure_waits_for_real_time_work_of_its_workload_alone(
     assert job.depart(MINE) is not None
 
 
-def test_all_that_waits_leaves_by_one_run_where_all_of_it_is_the_runs_own(
+def test_one_departure_covers_all_workloads_when_all_waiting_work_is_the_runs_own(
     job: MainJob, prefect: PrefectStandIn
 ) -> None:
     departing = job.depart(SentItems(keys={"tickets": ["mine"], "archive": ["theirs"]}))
@@ -76,7 +78,7 @@ def test_all_that_waits_leaves_by_one_run_where_all_of_it_is_the_runs_own(
     )
 
 
-def test_what_becomes_ready_while_the_run_starts_leaves_with_it(
+def test_a_departure_of_all_workloads_starts_while_one_still_has_real_time_work(
     job: MainJob, prefect: PrefectStandIn, pool: Engine
 ) -> None:
     both = SentItems(keys={"tickets": ["mine"], "archive": ["theirs"]})
@@ -87,7 +89,7 @@ def test_what_becomes_ready_while_the_run_starts_leaves_with_it(
     assert prefect.asked("depart") == [{"departure": {"workload": None}}]
 
 
-def test_nothing_leaves_without_a_workload_whose_batch_the_scene_holds_back(
+def test_no_departure_starts_while_the_scene_holds_back_one_of_its_workloads(
     job: MainJob, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene = Scene(job._pool, job._api, [], [])  # pyright: ignore[reportPrivateUsage]
@@ -100,7 +102,7 @@ def test_nothing_leaves_without_a_workload_whose_batch_the_scene_holds_back(
     assert prefect.asked("depart") == [{"departure": {"workload": None}}]
 
 
-def test_a_run_of_several_workloads_lets_one_after_the_other_depart_beside_work_of_others(
+def test_workloads_depart_one_after_another_when_work_of_others_also_waits(
     job: MainJob, prefect: PrefectStandIn, pool: Engine
 ) -> None:
     both = SentItems(keys={"tickets": ["mine"], "archive": ["theirs"]})
@@ -120,7 +122,7 @@ def test_a_run_of_several_workloads_lets_one_after_the_other_depart_beside_work_
     ]
 
 
-def test_what_it_waits_for_is_said_of_its_own_items(job: MainJob, pool: Engine) -> None:
+def test_the_main_job_describes_the_wait_of_its_own_items(job: MainJob, pool: Engine) -> None:
     assert (
         job.describe_open(MINE)
         == "waiting for 1 item of tickets to leave in a batch: `depart` is asked for next"
@@ -132,19 +134,17 @@ def test_what_it_waits_for_is_said_of_its_own_items(job: MainJob, pool: Engine) 
     )
 
 
-def test_its_examples_are_real_answers_of_its_own_items(job: MainJob, pool: Engine) -> None:
+def test_the_examples_of_a_run_are_answers_to_its_own_items(job: MainJob, pool: Engine) -> None:
     both = SentItems(keys={"tickets": ["mine"], "archive": ["theirs"]})
     assert job.examples(both) == []
     with pool.begin() as connection:
         save(connection, *(tried(each) for each in claim(connection, Lane.BATCH)))
     assert [each.key for each in job.examples(both)] == ["theirs", "mine"]
     assert [each.key for each in job.examples(MINE)] == ["mine"]
-    assert (
-        job.examples(SentItems(keys={"tickets": []})) == []
-    )  # a file of which every line was refused
+    assert job.examples(SentItems(keys={"tickets": []})) == []  # every line of the file was refused
 
 
-def test_a_report_begins_with_the_run_and_not_with_what_came_before_it(
+def test_a_report_starts_at_the_runs_first_receipt_without_earlier_items(
     job: MainJob, pool: Engine
 ) -> None:
     with pool.begin() as connection:

@@ -1,4 +1,4 @@
-"""What goes on beside the samples: who waits reads, and late data reaches what was answered."""
+"""The scene of the main job: waiting readers read answers, and late data amends answered items."""
 
 from collections.abc import Iterator
 
@@ -32,7 +32,7 @@ ADDED = SampleSubmission(
 
 
 class SceneClock:
-    """Seconds that pass when a test says so."""
+    """A clock in seconds that a test sets."""
 
     def __init__(self) -> None:
         self.at_s = 0.0
@@ -43,20 +43,20 @@ class SceneClock:
 
 @pytest.fixture
 def elapsed() -> SceneClock:
-    """The scene's own time."""
+    """Return the scene's clock."""
     return SceneClock()
 
 
 @pytest.fixture
 def api(prefect: PrefectStandIn) -> Iterator[PrefectApi]:
-    """The way to the Prefect server of the test."""
+    """Yield a client of the test's Prefect server."""
     with PrefectApi(prefect.api_url) as opened:
         yield opened
 
 
 @pytest.fixture
 def scene(pool: Engine, api: PrefectApi, elapsed: SceneClock) -> Scene:
-    """Two items in real time, to one of which its customer will add something."""
+    """Return a scene with two real-time items, one of which its customer will amend."""
     with pool.begin() as connection:
         publish(connection, "tickets", now=NOON, mode="lambda")
         admit(connection, "desk", "digest", now=NOON, workload="tickets", lane=Lane.REALTIME)
@@ -65,17 +65,17 @@ def scene(pool: Engine, api: PrefectApi, elapsed: SceneClock) -> Scene:
 
 
 def answer(pool: Engine) -> None:
-    """Real time has answered everything."""
+    """Answer all real-time work."""
     with pool.begin() as connection:
         save(connection, *(tried(each) for each in claim(connection)))
 
 
 def told(prefect: PrefectStandIn) -> list[tuple[str, str]]:
-    """The events that were sent, each with the key it is about."""
+    """Return the sent events, each with its item's key."""
     return [(each["event"], each["payload"]["key"]) for each in prefect.events]
 
 
-def test_who_waits_reads_each_answer_once_and_the_others_read_nothing(
+def test_a_waiting_reader_reads_each_answer_once_and_other_readers_read_nothing(
     scene: Scene, pool: Engine
 ) -> None:
     def reads() -> list[str]:
@@ -90,9 +90,7 @@ def test_who_waits_reads_each_answer_once_and_the_others_read_nothing(
     assert reads() == ["support-desk"]
 
 
-def test_a_reader_waits_for_an_item_whose_event_is_not_admitted_yet(
-    pool: Engine, api: PrefectApi
-) -> None:
+def test_a_reader_waits_for_an_item_that_is_not_admitted_yet(pool: Engine, api: PrefectApi) -> None:
     with pool.begin() as connection:
         publish(connection, "tickets", now=NOON)
     scene = Scene(pool, api, [DESK], [])
@@ -106,7 +104,7 @@ def test_a_reader_waits_for_an_item_whose_event_is_not_admitted_yet(
         assert [each.reader for each in rows(connection, "read")] == ["support-desk"]
 
 
-def test_late_data_is_sent_once_its_item_is_answered_and_again_while_it_is_not_in_force(
+def test_late_data_is_sent_after_the_answer_and_again_until_it_is_in_force(
     scene: Scene, pool: Engine, prefect: PrefectStandIn, elapsed: SceneClock
 ) -> None:
     scene.look()
@@ -127,7 +125,7 @@ def test_late_data_is_sent_once_its_item_is_answered_and_again_while_it_is_not_i
     assert len(told(prefect)) == 2
 
 
-def test_the_batch_of_what_is_amended_waits_for_it_and_no_other_does_nor_for_ever(
+def test_only_the_amended_workloads_batch_waits_for_the_amendment_and_only_up_to_a_limit(
     scene: Scene, pool: Engine, elapsed: SceneClock
 ) -> None:
     answer(pool)
@@ -144,7 +142,7 @@ def test_the_batch_of_what_is_amended_waits_for_it_and_no_other_does_nor_for_eve
     assert not scene.holds_back("tickets")
 
 
-def test_the_main_job_lets_a_batch_depart_when_its_scene_does(
+def test_the_main_job_starts_a_departure_only_when_its_scene_allows_it(
     scene: Scene, pool: Engine, api: PrefectApi, prefect: PrefectStandIn, elapsed: SceneClock
 ) -> None:
     answer(pool)
@@ -163,7 +161,7 @@ APPEALS = samples("run", sample_appeals(), now=NOON)
 
 @pytest.fixture
 def appealed(pool: Engine, api: PrefectApi, elapsed: SceneClock) -> Scene:
-    """The comments' workload, to which two appeals came minutes ago."""
+    """Return a scene of the comments' workload with two appeals that arrived minutes ago."""
     fields = {
         field: value for field, value in sample_workloads()["moderation"].items() if field != "name"
     }
@@ -172,7 +170,7 @@ def appealed(pool: Engine, api: PrefectApi, elapsed: SceneClock) -> Scene:
     return Scene(pool, api, [], [], APPEALS, elapsed=elapsed)
 
 
-def test_what_came_before_enters_once_somebody_takes_late_items_over_and_its_batch_waits(
+def test_earlier_items_enter_once_a_collector_runs_and_their_batch_is_held_back(
     appealed: Scene, pool: Engine
 ) -> None:
     assert appealed.look() == []
@@ -189,7 +187,9 @@ def test_what_came_before_enters_once_somebody_takes_late_items_over_and_its_bat
     assert not appealed.holds_back("tickets")
 
 
-def test_nobody_waits_for_ever_for_what_came_before(appealed: Scene, elapsed: SceneClock) -> None:
+def test_the_scene_stops_waiting_for_earlier_items_after_a_limit(
+    appealed: Scene, elapsed: SceneClock
+) -> None:
     elapsed.at_s = ENTERED_WITHIN_S
     assert not appealed.expects_more
     assert not appealed.holds_back("moderation")

@@ -1,4 +1,4 @@
-"""What tests of budgets share: a budget, where it stands, items that wait, and a claim as far as it is paid."""
+"""Helpers of the budget tests: set a budget, read its status, admit waiting items, and claim paid work."""
 
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -20,7 +20,7 @@ from tests.examples import admit, route
 from tests.store.tries import LEASE, rows
 
 ZERO = Decimal(0)
-PRICE = Decimal("0.00011")  # of what `said()` uses
+PRICE = Decimal("0.00011")  # of a response by `said()`
 ZONES = ("UTC", "Europe/Berlin", "America/Havana", "Asia/Kathmandu", "America/Sao_Paulo")
 
 
@@ -64,7 +64,7 @@ def take(
     now: datetime = NOON,
     lease: timedelta = LEASE,
 ) -> list[ClaimedWork]:
-    """What its budgets pay for is claimed."""
+    """Claim the work that the budgets can pay for."""
     return [
         *paid_claims.claim(connection, {workload: places}, worker="w", lease=lease, now=now).claimed
     ]

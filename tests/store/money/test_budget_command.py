@@ -1,4 +1,4 @@
-"""`lanes budget` and its form: budgets set, changed, shown and removed by people, or refused with a sentence."""
+"""`lanes budget` and its form: people set, change, show and remove budgets; invalid input is refused."""
 
 import json
 from decimal import Decimal
@@ -29,13 +29,13 @@ def letters(pool: Engine, address: str) -> None:
 
 
 def budget(workload: str | None = None, *, remove: bool = False, **given: Any) -> int:
-    """Type the command with these options."""
+    """Run the command with these options."""
     as_json = given.pop("as_json", False)
     return spending.budget(workload, of=BudgetOptions(**given), remove=remove, as_json=as_json)
 
 
 def act(connection: Connection, kind: type[PersonAction], **given: Any) -> str:
-    """Fill the form in, perform it, and return what is true then."""
+    """Fill in the form, perform it, and return its message."""
     signed = {"workload": "letters", "who": "ada", "why": "because"}
     return kind(**signed | given).perform(connection, NOON).said
 
@@ -62,7 +62,7 @@ def test_a_budget_is_set_shown_changed_and_removed(pool: Engine, capsys: Told) -
 
 
 @pytest.mark.slow
-def test_whoever_raises_a_budget_need_not_know_its_zone(pool: Engine, capsys: Told) -> None:
+def test_changing_a_limit_keeps_the_time_zone_of_the_budget(pool: Engine, capsys: Told) -> None:
     month = {"period": Period.MONTH, "consumer": "crm"}
     assert budget("letters", hard=Decimal(20), zone="Europe/Berlin", **month) == 0
     assert budget("letters", hard=Decimal(20)) == 0
@@ -98,7 +98,7 @@ def test_whoever_raises_a_budget_need_not_know_its_zone(pool: Engine, capsys: To
         ({"workload": "letters", "consumer": "desk"}, 2, "say --hard, --soft or --remove"),
     ],
 )
-def test_what_makes_no_sense_is_refused_with_a_sentence(
+def test_invalid_options_are_refused_with_a_sentence(
     given: dict[str, Any], code: int, why: str, capsys: Told
 ) -> None:
     assert budget(**given) == code
@@ -125,7 +125,7 @@ def test_a_form_sets_and_removes_a_budget(pool: Engine) -> None:
             act(connection, SetBudget, workload="none", hard_usd=5)
 
 
-def test_a_limit_of_more_digits_than_are_kept_is_rounded_to_them(pool: Engine) -> None:
+def test_a_limit_is_rounded_to_the_stored_number_of_digits(pool: Engine) -> None:
     with pool.begin() as connection:
         said = act(connection, SetBudget, hard_usd=Decimal("0.30000000000000004"))
         assert said == "letters, day budget: $0 spent of $0.300 (0 %), $0.300 left"
@@ -133,7 +133,7 @@ def test_a_limit_of_more_digits_than_are_kept_is_rounded_to_them(pool: Engine) -
 
 
 @pytest.mark.slow
-def test_an_item_that_waits_for_money_says_so_and_the_report_shows_its_budget(
+def test_explain_says_that_an_item_waits_for_money_and_the_report_shows_its_budget(
     pool: Engine, capsys: Told
 ) -> None:
     with pool.begin() as connection:

@@ -1,4 +1,4 @@
-"""Budgets: what counts against them, and when their periods begin and end."""
+"""Budgets: the costs that count against them, and the start and end of their periods."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -20,7 +20,7 @@ from tests.store.tries import claimed_item, rows, said, save, tried
 
 
 @pytest.mark.slow
-def test_what_is_billed_and_what_may_have_been_counts_from_the_budgets_period_on(
+def test_billed_and_unknown_costs_count_in_the_budgets_current_period(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)
@@ -34,7 +34,7 @@ def test_what_is_billed_and_what_may_have_been_counts_from_the_budgets_period_on
 
 
 @pytest.mark.slow
-def test_a_budget_that_is_set_later_knows_what_its_period_has_cost(connection: Connection) -> None:
+def test_a_new_budget_includes_the_earlier_costs_of_its_period(connection: Connection) -> None:
     publish(connection, now=NOON)
     save(connection, tried(claimed_item(connection, "a"), at=later(days=-1)))
     save(connection, tried(claimed_item(connection, "b", consumer="crm")))
@@ -60,7 +60,7 @@ def test_a_budget_that_is_set_later_knows_what_its_period_has_cost(connection: C
 
 @pytest.mark.slow
 @pytest.mark.parametrize("consumer", [None, "crm"])
-def test_saves_go_on_while_a_new_budget_adds_up_what_was_spent_and_count_once(
+def test_a_save_is_not_blocked_while_a_new_budget_sums_past_costs_and_counts_once(
     pool: Engine, consumer: str | None
 ) -> None:
     with pool.begin() as setup:
@@ -104,7 +104,7 @@ def test_a_consumer_pays_its_part_of_a_pack(connection: Connection) -> None:
 
 
 @pytest.mark.slow
-def test_saving_twice_counts_once(connection: Connection) -> None:
+def test_saving_an_attempt_twice_counts_it_once(connection: Connection) -> None:
     publish(connection, now=NOON)
     put(connection)
     put(connection, consumer="crm")
@@ -128,7 +128,7 @@ def test_the_database_and_the_domain_agree_when_a_period_begins_and_ends(
         assert (seen.began_at, seen.ends_at) == (seen.budget.begins(at), seen.budget.ends(at))
 
 
-def test_a_budget_that_makes_no_sense_or_is_of_an_unknown_workload_is_refused(
+def test_an_invalid_budget_or_one_of_an_unknown_workload_is_refused(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)
@@ -151,7 +151,7 @@ def test_a_budget_that_makes_no_sense_or_is_of_an_unknown_workload_is_refused(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("soft", ["0.5", None])
-def test_what_transactions_added_is_folded_and_counts_the_same(
+def test_folding_the_uses_of_a_budget_does_not_change_its_status(
     connection: Connection, soft: str | None
 ) -> None:
     publish(connection, now=NOON)

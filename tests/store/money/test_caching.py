@@ -1,4 +1,4 @@
-"""What the provider's cache did is read from the figures, decides for all drains, and is told with what it saved."""
+"""Prompt caching: hit rates come from the figures, decide for all drains, and are reported with the savings."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -41,7 +41,7 @@ def claimed(connection: Connection, items: int, now: datetime, first: int = 0) -
 def answer(
     connection: Connection, of: Version, items: int, *, hits: int, at: datetime, first: int = 0
 ) -> None:
-    """Record calls of one item each; the first ones read their shared part from the cache, the others write it."""
+    """Record calls of one item each; the first `hits` read their shared part from the cache, the others write it."""
     shared = estimate_shared_tokens(of.spec)
     each = [
         tried(
@@ -60,7 +60,7 @@ def weighed(connection: Connection, of: Version, lane: Lane, now: datetime) -> M
     return caching.weigh(connection, of, lane, now=now).marks
 
 
-def test_a_version_that_nothing_was_seen_of_marks_nothing_in_real_time(
+def test_a_version_without_calls_sets_no_cache_marks_in_real_time(
     connection: Connection,
 ) -> None:
     of = publish(connection, now=NOON, **LONG)
@@ -73,7 +73,7 @@ def test_a_version_that_nothing_was_seen_of_marks_nothing_in_real_time(
 
 
 @pytest.mark.slow
-def test_calls_that_come_are_reason_to_try_and_what_they_read_to_go_on_or_to_stop(
+def test_call_volume_starts_a_cache_trial_and_its_hit_rate_decides_whether_it_continues(
     connection: Connection,
 ) -> None:
     of = publish(connection, now=NOON, **LONG)
@@ -92,7 +92,7 @@ def test_calls_that_come_are_reason_to_try_and_what_they_read_to_go_on_or_to_sto
     assert "tried again in 6.0 h" in off.why
 
 
-def test_what_was_looked_at_a_moment_ago_is_not_looked_at_again(connection: Connection) -> None:
+def test_a_caching_decision_is_not_repeated_within_15_seconds(connection: Connection) -> None:
     of = publish(connection, now=NOON, **LONG)
     first = caching.weigh(connection, of, Lane.REALTIME, now=NOON)
     save(connection, *(tried(each, at=NOON) for each in claimed(connection, 40, NOON)), now=NOON)
@@ -101,7 +101,7 @@ def test_what_was_looked_at_a_moment_ago_is_not_looked_at_again(connection: Conn
 
 
 @pytest.mark.slow
-def test_calls_that_mark_and_of_which_nothing_is_cached_stop_marking(
+def test_marking_stops_when_the_provider_cached_nothing_of_the_marked_calls(
     connection: Connection,
 ) -> None:
     of = publish(connection, now=NOON, instructions="Sort.")
@@ -120,7 +120,7 @@ def test_calls_that_mark_and_of_which_nothing_is_cached_stop_marking(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", [Outcome.UNSERVED, Outcome.UNKNOWN, Outcome.ERRORED])
-def test_calls_that_got_no_answer_say_nothing_of_the_cache(
+def test_calls_without_an_answer_are_no_evidence_about_the_cache(
     connection: Connection, fault: Outcome
 ) -> None:
     of = publish(connection, now=NOON, **LONG)
@@ -137,7 +137,7 @@ def test_calls_that_got_no_answer_say_nothing_of_the_cache(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("shared_by", "marks"), [(1, Marks.NONE), (5, Marks.SOME)])
-def test_calls_are_counted_as_they_were_and_not_as_full_packs(
+def test_cache_trials_count_actual_calls_and_not_full_packs(
     connection: Connection, shared_by: int, marks: Marks
 ) -> None:
     of = publish(connection, now=NOON, instructions="Sort.", realtime_pack=10)
@@ -151,7 +151,7 @@ def test_calls_are_counted_as_they_were_and_not_as_full_packs(
 
 
 def away(connection: Connection, of: Version, items: int) -> tuple[BatchId, list[ClaimedWork]]:
-    """A batch that is to find out: of its requests, an item each, twenty mark."""
+    """Submit a trial batch of one-item requests, twenty of which carry cache marks."""
     assert weighed(connection, of, Lane.BATCH, NOON) is Marks.SOME
     admit(connection, *(f"k{n}" for n in range(items)), now=NOON, lane=Lane.BATCH)
     route(connection, now=NOON)
@@ -161,7 +161,9 @@ def away(connection: Connection, of: Version, items: int) -> tuple[BatchId, list
 
 
 @pytest.mark.slow
-def test_a_batch_tries_and_is_judged_by_its_requests_that_marked(connection: Connection) -> None:
+def test_a_trial_batch_is_judged_by_its_marked_requests_when_it_is_collected(
+    connection: Connection,
+) -> None:
     of = publish(connection, now=NOON, **LONG)
     batch_id, work = away(connection, of, 30)
     save(
@@ -181,7 +183,7 @@ def test_a_batch_tries_and_is_judged_by_its_requests_that_marked(connection: Con
     "fault", [Outcome.ERRORED, Outcome.CANCELED, Outcome.EXPIRED, Outcome.MISSING, Outcome.UNSERVED]
 )
 @pytest.mark.parametrize(("faults", "marks"), [(5, Marks.NONE), (6, Marks.SOME), (30, Marks.SOME)])
-def test_requests_that_marked_count_as_far_as_they_were_surely_answered(
+def test_marked_requests_count_only_as_far_as_they_were_certainly_answered(
     connection: Connection, fault: Outcome, faults: int, marks: Marks
 ) -> None:
     of = publish(connection, now=NOON, **LONG)
@@ -199,21 +201,21 @@ def test_requests_that_marked_count_as_far_as_they_were_surely_answered(
 
 
 @pytest.mark.slow
-def test_a_batch_of_which_no_result_came_says_nothing_of_the_cache(connection: Connection) -> None:
+def test_a_batch_without_results_is_no_evidence_about_the_cache(connection: Connection) -> None:
     of = publish(connection, now=NOON, **LONG)
     batch_id, _ = away(connection, of, 30)
     home(connection, batch_id, now=later(minutes=40))
     assert weighed(connection, of, Lane.BATCH, later(hours=1)) is Marks.SOME
 
 
-def test_what_somebody_else_decided_meanwhile_stays_as_it_is(connection: Connection) -> None:
+def test_a_concurrent_caching_decision_is_not_overwritten(connection: Connection) -> None:
     of = publish(connection, now=NOON, **LONG)
     before = caching.weigh(connection, of, Lane.REALTIME, now=NOON)
     connection.execute(text("update lanes.caching set decided_at = :at"), {"at": later(minutes=1)})
     assert not caching._try_write(connection, of.id, Lane.REALTIME, before, before)
 
 
-def test_routes_know_the_hit_rate_of_what_all_calls_mark(connection: Connection) -> None:
+def test_hit_rates_list_only_versions_whose_calls_are_all_marked(connection: Connection) -> None:
     of = publish(connection, now=NOON, **LONG)
     caching.weigh(connection, of, Lane.REALTIME, now=NOON)
     ask = asking.through(connection)
@@ -222,7 +224,7 @@ def test_routes_know_the_hit_rate_of_what_all_calls_mark(connection: Connection)
     assert caching.hit_rates(ask) == {(of.id, Lane.REALTIME): 0.9}
 
 
-def test_what_the_cache_saved_is_told_by_workload_and_lane(connection: Connection) -> None:
+def test_cache_savings_are_listed_by_workload_and_lane(connection: Connection) -> None:
     of = publish(connection, now=NOON, **LONG)
     assert caching.list_savings(asking.through(connection), since=NOON, now=NOON) == []
     answer(connection, of, 30, hits=29, at=NOON)
@@ -238,7 +240,7 @@ def test_what_the_cache_saved_is_told_by_workload_and_lane(connection: Connectio
     assert saved.usd == shared * token * (29 * Decimal("0.9") - Decimal("0.25"))
 
 
-def test_an_item_is_explained_with_how_its_workload_caches(connection: Connection) -> None:
+def test_an_items_story_describes_the_caching_of_its_workload(connection: Connection) -> None:
     of = publish(connection, now=NOON, **LONG)
     admit(connection, "k", now=NOON)
     caching.weigh(connection, of, Lane.BATCH, now=NOON)
@@ -248,7 +250,7 @@ def test_an_item_is_explained_with_how_its_workload_caches(connection: Connectio
     ]
 
 
-def test_how_versions_in_force_cache_is_listed(connection: Connection) -> None:
+def test_the_caching_states_of_the_versions_in_force_are_listed(connection: Connection) -> None:
     of = publish(connection, now=NOON, **LONG)
     batch = caching.weigh(connection, of, Lane.BATCH, now=NOON)
     realtime = caching.weigh(connection, of, Lane.REALTIME, now=NOON)

@@ -20,13 +20,13 @@ SUMMED = (*TOKENS, "cost_usd")
 
 
 def everything(connection: Connection) -> dict[str, list[Any]]:
-    """Every row that an attempt may touch."""
+    """Return every row that an attempt may touch."""
     tables = ("item", "work", "attempt", "result", "correction", "response", "event_outbox")
     return {table: rows(connection, table) for table in tables}
 
 
 def totals(found: list[Any]) -> dict[str, Any]:
-    """Sums by column and message."""
+    """Return the sums by message and column."""
     sums: dict[str, Any] = {}
     for each in found:
         if each.message_id is not None:
@@ -55,7 +55,7 @@ def test_a_billed_response_is_in_spend_with_its_price(connection: Connection) ->
 
 
 @pytest.mark.slow
-def test_a_batch_pays_the_batch_price_and_names_its_batch(connection: Connection) -> None:
+def test_spend_of_a_batch_has_the_batch_price_and_the_batch_id(connection: Connection) -> None:
     letters = publish(connection, now=NOON)
     admit(connection, "k", now=NOON, lane=Lane.BATCH)
     route(connection, now=NOON)
@@ -69,9 +69,7 @@ def test_a_batch_pays_the_batch_price_and_names_its_batch(connection: Connection
 
 
 @pytest.mark.parametrize("outcome", [Outcome.INVALID, Outcome.REFUSED, Outcome.TRUNCATED])
-def test_an_unusable_answer_is_billed_all_the_same(
-    connection: Connection, outcome: Outcome
-) -> None:
+def test_an_unusable_answer_is_still_billed(connection: Connection, outcome: Outcome) -> None:
     publish(connection, now=NOON)
     save(connection, tried(claimed_item(connection), outcome))
     assert row(connection, "spend").cost_usd == row(connection, "attempt_log").cost_usd > 0
@@ -107,7 +105,7 @@ def test_the_same_response_twice_in_one_save_is_booked_once(connection: Connecti
 
 
 @pytest.mark.slow
-def test_a_superseded_claim_writes_its_bill_and_nothing_else(connection: Connection) -> None:
+def test_a_superseded_claim_writes_only_its_bill_and_its_attempt(connection: Connection) -> None:
     publish(connection, now=NOON)
     first = claimed_item(connection)
     save(connection, tried(first, Outcome.ERRORED))
@@ -124,7 +122,7 @@ def test_a_superseded_claim_writes_its_bill_and_nothing_else(connection: Connect
     assert row(connection, "item_status").state == "settled"
 
 
-def test_a_superseded_failure_without_a_bill_leaves_no_trace(connection: Connection) -> None:
+def test_a_superseded_failure_without_a_bill_writes_nothing(connection: Connection) -> None:
     publish(connection, now=NOON)
     first = claimed_item(connection)
     save(connection, tried(first, Outcome.ERRORED))
@@ -135,7 +133,7 @@ def test_a_superseded_failure_without_a_bill_leaves_no_trace(connection: Connect
 
 
 @pytest.mark.slow
-def test_a_pack_whose_members_fare_differently_is_still_billed_exactly(
+def test_a_pack_with_mixed_outcomes_is_billed_exactly(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON, max_failures=1)
@@ -209,7 +207,7 @@ def test_the_parts_of_a_pack_sum_exactly_to_its_bill(
     )
 
 
-# -- a name that comes back with another answer
+# -- a message id that returns with another answer
 
 
 def named_alike(*tokens: int) -> list[Response]:
@@ -221,10 +219,10 @@ def named_alike(*tokens: int) -> list[Response]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("tokens", [(7, 8, 9), (7, 7, 7)])
-def test_a_name_that_comes_back_with_another_answer_is_booked_apart_however_it_is_saved(
+def test_another_answer_under_the_same_message_id_is_booked_separately(
     connection: Connection, tokens: tuple[int, ...]
 ) -> None:
-    """In one save or apart, in any order, again and again."""
+    """Save the answers together and separately, in any order, repeatedly."""
     publish(connection, now=NOON)
     tries = [
         tried(claimed_item(connection, f"k{place}"), response=answer)
@@ -245,7 +243,7 @@ def test_a_name_that_comes_back_with_another_answer_is_booked_apart_however_it_i
 
 
 @pytest.mark.slow
-def test_a_claim_that_is_answered_twice_under_one_name_has_both_bills(
+def test_a_claim_with_two_answers_under_one_message_id_has_both_bills(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)
@@ -259,7 +257,7 @@ def test_a_claim_that_is_answered_twice_under_one_name_has_both_bills(
 
 
 @pytest.mark.slow
-def test_what_was_booked_before_digests_were_kept_is_not_booked_again(
+def test_a_response_booked_without_a_digest_is_not_booked_again(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)
@@ -271,8 +269,8 @@ def test_what_was_booked_before_digests_were_kept_is_not_booked_again(
 
 
 @pytest.mark.slow
-def test_a_bill_is_booked_by_the_same_statement_two_hundred_times(connection: Connection) -> None:
-    """A statement that ran often has a plan that knows no values."""
+def test_a_response_saved_two_hundred_times_is_booked_once(connection: Connection) -> None:
+    """Save often enough for Postgres to use a generic plan, which knows no values."""
     publish(connection, now=NOON)
     attempt = tried(claimed_item(connection, "k"), response=named_alike(7)[0])
     for _ in range(200):

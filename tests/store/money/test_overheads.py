@@ -1,4 +1,4 @@
-"""`lanes overhead` and its form: amounts set by date, listed, and refused with a sentence; who advises reads them."""
+"""`lanes overhead` and its form: amounts are set by date, listed, or refused with a sentence; the advice uses them."""
 
 import json
 from datetime import date, timedelta
@@ -43,7 +43,7 @@ def taken(connection: Connection, *names: str) -> list[float]:
     return [found[name].engineering_usd(Lane.BATCH) for name in names]
 
 
-def test_amounts_are_added_and_the_one_in_force_is_read(connection: Connection) -> None:
+def test_overheads_are_appended_and_the_one_in_force_is_read(connection: Connection) -> None:
     for name in ("letters", "others"):
         publish(connection, name, now=NOON)
     assert taken(connection, "letters", "others") == [400, 400]
@@ -58,7 +58,7 @@ def test_amounts_are_added_and_the_one_in_force_is_read(connection: Connection) 
 
 
 @pytest.mark.slow
-def test_the_report_reads_them(connection: Connection) -> None:
+def test_the_report_uses_the_overheads(connection: Connection) -> None:
     publish(connection, now=NOON)
     admit(connection, "a", now=NOON)
     route(connection, now=NOON)
@@ -68,13 +68,13 @@ def test_the_report_reads_them(connection: Connection) -> None:
 
 
 def act(connection: Connection, **given: Any) -> str:
-    """Fill the form in, perform it, and return what is true then."""
+    """Fill in the form, perform it, and return its message."""
     filled: dict[str, Any] = {"workload": "letters", "lane": "batch", "kind": "engineering"}
     filled |= {"who": "ada", "why": "because", **given}
     return SetOverhead(**filled).perform(connection, NOON).said
 
 
-def test_the_form_sets_one_too_and_a_star_is_every_workload(connection: Connection) -> None:
+def test_the_form_sets_an_overhead_and_a_star_means_every_workload(connection: Connection) -> None:
     publish(connection, now=NOON)
     said = act(connection, monthly_usd=12.5)
     assert "letters, batch, engineering: $12.50 a month" in said
@@ -102,7 +102,7 @@ def test_the_form_sets_one_too_and_a_star_is_every_workload(connection: Connecti
         ({"workload": "none", "monthly_usd": 1}, UnknownWorkload, 'no workload "none"'),
     ],
 )
-def test_the_form_refuses_what_makes_no_sense(
+def test_the_form_refuses_invalid_input(
     connection: Connection, given: dict[str, Any], error: type[Exception], why: str
 ) -> None:
     publish(connection, now=NOON)
@@ -112,7 +112,7 @@ def test_the_form_refuses_what_makes_no_sense(
 
 
 def overhead(do: Literal["list", "set"] = "list", workload: str | None = None, **given: Any) -> int:
-    """Type the command with these options."""
+    """Run the command with these options."""
     told = {name: given.pop(name) for name in ("why", "as_json") if name in given}
     return spending.overhead(do, workload, of=OverheadOptions(**given), **told)
 
@@ -124,7 +124,7 @@ def letters(pool: Engine, address: str) -> None:
 
 
 @pytest.mark.slow
-def test_the_command_sets_and_lists_them(letters: None, capsys: Told) -> None:
+def test_the_command_sets_and_lists_overheads(letters: None, capsys: Told) -> None:
     assert overhead() == 0
     assert (
         "Where nothing is set, this is assumed a month: realtime infrastructure $20.00;"
@@ -156,7 +156,7 @@ def test_the_command_sets_and_lists_them(letters: None, capsys: Told) -> None:
 
 
 @pytest.mark.slow
-def test_a_quote_names_what_the_lanes_take_beside_it(
+def test_a_quote_names_the_monthly_overheads_of_the_lanes(
     letters: None, pool: Engine, tmp_path: Path, capsys: Told
 ) -> None:
     with pool.begin() as connection:
@@ -182,7 +182,7 @@ def test_a_quote_names_what_the_lanes_take_beside_it(
         ({"do": "set", "usd": Decimal(1), "from_date": "9999-01-01"}, 1, "is after today"),
     ],
 )
-def test_what_makes_no_sense_is_refused_with_a_sentence(
+def test_invalid_options_are_refused_with_a_sentence(
     letters: None, given: dict[str, Any], code: int, why: str, capsys: Told
 ) -> None:
     which: dict[str, Any] = (

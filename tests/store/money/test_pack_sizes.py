@@ -1,4 +1,4 @@
-"""What was compared decides how many items share a call, and every decision stands with its evidence."""
+"""Pack sizes: comparisons of packed with single answers set the size, and each decision keeps its evidence."""
 
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -43,7 +43,7 @@ def compared(
     at: datetime = NOON,
     lane: Lane = Lane.REALTIME,
 ) -> None:
-    """Record packed items that were asked alone, of which `bad` said something else, and items that were repeated."""
+    """Record `n` packed items that were asked alone; `bad` of them disagreed, `twice` of them were repeated."""
     given = {
         "version": of.id,
         "n": n,
@@ -67,7 +67,7 @@ def decide(connection: Connection, of: Version, now: datetime) -> list[PackDecis
 
 
 @pytest.mark.slow
-def test_a_size_that_hurts_is_halved_and_the_decision_keeps_its_evidence(
+def test_a_pack_size_that_lowers_agreement_is_halved_and_the_decision_keeps_its_evidence(
     connection: Connection,
 ) -> None:
     of = letters(connection)
@@ -95,7 +95,7 @@ def test_a_size_that_hurts_is_halved_and_the_decision_keeps_its_evidence(
 
 
 @pytest.mark.slow
-def test_what_led_to_a_decision_leads_to_no_other(connection: Connection) -> None:
+def test_evidence_for_one_decision_is_not_used_for_another(connection: Connection) -> None:
     of = letters(connection)
     compared(connection, of, n=200, bad=90, twice=100)
     assert len(decide(connection, of, later(minutes=1))) == 1
@@ -106,7 +106,9 @@ def test_what_led_to_a_decision_leads_to_no_other(connection: Connection) -> Non
 
 
 @pytest.mark.slow
-def test_it_grows_again_once_the_larger_size_has_rested(connection: Connection) -> None:
+def test_a_pack_size_grows_again_after_the_back_off_of_the_larger_size(
+    connection: Connection,
+) -> None:
     of = letters(connection)
     compared(connection, of, n=200, bad=90, twice=100)
     decide(connection, of, later(minutes=1))
@@ -123,7 +125,7 @@ def test_it_grows_again_once_the_larger_size_has_rested(connection: Connection) 
 
 
 @pytest.mark.slow
-def test_a_workload_that_packs_nothing_is_not_looked_at_and_each_lane_stands_alone(
+def test_pack_sizes_are_decided_per_lane_and_not_for_workloads_without_packs(
     connection: Connection,
 ) -> None:
     of = publish(connection, now=NOON, realtime_pack=20, batch_pack=20)
@@ -136,7 +138,9 @@ def test_a_workload_that_packs_nothing_is_not_looked_at_and_each_lane_stands_alo
 
 
 @pytest.mark.slow
-def test_a_new_version_keeps_the_size_and_begins_its_own_evidence(connection: Connection) -> None:
+def test_a_new_version_keeps_the_pack_size_and_starts_its_own_evidence(
+    connection: Connection,
+) -> None:
     of = letters(connection)
     compared(connection, of, n=200, bad=90, twice=100)
     decide(connection, of, later(minutes=1))
@@ -145,7 +149,7 @@ def test_a_new_version_keeps_the_size_and_begins_its_own_evidence(connection: Co
     assert decide(connection, new, later(days=9)) == []
 
 
-def test_the_report_says_which_size_is_in_force_what_is_known_and_what_that_cost(
+def test_the_report_shows_the_pack_size_in_force_its_evidence_and_the_cost_of_the_checks(
     connection: Connection,
 ) -> None:
     of = letters(connection)
@@ -173,7 +177,7 @@ def test_the_report_says_which_size_is_in_force_what_is_known_and_what_that_cost
 
 
 @pytest.mark.slow
-def test_an_items_story_says_why_no_more_shared_its_call(connection: Connection) -> None:
+def test_an_items_story_explains_the_pack_size_of_its_call(connection: Connection) -> None:
     of = letters(connection)
     compared(connection, of, n=200, bad=90, twice=100)
     decide(connection, of, later(minutes=1))

@@ -1,4 +1,4 @@
-"""Reserves of budgets: drains and batches never spend beyond a budget together, and use it to the last call."""
+"""Budget reserves: drains and batches together never exceed a budget, and use it to the last call."""
 
 import threading
 from datetime import timedelta
@@ -49,7 +49,7 @@ def test_a_claim_reserves_its_bound_until_it_is_saved_given_back_or_rescued(
 
 
 @pytest.mark.slow
-def test_a_claim_takes_no_more_than_fits_and_the_next_goes_on_as_calls_end(
+def test_a_claim_takes_only_work_that_fits_the_budget_and_later_claims_use_freed_money(
     connection: Connection,
 ) -> None:
     of = bound(publish(connection, now=NOON))
@@ -60,9 +60,8 @@ def test_a_claim_takes_no_more_than_fits_and_the_next_goes_on_as_calls_end(
     assert take(connection) == []
     assert (stands(connection).waits, stands(connection).is_used_up) == (True, False)
     save(connection, tried(first[0]))
-    assert [
-        each.key for each in take(connection)
-    ] == []  # its bill is spent, so that less than a bound is left
+    # Its bill is spent: less than one bound is left.
+    assert [each.key for each in take(connection)] == []
     save(connection, tried(first[1]))
     assert [each.key for each in take(connection)] == ["c"]
     assert not stands(connection).waits
@@ -81,7 +80,7 @@ def test_a_workload_without_a_hard_budget_reserves_nothing(connection: Connectio
 
 
 @pytest.mark.slow
-def test_a_budget_that_is_set_while_calls_are_under_way_reserves_for_them_too(
+def test_a_budget_set_while_calls_are_in_flight_reserves_their_bounds(
     connection: Connection,
 ) -> None:
     of = bound(publish(connection, now=NOON))
@@ -96,7 +95,7 @@ def test_a_budget_that_is_set_while_calls_are_under_way_reserves_for_them_too(
 
 
 @pytest.mark.slow
-def test_a_dear_item_rests_alone_and_is_looked_at_again_when_money_returns(
+def test_only_the_expensive_item_waits_and_a_raised_budget_lets_a_drain_claim_it(
     connection: Connection,
 ) -> None:
     of = bound(publish(connection, now=NOON))
@@ -110,14 +109,14 @@ def test_a_dear_item_rests_alone_and_is_looked_at_again_when_money_returns(
         stands(connection).ends_at,
         bound(publish(connection, now=NOON), "x" * 90_000),
     )
-    assert stands(connection).calls_usd == of  # what rests reserves nothing
+    assert stands(connection).calls_usd == of  # waiting work reserves nothing
     put(connection, str(2 * of + dear))
     assert connection.execute(text(rests)).one() == (NOON, None)
     assert [each.key for each in take(connection)] == ["dear"]
 
 
 @pytest.mark.slow
-def test_work_that_is_canceled_while_it_is_asked_keeps_its_reserve_until_its_call_ends(
+def test_canceled_work_in_flight_keeps_its_reserve_until_its_call_ends(
     connection: Connection,
 ) -> None:
     of = bound(publish(connection, now=NOON))
@@ -139,7 +138,7 @@ def test_work_that_is_canceled_while_it_is_asked_keeps_its_reserve_until_its_cal
 
 @pytest.mark.slow
 @pytest.mark.parametrize("consumer", [None, "crm"])
-def test_the_late_answer_of_a_lost_call_takes_the_place_of_what_it_may_have_cost(
+def test_the_late_answer_of_a_lost_call_replaces_its_unknown_cost(
     connection: Connection, consumer: str | None
 ) -> None:
     of = bound(publish(connection, now=NOON))
@@ -151,15 +150,15 @@ def test_the_late_answer_of_a_lost_call_takes_the_place_of_what_it_may_have_cost
     assert (stands(connection).unknown_usd, stands(connection).calls_usd) == (of, of)
     save(connection, tried(first), now=later(minutes=12))
     assert (stands(connection).unknown_usd, stands(connection).spent_usd) == (0, PRICE)
-    assert stands(connection).calls_usd == of  # that of the newer claim
+    assert stands(connection).calls_usd == of  # the newer claim's bound
     save(connection, tried(again), now=later(minutes=13))
     assert (stands(connection).used_usd, stands(connection).calls_usd) == (2 * PRICE, 0)
-    put(connection, "9", consumer=consumer, zone="Asia/Tokyo")  # counts all of the period again
+    put(connection, "9", consumer=consumer, zone="Asia/Tokyo")  # recounts the whole period
     assert (stands(connection).unknown_usd, stands(connection).spent_usd) == (0, 2 * PRICE)
 
 
 @pytest.mark.slow
-def test_nothing_is_paid_of_a_budget_of_0_and_a_new_period_gives_what_the_last_one_refused(
+def test_a_budget_of_0_pays_nothing_and_a_new_period_pays_for_refused_work(
     connection: Connection,
 ) -> None:
     of = bound(publish(connection, now=NOON))
@@ -176,7 +175,9 @@ def test_nothing_is_paid_of_a_budget_of_0_and_a_new_period_gives_what_the_last_o
 
 
 @pytest.mark.slow
-def test_calls_under_way_at_midnight_count_in_both_periods(connection: Connection) -> None:
+def test_a_call_in_flight_at_midnight_reserves_and_spends_in_the_new_period(
+    connection: Connection,
+) -> None:
     of = bound(publish(connection, now=NOON))
     put(connection, str(of))
     waits(connection, "a", "b")
@@ -209,7 +210,7 @@ def test_a_batch_keeps_its_bound_until_it_is_collected_or_released(connection: C
 
 
 @pytest.mark.slow
-def test_a_budget_that_another_transaction_holds_delays_no_other_workload(pool: Engine) -> None:
+def test_a_budget_locked_by_another_transaction_delays_no_other_workload(pool: Engine) -> None:
     with pool.begin() as connection:
         for name in ("letters", "bills"):
             publish(connection, name, now=NOON)
@@ -234,7 +235,7 @@ def test_a_budget_that_another_transaction_holds_delays_no_other_workload(pool: 
 
 
 @pytest.mark.slow
-def test_a_batch_waits_for_a_budget_that_another_transaction_holds_but_not_without_a_limit(
+def test_a_batch_waits_only_up_to_a_limit_for_a_locked_budget(
     pool: Engine,
 ) -> None:
     with pool.begin() as connection:
@@ -250,7 +251,7 @@ def test_a_batch_waits_for_a_budget_that_another_transaction_holds_but_not_witho
             budgets.reserve(other, batch_id, {id_: Decimal("0.1")}, now=NOON, wait=wait)
 
 
-def test_two_drains_at_once_never_reserve_more_than_is_left(pool: Engine) -> None:
+def test_concurrent_drains_never_reserve_more_than_the_budget(pool: Engine) -> None:
     with pool.begin() as connection:
         of = bound(publish(connection, now=NOON))
         put(connection, str(2 * of))
@@ -293,7 +294,7 @@ steps = st.lists(st.tuples(st.integers(0, 1), deeds), max_size=40)
 def test_drains_and_batches_together_never_spend_beyond_a_budget(
     pool: Engine, steps: list[tuple[int, str]], sizes: list[int]
 ) -> None:
-    """Each drain has a connection of its own; every call is billed what its bound says, the worst that can be."""
+    """Give each drain its own connection, and bill every call at its bound, the worst case."""
     with pool.begin() as connection:
         connection.execute(text("truncate lanes.workload, lanes.budget_use cascade"))
         version = publish(connection, now=NOON, max_failures=9)
@@ -309,7 +310,7 @@ def test_drains_and_batches_together_never_spend_beyond_a_budget(
     )
 
     def dearest(each: ClaimedWork) -> Attempt:
-        usd_per_token = Decimal("0.0000005")  # of output, which the bill is made of
+        usd_per_token = Decimal("0.0000005")  # of output; the bill has no other tokens
         tokens = int(bound(version, each.payload["text"]) / usd_per_token)
         return tried(each, response=said()._replace(usage=Usage(output=tokens)), at=now)
 

@@ -1,4 +1,4 @@
-"""Estimates of what items cost know how calls share at present, and seldom ask for it."""
+"""Cost estimates use the present pack sizes and cache hit rates, which are read at most once in 30 s."""
 
 import json
 from decimal import Decimal
@@ -36,7 +36,7 @@ CHARS = len('{"text": "help"}')
 
 
 def shares(connection: Connection, of: Version) -> Sharing:
-    """It was decided that a batch's packs are of two, and real time's calls read most of what they share from the cache."""
+    """Decide on batch packs of two and a real-time hit rate of 0.9, and return the sharing that follows."""
     caching.weigh(connection, of, Lane.REALTIME, now=NOON)
     connection.execute(text("update lanes.caching set marks = 'all', hit_rate = 0.9"))
     place = PackPlace.of(of, Lane.BATCH)
@@ -60,7 +60,7 @@ def shares(connection: Connection, of: Version) -> Sharing:
     return Sharing(PackSizes({place: PackDecision(2, 8, NOON)}), {(of.id, Lane.REALTIME): 0.9})
 
 
-def test_it_is_read_once_in_half_a_minute(connection: Connection) -> None:
+def test_sharing_is_read_once_in_30_seconds(connection: Connection) -> None:
     of = publish(connection, now=NOON, **LONG)
     assert sharing.read_cached(connection, now=NOON).pack_of(of, Lane.BATCH) == 8
     expected = shares(connection, of)
@@ -71,7 +71,7 @@ def test_it_is_read_once_in_half_a_minute(connection: Connection) -> None:
 
 
 @pytest.mark.slow
-async def test_routes_state_what_items_cost_so(db: Database) -> None:
+async def test_routes_state_costs_at_the_present_sharing(db: Database) -> None:
     now = await db.now()
 
     def begin(connection: Connection) -> Estimates:
@@ -89,7 +89,7 @@ async def test_routes_state_what_items_cost_so(db: Database) -> None:
     assert made.batch_usd > plain.batch
 
 
-def test_what_is_shed_is_priced_so(connection: Connection) -> None:
+def test_shed_work_is_priced_at_the_present_sharing(connection: Connection) -> None:
     of = publish(connection, now=NOON, split_percent=100, **LONG)
     admit(connection, "k", now=NOON, payload={"text": "help"})
     route(connection, now=NOON)
@@ -106,7 +106,9 @@ def test_what_is_shed_is_priced_so(connection: Connection) -> None:
 
 
 @pytest.mark.slow
-def test_a_replay_and_a_decision_about_a_batch_are_priced_so(connection: Connection) -> None:
+def test_a_replay_and_a_decision_about_a_batch_are_priced_at_the_present_sharing(
+    connection: Connection,
+) -> None:
     of = publish(connection, now=NOON, **LONG)
     admit(connection, "k", now=NOON, payload={"text": "help"})
     route(connection, now=NOON)
@@ -119,7 +121,7 @@ def test_a_replay_and_a_decision_about_a_batch_are_priced_so(connection: Connect
 
 
 @pytest.mark.slow
-def test_a_preview_is_priced_so_of_a_workload_and_of_its_changed_file(
+def test_a_preview_of_a_workload_or_of_its_changed_file_uses_the_present_sharing(
     pool: Engine, address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pool.begin() as connection:
@@ -141,7 +143,7 @@ def _both(estimates: Estimates, of: Version) -> tuple[Decimal, Decimal]:
     return found.realtime, found.batch
 
 
-def test_of_another_version_the_hit_rates_are_taken_to_be_the_same() -> None:
+def test_another_version_is_assumed_to_have_the_same_hit_rates() -> None:
     of, other = version(id=1), version(id=2)
     known = Sharing(hit_rates={(of.id, Lane.BATCH): 0.5})
     assert known.like(of, other).hit_rates == {
@@ -151,7 +153,7 @@ def test_of_another_version_the_hit_rates_are_taken_to_be_the_same() -> None:
     assert known.like(other, of).hit_rates == known.hit_rates
 
 
-def test_another_model_on_a_lane_or_less_that_is_shared_says_nothing_of_its_cache() -> None:
+def test_hit_rates_are_not_assumed_for_another_model_or_a_shorter_shared_part() -> None:
     of, rates = version(id=1, **LONG), {(VersionId(1), lane): 0.5 for lane in Lane}
     other_model = version(id=2, **LONG, realtime_model="claude-opus-5-5")
     assert Sharing(hit_rates=rates).like(of, other_model).hit_rates == {

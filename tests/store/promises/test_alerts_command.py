@@ -1,4 +1,4 @@
-"""`lanes alerts ack|silence` and `lanes digest`: what the form does, from the command line."""
+"""`lanes alerts ack|silence` and `lanes digest`: the actions of the form, on the command line."""
 
 import json
 from dataclasses import replace
@@ -18,7 +18,7 @@ Told = pytest.CaptureFixture[str]
 
 @pytest.fixture(autouse=True)
 def opened(pool: Engine, address: str, monkeypatch: pytest.MonkeyPatch) -> IncidentId:
-    """An incident by the database's own clock, which commands go by."""
+    """Open an incident at the time of the database's clock, which the commands use."""
     monkeypatch.setattr("getpass.getuser", lambda: "ada")
     with pool.begin() as connection:
         made = incidents.open(connection, BREACH, now=clock(connection))
@@ -26,7 +26,7 @@ def opened(pool: Engine, address: str, monkeypatch: pytest.MonkeyPatch) -> Incid
     return made
 
 
-def test_an_acknowledgement_is_on_record_and_shown_until_another_replaces_it(
+def test_an_acknowledgement_is_shown_until_a_silence_replaces_it(
     opened: IncidentId, capsys: Told
 ) -> None:
     assert alerts("ack", opened, until="2h", why="the provider works on it") == 0
@@ -40,7 +40,7 @@ def test_an_acknowledgement_is_on_record_and_shown_until_another_replaces_it(
     assert (listed["handling"], listed["handled_by"]) == ("silenced", "ada")
 
 
-def test_what_cannot_be_handled_says_what_to_type(
+def test_an_invalid_alerts_command_says_what_to_type_instead(
     opened: IncidentId, pool: Engine, capsys: Told
 ) -> None:
     assert alerts("ack") == 2
@@ -58,7 +58,7 @@ def test_what_cannot_be_handled_says_what_to_type(
     assert "`lanes alerts` lists those that are" in capsys.readouterr().err
 
 
-def test_the_digest_is_told_in_the_terminal_too(pool: Engine, capsys: Told) -> None:
+def test_the_digest_is_printed_as_text_and_as_json(pool: Engine, capsys: Told) -> None:
     with pool.begin() as connection:
         incidents.open(connection, replace(BREACH, workload="bills"), now=clock(connection))
     assert digest() == 0

@@ -1,4 +1,4 @@
-"""Items at risk have one incident of their workload, which does not flap, and ends a while after the last of them."""
+"""Items at risk: a workload has one incident, which does not flap and ends a while after the last item at risk."""
 
 from datetime import datetime, timedelta
 
@@ -28,7 +28,7 @@ def looked(connection: Connection, *seen: AtRisk, now: datetime) -> tuple[int, i
     return len(recorded.opened), len(recorded.resolved)
 
 
-def test_a_look_that_finds_items_at_risk_opens_one_incident_and_the_next_ones_keep_its_figures(
+def test_items_at_risk_open_one_incident_and_later_looks_update_its_figures(
     connection: Connection,
 ) -> None:
     assert looked(connection, risk(), now=NOON) == (1, 0)
@@ -42,7 +42,9 @@ def test_a_look_that_finds_items_at_risk_opens_one_incident_and_the_next_ones_ke
     )
 
 
-def test_it_ends_only_once_nothing_was_at_risk_for_a_while(connection: Connection) -> None:
+def test_the_incident_ends_only_after_a_calm_period_without_items_at_risk(
+    connection: Connection,
+) -> None:
     looked(connection, risk(), now=NOON)
     assert looked(connection, now=later(minutes=CALM - 1)) == (0, 0)
     looked(connection, risk(bound=2), now=later(minutes=CALM))
@@ -54,7 +56,7 @@ def test_it_ends_only_once_nothing_was_at_risk_for_a_while(connection: Connectio
 
 
 @pytest.mark.slow
-def test_what_was_told_alike_for_long_and_is_gone_for_one_look_has_not_ended(
+def test_one_look_without_items_at_risk_does_not_end_a_long_incident(
     connection: Connection,
 ) -> None:
     for minute in range(60):
@@ -63,7 +65,7 @@ def test_what_was_told_alike_for_long_and_is_gone_for_one_look_has_not_ended(
     assert looked(connection, risk(), now=later(minutes=61)) == (0, 0)
 
 
-def test_each_workload_has_its_own(connection: Connection) -> None:
+def test_each_workload_has_its_own_incident(connection: Connection) -> None:
     looked(connection, risk(), risk("invoices"), now=NOON)
     assert looked(connection, risk("invoices", bound=4), now=later(minutes=CALM)) == (0, 1)
     assert [each.workload for each in standing(connection)] == ["invoices"]

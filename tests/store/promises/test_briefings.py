@@ -1,5 +1,5 @@
-"""What the person on call is told of every promise: each part of the message, or honestly why not: one file because no
-promise may be forgotten."""
+"""The message to the person on call: for every promise it has each part, or says why not: one file because no promise may
+be forgotten."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -56,13 +56,13 @@ PAGES = IncidentPages(
 
 
 def evaluated(connection: Connection, now: datetime = NOON) -> None:
-    """The promises are judged as `watch` judges them."""
+    """Judge the promises as `watch` does."""
     seen = measurements.measure(connection, now=now)
     incidents.record(connection, assess(workloads.in_force(connection), seen, now), now=now)
 
 
 def opened(connection: Connection, promise: Promise) -> Incident:
-    """The incident of that promise."""
+    """Return the newest incident of the promise."""
     return next(
         each
         for each in incidents.list_newest(connection, states=list(IncidentState))
@@ -81,7 +81,7 @@ def answered(
     output: dict[str, Any] | None = None,
     model: str = "claude-haiku-5-5",
 ) -> None:
-    """So many items that were received before and answered at that time."""
+    """Answer `number` items at that time, received `took_s` before."""
     keys = [f"{prefix}{each}" for each in range(number)]
     begun = at - timedelta(seconds=took_s)
     admit(connection, *keys, now=begun, lane=Lane.REALTIME, due_at=due_at)
@@ -100,7 +100,7 @@ def answered(
 def failed(
     connection: Connection, prefix: str, errors: list[str], *, at: datetime = NOON, **how: Any
 ) -> None:
-    """An item for each of these errors, which its call met at that time."""
+    """Let one item per error fail with that error at that time."""
     admit(
         connection, *(f"{prefix}{each}" for each in range(len(errors))), now=at, lane=Lane.REALTIME
     )
@@ -119,7 +119,7 @@ def waiting(
     at: datetime = NOON,
     workload: str = "letters",
 ) -> None:
-    """Three items wait: one overdue, one due in an hour, one without a due time."""
+    """Add three waiting items: one overdue, one due in an hour, one without a due time."""
     for key, due_at in {
         "overdue": later(minutes=-5),
         "due": later(hours=1),
@@ -130,11 +130,10 @@ def waiting(
 
 
 def a_batch(connection: Connection, outcomes: list[Outcome], *, at: datetime) -> int:
-    """A batch of an item for each outcome, submitted then and home an hour later; its id."""
+    """Submit a batch with one item per outcome at that time, collect it an hour later, and return its id."""
     version = workloads.in_force(connection)["letters"]
-    connection.execute(
-        text("update lanes.work set state = 'canceled' where state = 'ready'")
-    )  # what came back alone
+    # Withdraw the items that returned from an earlier batch.
+    connection.execute(text("update lanes.work set state = 'canceled' where state = 'ready'"))
     word = uuid4().hex[:6]
     admit(connection, *(f"{word}-{each}" for each in range(len(outcomes))), now=at, lane=Lane.BATCH)
     route(connection, now=at)
@@ -360,7 +359,7 @@ def deadline_at_risk(connection: Connection) -> None:
 
 
 def changed(connection: Connection, **now_said: Any) -> None:
-    """Forty answers are the reference of their version, and forty later ones say something else."""
+    """Answer forty items as the reference of their version, and forty later ones differently."""
     publish(connection, now=later(days=-1), promises={"quality_reference_answers": 40})
     for at, said in ((-30, {}), (-9, now_said)):
         answered(connection, f"at{at}-", 40, at=later(minutes=at), **said)
@@ -395,9 +394,9 @@ def rule_raises(connection: Connection) -> None:
 
 
 def counted_hours(connection: Connection, before: dict[str, int], now: dict[str, int]) -> None:
-    """Decisions by reason, on real time, in the same hours of the week before and in this hour and the one before.
+    """Write routing figures by reason for the same hours of the week before, and for this hour and the one before.
 
-    The version was published long before.
+    Date the version and its split long before that.
     """
     long_ago = {"at": later(days=-60)}
     connection.execute(text("update lanes.version set published_at = :at"), long_ago)
@@ -476,7 +475,7 @@ def webhook_gone(connection: Connection) -> None:
 
 @dataclass(frozen=True)
 class ScenarioMessage:
-    """What the message of a scene says: of why, of the stakes and of the trend, and where it leads."""
+    """The message that a scene must produce: its causes, stake and trend, and the places it leads to."""
 
     happens: Callable[[Connection], None]
     why: tuple[str, ...]
@@ -485,7 +484,7 @@ class ScenarioMessage:
     do: str  # a command, or the label of the form
     run: UUID | None = None
     sample: str | None = None
-    lacks: tuple[str, ...] = ()  # parts of which the message says that it has none, and why
+    lacks: tuple[str, ...] = ()  # parts that the message leaves out, with the reason it gives
 
 
 WAITING = "unanswered items, 1 of them overdue; the nearest is due <!date^"
@@ -777,20 +776,20 @@ def told(
     return of, briefing, message(of, briefing, PAGES, ui_url=UI)
 
 
-def test_no_promise_is_forgotten() -> None:
+def test_every_promise_has_a_scene() -> None:
     assert set(TOLD) == set(Promise)
 
 
 @pytest.mark.long_cases
 @pytest.mark.parametrize("promise", Promise)
-def test_a_message_says_each_part_or_why_it_does_not(
+def test_a_message_has_each_part_or_says_why_the_part_is_missing(
     connection: Connection, promise: Promise
 ) -> None:
     then = TOLD[promise]
     of, _, said = told(connection, promise)
     assert invalid(said.blocks) is None
     read = shown(said.blocks)
-    asks = promise is Promise.APPROVAL_WAITS  # nothing is bad, and nothing moves
+    asks = promise is Promise.APPROVAL_WAITS  # an approval has no severity and no trend
     figures = (
         ("*Waiting since*\n<!date^",)
         if asks
@@ -819,7 +818,9 @@ def test_a_message_says_each_part_or_why_it_does_not(
 
 @pytest.mark.long_cases
 @pytest.mark.parametrize("promise", Promise)
-def test_its_page_in_prefect_says_the_same(connection: Connection, promise: Promise) -> None:
+def test_the_incident_page_in_prefect_shows_the_same_facts_as_the_message(
+    connection: Connection, promise: Promise
+) -> None:
     of, briefing, _ = told(connection, promise)
     page = incident_page.render(of, briefing, now=NOON)
     assert incident_page.headline(of) in page
@@ -839,7 +840,9 @@ def test_its_page_in_prefect_says_the_same(connection: Connection, promise: Prom
 
 @pytest.mark.long_cases
 @pytest.mark.parametrize("promise", Promise)
-def test_the_end_of_an_incident_keeps_its_cause(connection: Connection, promise: Promise) -> None:
+def test_the_message_of_an_ended_incident_keeps_its_cause(
+    connection: Connection, promise: Promise
+) -> None:
     of, briefing, _ = told(connection, promise)
     incidents.record_briefing(connection, of.id, briefing.model_dump(mode="json"))
     incidents.resolve(
@@ -856,7 +859,7 @@ def test_the_end_of_an_incident_keeps_its_cause(connection: Connection, promise:
 
 
 @pytest.mark.slow
-def test_what_ended_before_anybody_was_told_says_its_cause_from_its_own_time(
+def test_the_briefing_of_an_ended_incident_counts_only_causes_from_its_own_time(
     connection: Connection,
 ) -> None:
     publish(connection, now=later(days=-1))
@@ -877,7 +880,7 @@ def test_what_ended_before_anybody_was_told_says_its_cause_from_its_own_time(
     assert [each.times for each in briefing.causes] == [12, 5]
 
 
-def test_a_block_that_is_mended_says_what_was_wrong(connection: Connection) -> None:
+def test_the_incident_of_a_corrected_block_says_what_was_wrong(connection: Connection) -> None:
     workload_invalid_of(connection)
     incidents.record_invalid(connection, [], now=later(minutes=1))
     over = opened(connection, Promise.WORKLOAD_INVALID)
@@ -892,7 +895,7 @@ def workload_invalid_of(connection: Connection) -> None:
     workload_invalid(connection)
 
 
-def test_an_invalid_block_says_first_what_to_correct_and_leads_to_the_block(
+def test_an_invalid_blocks_incident_starts_with_the_error_and_links_to_the_block(
     connection: Connection,
 ) -> None:
     workload_invalid_of(connection)
@@ -903,7 +906,7 @@ def test_an_invalid_block_says_first_what_to_correct_and_leads_to_the_block(
 
 
 @pytest.mark.slow
-def test_no_error_repeats_what_its_item_says(connection: Connection) -> None:
+def test_the_causes_in_a_message_do_not_repeat_payload_text(connection: Connection) -> None:
     publish(connection, now=later(days=-1), max_failures=1)
     secret = "Winterbourne"
     for number in range(25):
@@ -922,7 +925,7 @@ def test_no_error_repeats_what_its_item_says(connection: Connection) -> None:
 
 
 @pytest.mark.slow
-def test_what_cannot_be_looked_up_in_time_says_so_and_costs_no_other_part(
+def test_a_cause_lookup_that_times_out_is_reported_and_leaves_the_other_parts_intact(
     connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def slow(connection: Connection, *_: object, **__: object) -> None:
@@ -934,13 +937,14 @@ def test_what_cannot_be_looked_up_in_time_says_so_and_costs_no_other_part(
     assert "It could not be looked up (QueryCanceled)." in shown(said.blocks)
     assert briefing.stake is not None
     assert briefing.trend.startswith("rising")
-    assert (
-        row(connection, "incident_log", promise="realtime_failing").state == "open"
-    )  # the transaction goes on
+    # The transaction continues.
+    assert row(connection, "incident_log", promise="realtime_failing").state == "open"
 
 
 @pytest.mark.slow
-def test_a_slow_lane_without_errors_says_where_the_time_goes(connection: Connection) -> None:
+def test_a_slow_lane_without_errors_is_explained_by_the_missing_drain(
+    connection: Connection,
+) -> None:
     publish(connection, now=later(days=-1))
     answered(connection, "slow", 25, at=later(seconds=-10), took_s=20)
     evaluated(connection)
@@ -952,7 +956,9 @@ def test_a_slow_lane_without_errors_says_where_the_time_goes(connection: Connect
 
 
 @pytest.mark.slow
-def test_a_first_failure_says_that_there_is_nothing_to_compare_with(connection: Connection) -> None:
+def test_a_first_failure_says_that_too_few_earlier_attempts_exist_for_a_trend(
+    connection: Connection,
+) -> None:
     publish(connection, now=later(days=-1))
     failed(connection, "bad", [INTERNAL] * 25, at=later(seconds=-10))
     evaluated(connection)

@@ -1,4 +1,4 @@
-"""Every incident ends when what it holds is gone, and one cause is one message whatever it makes late."""
+"""Incidents end when their subject is gone, and one cause sends one message whatever it delays."""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -30,7 +30,7 @@ ALL_DAY = {"off_peak_start": "00:00", "off_peak_end": "00:00"}
 
 
 def look(connection: Connection, **after: float) -> set[tuple[str, str]]:
-    """What `watch` opens and ends at that time after noon; promise and state of every incident."""
+    """Open and end incidents as `watch` does at that time after noon; return the promise and state of each."""
     now = later(**after)
     open_before = recording.list_open(connection)
     judged = assess(workloads.in_force(connection), measurements.measure(connection, now=now), now)
@@ -42,13 +42,13 @@ def look(connection: Connection, **after: float) -> set[tuple[str, str]]:
 
 
 def told(connection: Connection) -> list[str]:
-    """The promises that Slack is told of, or will be."""
+    """Return the promises whose incidents have a Slack post, sent or queued."""
     query = "select i.promise from lanes.slack_post p join lanes.incident i on i.id = p.incident_id order by i.id"
     return list(connection.execute(text(query)).scalars())
 
 
 def broken(connection: Connection, promise: Promise) -> Incident:
-    """The open incident of the promise, from its scene; what the scene opened beside it is no matter."""
+    """Run the promise's scene and return its open incident; other incidents of the scene do not matter."""
     publish(connection, now=later(days=-1))
     TOLD[promise].happens(connection)
     of = next(
@@ -66,7 +66,7 @@ def state(connection: Connection, of: Incident) -> str:
 
 
 def cancel(connection: Connection) -> None:
-    """The owner withdraws every item, and what their batches hold is recalled."""
+    """Cancel every item as its owner, and recall the work that batches hold."""
     connection.execute(
         text("select lanes.cancel(workload, key, :now) from lanes.item"), {"now": NOON}
     )
@@ -157,7 +157,7 @@ GONE: list[tuple[Promise, Callable[[Connection], None], dict[str, float]]] = [
 ]
 
 
-def test_no_promise_is_left_out() -> None:
+def test_every_promise_has_an_ending_case() -> None:
     assert {each for each, _, _ in GONE} == set(Promise)
 
 
@@ -177,7 +177,7 @@ def test_the_incident_of_a_promise_ends_when_its_subject_is_gone(
     assert state(connection, of) == "resolved"
 
 
-def test_an_incident_that_opens_while_promises_are_measured_is_not_gone(pool: Engine) -> None:
+def test_an_incident_opened_during_a_measurement_is_not_ended_by_it(pool: Engine) -> None:
     with pool.begin() as watch:
         open_before = recording.list_open(watch)
         seen = measurements.measure(watch, now=NOON)
@@ -191,7 +191,7 @@ def test_an_incident_that_opens_while_promises_are_measured_is_not_gone(pool: En
 
 
 @pytest.mark.slow
-def test_a_refusal_lasts_as_long_as_it_holds_something_and_its_figure_follows(
+def test_a_refusal_stays_open_while_it_blocks_items_and_its_value_counts_them(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)
@@ -210,7 +210,7 @@ def test_a_refusal_lasts_as_long_as_it_holds_something_and_its_figure_follows(
 
 
 @pytest.mark.slow
-def test_an_answer_to_any_workload_ends_the_refusal_of_the_account_and_one_of_the_model_only_its_own(
+def test_an_answer_ends_the_accounts_refusal_and_only_its_own_workloads_model_refusal(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON, batch_model="claude-opus-5-5")
@@ -236,7 +236,7 @@ def test_an_answer_to_any_workload_ends_the_refusal_of_the_account_and_one_of_th
 
 
 def wrong_key(connection: Connection) -> None:
-    """Three workloads, urgent, due and batch items in each; the account is refused from noon on."""
+    """Give three workloads due real-time and batch items; the provider refuses the account from noon on."""
     for name in ("letters", "bills", "notes"):
         publish(connection, name, now=NOON, promises={"realtime_p95_s": 30}, **ALL_DAY)
         admit(
@@ -260,7 +260,7 @@ def wrong_key(connection: Connection) -> None:
 
 
 @pytest.mark.slow
-def test_one_wrong_key_is_one_message_across_both_lanes_and_all_workloads(
+def test_one_wrong_key_sends_one_message_for_both_lanes_and_all_workloads(
     connection: Connection,
 ) -> None:
     wrong_key(connection)
@@ -280,7 +280,7 @@ def test_one_wrong_key_is_one_message_across_both_lanes_and_all_workloads(
 
 
 @pytest.mark.slow
-def test_what_a_refusal_made_late_ends_untold_with_it_and_what_outlasts_it_is_told(
+def test_delays_caused_by_a_refusal_end_without_a_message_and_later_delays_send_one(
     connection: Connection,
 ) -> None:
     wrong_key(connection)
@@ -298,7 +298,7 @@ def test_what_a_refusal_made_late_ends_untold_with_it_and_what_outlasts_it_is_to
 
 
 @pytest.mark.slow
-def test_a_used_up_budget_of_a_workload_explains_what_waits_and_misses_its_due_time_and_no_other_workload(
+def test_a_used_up_budget_explains_the_delays_of_its_own_workload_only(
     connection: Connection,
 ) -> None:
     wrong_key(connection)
@@ -316,13 +316,14 @@ def test_a_used_up_budget_of_a_workload_explains_what_waits_and_misses_its_due_t
     }
     (cause,) = (each for each in found if each.promise == "budget")
     assert {each.parent_id for each in found if each is not cause} == {cause.incident_id}
-    assert (
-        told(connection).count("realtime_slow") == 2
-    )  # those of the two workloads that have money
+    # There is one for each of the two workloads that have money.
+    assert told(connection).count("realtime_slow") == 2
 
 
 @pytest.mark.slow
-def test_a_refused_model_explains_only_what_waits_for_that_model(connection: Connection) -> None:
+def test_a_refused_model_explains_only_the_delays_of_work_for_that_model(
+    connection: Connection,
+) -> None:
     publish(
         connection,
         now=NOON,

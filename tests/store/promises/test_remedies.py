@@ -1,4 +1,4 @@
-"""Each remedy that the message of a promise names is performed, as its command or form does it, and the incident ends."""
+"""Remedies: each remedy that a promise's message names, performed as its command or form does, ends the incident."""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -30,6 +30,7 @@ from tests.store.tries import claim, claimed_item, home, save, submit, tried
 from tests.unit.promises.test_remedy import parsed
 
 Act = Callable[[Connection, Incident], None]
+# These commands only show something; `resume` undoes a pause.
 SHOWS = {
     "status",
     "report",
@@ -39,18 +40,18 @@ SHOWS = {
     "diff",
     "why",
     "proposals",
-}  # they only tell; `resume` takes a pause back
+}
 SOON = later(minutes=1)
 
 
 def answers(connection: Connection) -> None:
-    """Drains answer everything that waits in real time."""
+    """Answer all waiting real-time work."""
     for each in claim(connection, now=SOON, places=1_000):
         save(connection, tried(each, at=SOON), now=SOON)
 
 
 def departs(connection: Connection, of: Incident) -> None:
-    """A batch takes what waits, with a usual number of other items, and comes back well."""
+    """Send the waiting items in a batch with a usual number of other items; all get a valid answer."""
     admit(connection, *(f"new{number}" for number in range(20)), now=NOON, lane=Lane.BATCH)
     route(connection, now=NOON)
     batch_id, work = submit(connection, workloads.in_force(connection)["letters"], now=SOON)
@@ -104,7 +105,7 @@ def gives_the_batch_up(connection: Connection, of: Incident) -> None:
 
 
 def edits_the_workload(connection: Connection, of: Incident) -> None:
-    """A valid block is saved and published; what waits is answered by it."""
+    """Save and publish a valid block, and answer the waiting work by it."""
     publish(connection, now=SOON, instructions="Sort the letter by its sender.", confidence=0.99)
     incidents.record_invalid(connection, [], now=SOON)
     answers(connection)
@@ -117,7 +118,7 @@ def answers_the_question(connection: Connection, of: Incident) -> None:
 
 
 def compares_again(connection: Connection, of: Incident) -> None:
-    """The bill is complete meanwhile."""
+    """Compare again, now with a complete bill."""
     ledger.record_differences(connection, {}, now=SOON)
 
 
@@ -126,7 +127,7 @@ def accepts_the_answers(connection: Connection, of: Incident) -> None:
 
 
 def publishes_the_version_before(connection: Connection, of: Incident) -> None:
-    """Its stored definition is written into a file, and that is published."""
+    """Write the stored definition of the version before into a file, and publish the file."""
     before = workloads.in_force(connection)[of.workload].number - 1
     written, published = [parsed(line)[1] for line in commands(of)[1:]]
     assert written["arguments"][-1] == str(published["file"])
@@ -140,7 +141,7 @@ def collects(connection: Connection, of: Incident) -> None:
 
 
 def reopens_the_webhook(connection: Connection, of: Incident) -> None:
-    """Its receiver takes a test event."""
+    """Reopen the webhook, as after a test event that its receiver accepted."""
     to = webhooks.find(connection, "crm")
     assert to is not None
     webhooks.reopen(connection, to, now=SOON)
@@ -175,12 +176,12 @@ BY_PLACE: dict[FormTarget, Act] = {
 }
 
 
-# When it is looked at afterwards, in minutes; what is news for an hour only has to end before that by itself.
+# Minutes after noon of the looks after a remedy; an incident that expires after an hour has to end before that.
 LOOKS: dict[Promise, tuple[float, ...]] = {Promise.AUTHORITATIVE_FAILED: (2, 16)}
 
 
 def acting(of: Incident) -> list[Act]:
-    """What a person can do by the commands and the form that the message of the incident names."""
+    """Return the actions of the commands and of the form that the incident's message names."""
     named = [parsed(line)[0] for line in commands(of)]
     wanted = form(of)
     acts = [BY_COMMAND[each] for each in named if each not in SHOWS | {"resume", "promote"}]
@@ -191,7 +192,7 @@ def by_form(wanted: FormLink) -> Act:
     return BY_FORM[wanted.name] if wanted.where is FormTarget.DEPLOYMENT else BY_PLACE[wanted.where]
 
 
-# Of these nothing that Lanes can do is the remedy: the provider answers again, an administrator ends a session.
+# Lanes has no remedy for these: the provider has to answer again, or an administrator has to end a session.
 ELSEWHERE = (Promise.PROVIDER_DOWN, Promise.ROLE_TAKEN)
 
 
@@ -224,7 +225,9 @@ def test_an_outage_needs_no_remedy_and_ends_when_the_provider_answers(
     assert state(connection, of) == "resolved"
 
 
-def test_what_the_money_went_on_is_a_query_that_runs(connection: Connection) -> None:
+def test_the_query_that_a_budget_message_names_runs_and_lists_the_costs(
+    connection: Connection,
+) -> None:
     of = broken(connection, Promise.BUDGET)
     (line,) = (each for each in commands(of) if "psql" in each)
     _, given = parsed(line)

@@ -1,4 +1,4 @@
-"""A session of another user that holds a role of Lanes is an incident while it lasts, and explains what waits for that role."""
+"""Taken roles: a foreign session that holds a role of Lanes is an incident, which explains the delays of the role's work."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,7 +35,7 @@ from tests.store.promises.test_endings import told
 from tests.store.tries import rows
 from tests.waiting import until
 
-MANY = 200  # executions on one connection: the server plans without values since the sixth
+MANY = 200  # executions on one connection: from the sixth on the server plans without values
 TAKE = "select pg_advisory_lock({}, {})"
 SLOW = Assessment(
     Promise.REALTIME_SLOW, "letters", Verdict.FAILED, 9, 5, 40, "It is slow.", standstill=REALTIME
@@ -48,7 +48,7 @@ NEVER = replace(LATE, promise=Promise.BATCH_NEVER_STARTED, subject="")
 
 @pytest.fixture(scope="module")
 def stranger(postgres: Running) -> Iterator[str]:
-    """A login that is a member of no role of Lanes, and may connect."""
+    """Yield a login that may connect but is a member of no role of Lanes."""
     name, secret = "stranger", "of-a-test"
     with psycopg.connect(
         postgres.url("postgres", None, role=SUPERUSER), autocommit=True
@@ -60,7 +60,7 @@ def stranger(postgres: Running) -> Iterator[str]:
 
 
 def address(url: str, login: str, driver: str) -> str:
-    """The same database, for that login."""
+    """Return the URL of the same database for that login."""
     user, _, password = login.partition(":")
     return (
         make_url(url)
@@ -73,7 +73,7 @@ def address(url: str, login: str, driver: str) -> str:
 def foreign(
     url: str, login: str, *roles: Role, application: str = "report"
 ) -> Iterator[psycopg.Connection]:
-    """A session of that login that holds these roles."""
+    """Yield a session of that login that holds these roles."""
     with psycopg.connect(
         address(url, login, "postgresql"), application_name=application, autocommit=True
     ) as session:
@@ -83,7 +83,7 @@ def foreign(
 
 
 def ended(pool: Engine, now: datetime = NOON) -> list[Any]:
-    """Look until the incident is over: the server frees a role a moment after its session has ended."""
+    """Look until the incident has ended: the server frees a role a moment after its session has ended."""
     until(
         lambda: all(each.state == "resolved" for each in look(pool, now)),
         what="the end of the incident",
@@ -130,7 +130,7 @@ def test_a_role_that_another_user_holds_is_an_incident_until_that_session_ends(
     )
 
 
-def test_the_statement_of_the_sentence_ends_the_session_and_the_incident(
+def test_the_statement_in_the_incidents_sentence_ends_the_session_and_the_incident(
     pool: Engine, databases: Databases, database_url: str, stranger: str
 ) -> None:
     administrator = create_engine(databases.as_superuser(database_url), poolclass=NullPool)
@@ -162,17 +162,18 @@ def test_exactly_the_roles_that_are_taken_have_an_open_incident(
             }
             assert still == {f"role {role.name.lower()}" for role in wanted}
         subjects = [each.subject for each in look(pool, later(minutes=1))]
+    # A second incident for the role that was taken again.
     assert subjects == [
         "role router",
         "role watcher",
         "role watcher",
-    ]  # a second one for what was taken again
+    ]
 
 
-def test_sessions_of_lanes_never_open_one_and_a_worker_records_what_others_take(
+def test_sessions_of_lanes_open_no_incident_and_a_worker_records_foreign_sessions(
     pool: Engine, databases: Databases, database_url: str, stranger: str
 ) -> None:
-    """A neighbour that is none of Lanes is told all the same."""
+    """Report a foreign session also while sessions of Lanes hold roles."""
     schema.set_up_roles(databases.as_superuser(database_url), shared=True)
     with (
         create_engine(databases.as_superuser(database_url), poolclass=NullPool).connect() as admin,
@@ -199,7 +200,7 @@ def test_sessions_of_lanes_never_open_one_and_a_worker_records_what_others_take(
 
 
 @pytest.mark.slow
-def test_it_is_one_incident_however_often_it_is_looked_at_on_one_connection(
+def test_many_looks_on_one_connection_record_one_incident(
     pool: Engine, database_url: str, stranger: str
 ) -> None:
     with foreign(database_url, stranger, Role.ROUTER), pool.begin() as connection:
@@ -209,7 +210,7 @@ def test_it_is_one_incident_however_often_it_is_looked_at_on_one_connection(
     assert of.state == "open"
 
 
-def test_sessions_that_share_a_role_are_one_incident_that_names_them(
+def test_sessions_that_share_a_role_cause_one_incident_that_names_each_of_them(
     pool: Engine, database_url: str, stranger: str
 ) -> None:
     with (
@@ -241,7 +242,7 @@ def test_a_sentence_names_some_of_many_sessions_and_shows_no_control_character()
     )
 
 
-def test_every_role_says_what_stands_still_and_what_is_at_stake_is_of_its_lanes(
+def test_every_role_has_its_losses_and_a_stake_that_counts_the_work_of_its_lanes(
     connection: Connection,
 ) -> None:
     assert set(LOSSES) == set(Role)
@@ -280,7 +281,7 @@ def test_every_role_says_what_stands_still_and_what_is_at_stake_is_of_its_lanes(
         (Role.WATCHER, set[str]()),
     ],
 )
-def test_a_taken_role_explains_what_waits_for_it(
+def test_a_taken_role_explains_the_delays_of_its_own_work(
     connection: Connection, role: Role, explained: set[str]
 ) -> None:
     for name in ("letters", "bills"):

@@ -1,4 +1,4 @@
-"""What the watch measures for lateness, departures and feeds is read from where it happened."""
+"""Measurements of `watch`: late batches, departures, feeds and collection, read directly from the tables."""
 
 from datetime import datetime
 
@@ -39,7 +39,7 @@ def leaves(connection: Connection, key: str, *, at: datetime) -> BatchId:
 
 @pytest.fixture
 def known(connection: Connection) -> None:
-    """Thirty batches took between 30 and 60 minutes."""
+    """Publish a workload whose thirty earlier batches took between 30 and 60 minutes."""
     publish(connection, now=later(days=-9), promises={"batch_max_minutes": 1440})
     for number in range(30):
         left = later(hours=-3 * number - 9)
@@ -49,7 +49,7 @@ def known(connection: Connection) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("known")
-def test_a_batch_that_its_law_calls_late_is_told_long_before_its_ceiling_until_it_is_back(
+def test_a_batch_late_for_its_size_is_reported_long_before_its_limit_and_until_it_ends(
     connection: Connection,
 ) -> None:
     batch = leaves(connection, "late", at=NOON)
@@ -62,14 +62,15 @@ def test_a_batch_that_its_law_calls_late_is_told_long_before_its_ceiling_until_i
     connection.execute(
         text("update lanes.batch set state = 'released' where id <> :id"), {"id": batch}
     )
-    assert slow in look(connection, hours=13)  # its law is not known any more
+    # The distribution of its turnaround is no longer known.
+    assert slow in look(connection, hours=13)
     home(connection, batch, now=later(hours=14))
     assert slow not in look(connection, hours=14)
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("known")
-def test_the_expected_end_is_that_of_the_law_and_moves_with_the_age_of_the_batch(
+def test_the_expected_end_follows_earlier_batches_and_moves_with_the_age_of_the_batch(
     connection: Connection,
 ) -> None:
     batch = leaves(connection, "new", at=NOON)
@@ -94,7 +95,9 @@ def test_the_expected_end_is_that_of_the_law_and_moves_with_the_age_of_the_batch
     assert expected() == before
 
 
-def test_each_run_of_depart_checks_in_for_its_workload_or_for_all(connection: Connection) -> None:
+def test_each_run_of_depart_records_its_start_for_its_workload_or_for_all(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     publish(connection, "bills", now=NOON)
     check_in(connection, "letters", now=NOON)
@@ -112,7 +115,7 @@ def test_each_run_of_depart_checks_in_for_its_workload_or_for_all(connection: Co
     ]
 
 
-def test_a_departure_without_a_run_is_told_and_says_when_the_newest_began(
+def test_a_missed_departure_is_reported_with_the_start_of_the_newest_run(
     connection: Connection,
 ) -> None:
     publish(connection, now=later(days=-1), off_peak_start="11:00", off_peak_end="12:00")
@@ -129,7 +132,7 @@ def test_a_departure_without_a_run_is_told_and_says_when_the_newest_began(
 
 
 @pytest.mark.slow
-def test_a_feed_that_stopped_is_told_once_and_its_incident_ends_when_an_item_arrives(
+def test_a_silent_feed_is_reported_once_and_its_incident_ends_when_an_item_arrives(
     connection: Connection,
 ) -> None:
     publish(connection, now=later(days=-1))
@@ -140,19 +143,19 @@ def test_a_feed_that_stopped_is_told_once_and_its_incident_ends_when_an_item_arr
     assert silent in look(connection, hours=20)
     assert len(rows(connection, "incident_log")) == 1
     admit(connection, "k", now=later(hours=21))
-    assert silent not in look(connection, hours=21)  # it waits for its route
+    assert silent not in look(connection, hours=21)  # the item is not routed yet
     route(connection, now=later(hours=21))
     assert silent not in look(connection, hours=21, minutes=5)  # its figure is not folded yet
     (feed,) = arrivals.feeds(connection, now=later(hours=22))
     assert feed.last_at == later(hours=21)
-    admit(connection, "ahead", now=later(days=9))  # by a clock that was wrong
+    admit(connection, "ahead", now=later(days=9))  # by a wrong clock
     route(connection, now=later(days=9))
     (feed,) = arrivals.feeds(connection, now=later(hours=22))
     assert feed.last_at == later(hours=21)
 
 
 @pytest.mark.slow
-def test_a_workload_without_items_and_one_without_weeks_of_them_have_no_silence(
+def test_a_workload_without_weeks_of_items_is_never_reported_as_silent(
     connection: Connection,
 ) -> None:
     publish(connection, now=later(days=-1))
@@ -164,7 +167,7 @@ def test_a_workload_without_items_and_one_without_weeks_of_them_have_no_silence(
     assert [each.workload for each in found] == ["letters"]
 
 
-def test_a_collect_that_stopped_is_one_incident_which_explains_late_batches_until_a_run_looks(
+def test_a_stopped_collect_is_one_incident_that_explains_late_batches_until_a_run_polls(
     connection: Connection,
 ) -> None:
     publish(connection, now=later(days=-1), promises={"batch_max_minutes": 15})
@@ -180,15 +183,16 @@ def test_a_collect_that_stopped_is_one_incident_which_explains_late_batches_unti
     assert (cause.workload, cause.limit_value, cause.severity) == ("*", 10, "warning")
     assert row(connection, "incident_log", promise="batch_slow").parent_id == cause.incident_id
     assert told(connection) == ["collect_stopped"]
-    assert stopped in look(connection, hours=12)  # the stand was off meanwhile
+    assert stopped in look(connection, hours=12)  # the stand was down meanwhile
     items.advance_watermark(connection, items.COLLECT, later(hours=12))
     found = look(connection, hours=12, seconds=5)
     assert stopped not in found
     assert slow in look(connection, hours=12, seconds=10)
-    assert told(connection) == ["collect_stopped", "batch_slow"]  # it outlasts its cause
+    # The late batch outlasts its cause.
+    assert told(connection) == ["collect_stopped", "batch_slow"]
 
 
-def test_a_stand_that_comes_up_after_a_night_gives_collect_its_ten_minutes(
+def test_a_stand_started_after_a_night_gives_collect_ten_minutes_before_an_incident(
     connection: Connection,
 ) -> None:
     publish(connection, now=later(days=-1))
@@ -200,7 +204,7 @@ def test_a_stand_that_comes_up_after_a_night_gives_collect_its_ten_minutes(
     assert ("collect_stopped", "open") in look(connection, minutes=12)
 
 
-def test_a_role_of_collect_that_is_taken_explains_that_batches_are_not_collected(
+def test_a_taken_collector_role_explains_stopped_collection_and_late_batches(
     connection: Connection,
 ) -> None:
     publish(connection, now=later(days=-1), promises={"batch_max_minutes": 15})

@@ -1,4 +1,4 @@
-"""All drains share one circuit a model: one of them probes it, and each knows how that ended."""
+"""Circuits: all drains share one circuit per model; one drain probes it, and all see the outcome."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -35,7 +35,7 @@ def known(connection: Connection) -> Circuit:
     return circuits.open_circuits(connection, ACCOUNT)[MODEL]
 
 
-def test_a_circuit_that_a_fault_opened_is_known_as_it_was_written(connection: Connection) -> None:
+def test_a_circuit_opened_by_a_fault_is_read_back_as_it_was_written(connection: Connection) -> None:
     circuit = opened(connection)
     assert circuits.open_circuits(connection, ACCOUNT) == {MODEL: circuit}
     assert circuits.open_circuits(connection, "others") == {}
@@ -47,7 +47,7 @@ def test_a_circuit_that_a_fault_opened_is_known_as_it_was_written(connection: Co
     )
 
 
-def test_models_of_one_account_have_circuits_of_their_own(connection: Connection) -> None:
+def test_each_model_of_an_account_has_its_own_circuit(connection: Connection) -> None:
     opened(connection)
     opened(connection, model=OTHER, now=later(seconds=9))
     assert circuits.record_answer(connection, ACCOUNT, MODEL, began_at=later(seconds=1)) is not None
@@ -56,29 +56,29 @@ def test_models_of_one_account_have_circuits_of_their_own(connection: Connection
 
 @pytest.fixture
 def two(pool: Engine) -> Iterator[tuple[Connection, Connection]]:
-    """Two drains' connections."""
+    """Yield the connections of two drains."""
     with pool.connect() as one, pool.connect() as other:
         yield one, other
 
 
-def test_of_two_drains_one_takes_the_probe_and_nobody_waits(
+def test_one_of_two_drains_takes_the_probe_without_blocking_the_other(
     two: tuple[Connection, Connection],
 ) -> None:
     one, other = two
     seen, due = opened(one), later(seconds=1)
     one.commit()
-    assert circuits.take_probe(one, seen, now=NOON) is None  # it rests
+    assert circuits.take_probe(one, seen, now=NOON) is None  # the circuit rests
     probed = circuits.take_probe(one, seen, now=due)
     assert probed is not None
     other.execute(text("set lock_timeout = '1s'"))
-    assert circuits.take_probe(other, seen, now=due) is None  # while the first has not committed
+    assert circuits.take_probe(other, seen, now=due) is None  # the first has not committed yet
     one.commit()
     assert circuits.take_probe(other, seen, now=due) is None
     assert circuits.take_probe(other, known(other), now=due) is None
     assert known(other) == probed
 
 
-def test_a_dead_probers_probe_is_the_next_drains_and_what_the_first_says_late_counts_as_an_answer_alone(
+def test_an_expired_probe_passes_to_the_next_drain_and_only_a_late_answer_of_the_first_counts(
     connection: Connection,
 ) -> None:
     first = circuits.take_probe(connection, opened(connection), now=later(seconds=1))
@@ -98,7 +98,7 @@ def test_a_dead_probers_probe_is_the_next_drains_and_what_the_first_says_late_co
     assert closed.state is CircuitState.CLOSED
 
 
-def test_a_probe_that_faults_lengthens_the_rest_for_all(connection: Connection) -> None:
+def test_a_failed_probe_lengthens_the_back_off_for_all_drains(connection: Connection) -> None:
     probed = circuits.take_probe(connection, opened(connection), now=later(seconds=1))
     assert probed is not None
     told = fault(later(seconds=1), turn=probed.turn)
@@ -109,7 +109,7 @@ def test_a_probe_that_faults_lengthens_the_rest_for_all(connection: Connection) 
     assert known(connection) == after
 
 
-def test_an_answer_of_a_call_that_began_before_the_last_fault_closes_nothing(
+def test_an_answer_to_a_call_from_before_the_last_fault_does_not_close_the_circuit(
     connection: Connection,
 ) -> None:
     before = opened(connection)
@@ -117,7 +117,7 @@ def test_an_answer_of_a_call_that_began_before_the_last_fault_closes_nothing(
     assert circuits.record_answer(connection, ACCOUNT, OTHER, began_at=later(seconds=9)) is None
 
 
-def test_a_probe_that_is_given_back_is_free_at_once_unless_it_was_asked(
+def test_a_returned_probe_is_due_at_once_unless_its_call_was_made(
     connection: Connection,
 ) -> None:
     for asked, again in ((False, later(seconds=2)), (True, later(seconds=3))):
@@ -129,10 +129,11 @@ def test_a_probe_that_is_given_back_is_free_at_once_unless_it_was_asked(
         freed = circuits.give_back_probe(connection, ACCOUNT, MODEL, **at)
         assert freed is not None
         assert freed.next_probe_at == again
-        assert circuits.give_back_probe(connection, ACCOUNT, MODEL, **at) == freed  # once
+        # A second return changes nothing.
+        assert circuits.give_back_probe(connection, ACCOUNT, MODEL, **at) == freed
 
 
-def test_a_drain_that_alone_is_answered_nothing_opens_no_circuit(connection: Connection) -> None:
+def test_a_drain_that_alone_receives_no_answers_opens_no_circuit(connection: Connection) -> None:
     publish(connection, now=NOON)
     answered = claimed_item(connection, "of another drain")
     save(connection, tried(answered, at=later(seconds=9)), now=later(seconds=10))
@@ -143,12 +144,12 @@ def test_a_drain_that_alone_is_answered_nothing_opens_no_circuit(connection: Con
     )
     assert outages.record_fault(connection, ACCOUNT, MODEL, alone, now=later(seconds=11)) is None
     assert rows(connection, "incident_log") == []
-    # A minute later that proves nothing any more.
+    # After a minute the other drain's answer proves nothing.
     _, moved = circuits.record_fault(connection, ACCOUNT, MODEL, alone, now=later(minutes=2))
     assert moved
 
 
-def test_answers_of_an_old_versions_backlog_do_not_hide_that_a_new_model_answers_nobody(
+def test_answers_by_an_old_versions_model_do_not_hide_the_faults_of_a_new_model(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)
@@ -164,7 +165,7 @@ def test_answers_of_an_old_versions_backlog_do_not_hide_that_a_new_model_answers
     assert moved
 
 
-def test_which_models_are_needed_is_judged_by_the_versions_of_ready_work(
+def test_the_versions_of_ready_work_decide_which_models_are_needed(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)
@@ -200,7 +201,7 @@ def test_which_models_are_needed_is_judged_by_the_versions_of_ready_work(
     assert needed() == set()
 
 
-def test_faults_of_others_are_no_answers(connection: Connection) -> None:
+def test_unserved_attempts_of_other_drains_do_not_count_as_answers(connection: Connection) -> None:
     publish(connection, now=NOON)
     save(
         connection,
@@ -213,7 +214,7 @@ def test_faults_of_others_are_no_answers(connection: Connection) -> None:
     assert moved
 
 
-def test_what_was_closed_opens_again_in_the_same_outage(connection: Connection) -> None:
+def test_a_closed_circuit_reopens_in_the_same_outage(connection: Connection) -> None:
     first = opened(connection)
     circuits.record_answer(connection, ACCOUNT, MODEL, began_at=later(seconds=1))
     again, moved = circuits.record_fault(
@@ -224,7 +225,7 @@ def test_what_was_closed_opens_again_in_the_same_outage(connection: Connection) 
     assert (again.id, again.since, again.state) == (first.id, NOON, CircuitState.RESTING)
 
 
-def test_who_may_wait_is_told_of_circuits_that_are_open_and_of_none_that_nobody_probes(
+def test_open_circuits_are_listed_until_no_drain_probes_them_any_more(
     connection: Connection,
 ) -> None:
     circuit = opened(connection)
@@ -238,7 +239,7 @@ def test_who_may_wait_is_told_of_circuits_that_are_open_and_of_none_that_nobody_
 
 
 @pytest.mark.slow
-def test_a_row_that_somebody_holds_is_waited_for_no_longer_than_a_second(
+def test_recording_an_answer_on_a_locked_circuit_fails_by_a_lock_timeout(
     two: tuple[Connection, Connection],
 ) -> None:
     one, other = two

@@ -1,4 +1,4 @@
-"""Work that came back unanswered, several times over a workload's `give_up_after_h`, fails and can be brought back."""
+"""Giving up: work that returned unanswered several times over a workload's `give_up_after_h` fails; a retry restores it."""
 
 from datetime import datetime
 from typing import Any
@@ -38,7 +38,7 @@ def waiting(connection: Connection, lane: Lane | None = Lane.REALTIME, **spec: A
 
 
 def outage(connection: Connection, *, began_at: datetime, model: str = "claude-haiku-5-5") -> None:
-    """The model has answered no call since then: its circuit is open."""
+    """Open the model's circuit: the model has answered no call since `began_at`."""
     circuits.record_fault(
         connection, "acme", model, Fault("529", 3, began_at, began_at), now=began_at
     )
@@ -47,7 +47,7 @@ def outage(connection: Connection, *, began_at: datetime, model: str = "claude-h
 def comes_back(
     connection: Connection, outcome: Outcome, *hours: float, at_home: float = 0.5, **judged: Any
 ) -> None:
-    """A batch leaves at each of these hours after noon, and brings all of its work back so."""
+    """Submit a batch at each of these hours after noon, and return all of its work with this outcome."""
     for hour in hours:
         batch_id, waiting = submit(
             connection, workloads.in_force(connection)["letters"], now=later(hours=hour)
@@ -59,7 +59,7 @@ def comes_back(
         home(connection, batch_id, now=back)
 
 
-def test_an_outage_of_a_day_fails_what_waits_with_the_command_that_brings_it_back(
+def test_an_outage_of_a_day_fails_waiting_items_and_names_the_retry_command(
     connection: Connection,
 ) -> None:
     waiting(connection)
@@ -77,7 +77,7 @@ def test_an_outage_of_a_day_fails_what_waits_with_the_command_that_brings_it_bac
     assert sweep(connection, hours=26) == 0
 
 
-def test_an_outage_counts_from_the_items_first_failure_where_that_came_before_it(
+def test_give_up_time_counts_from_an_items_first_failure_when_it_precedes_the_outage(
     connection: Connection,
 ) -> None:
     waiting(connection)
@@ -87,7 +87,9 @@ def test_an_outage_counts_from_the_items_first_failure_where_that_came_before_it
     assert sweep(connection, hours=24.1) == 1
 
 
-def test_an_outage_counts_for_an_item_from_its_admission_on(connection: Connection) -> None:
+def test_give_up_time_counts_from_the_admission_of_an_item_admitted_during_an_outage(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     outage(connection, began_at=later(hours=-30))
     admit(connection, "k", now=NOON, lane="realtime")
@@ -97,7 +99,9 @@ def test_an_outage_counts_for_an_item_from_its_admission_on(connection: Connecti
 
 
 @pytest.mark.parametrize("model", ["claude-sonnet-5-5", None])
-def test_waiting_for_a_turn_is_no_failure(connection: Connection, model: str | None) -> None:
+def test_work_whose_model_has_no_open_circuit_is_not_given_up_after_one_return(
+    connection: Connection, model: str | None
+) -> None:
     waiting(connection)
     if model is None:
         outage(connection, began_at=NOON)
@@ -110,7 +114,9 @@ def test_waiting_for_a_turn_is_no_failure(connection: Connection, model: str | N
 
 
 @pytest.mark.slow
-def test_real_time_work_that_comes_back_again_and_again_is_given_up(connection: Connection) -> None:
+def test_real_time_work_that_returns_unanswered_repeatedly_is_given_up(
+    connection: Connection,
+) -> None:
     waiting(connection)
     for hour in (1, 2, 25):
         assert sweep(connection, hours=hour) == 0
@@ -120,14 +126,14 @@ def test_real_time_work_that_comes_back_again_and_again_is_given_up(connection: 
     assert sweep(connection, hours=25.1) == 1
 
 
-def test_a_workload_says_how_long(connection: Connection) -> None:
+def test_a_workload_sets_its_own_give_up_time(connection: Connection) -> None:
     waiting(connection, give_up_after_h=2)
     outage(connection, began_at=NOON)
     assert sweep(connection, hours=2.1) == 1
 
 
 @pytest.mark.slow
-def test_an_item_that_was_brought_back_has_a_whole_day_again(connection: Connection) -> None:
+def test_a_retried_item_has_the_full_give_up_time_again(connection: Connection) -> None:
     waiting(connection, Lane.BATCH)
     comes_back(connection, Outcome.EXPIRED, 0, 1, 2)
     assert sweep(connection, hours=25) == 1
@@ -138,7 +144,7 @@ def test_an_item_that_was_brought_back_has_a_whole_day_again(connection: Connect
     assert sweep(connection, hours=1_025) == 1
 
 
-def test_in_lambda_mode_the_batch_lane_still_answers_what_may_wait(connection: Connection) -> None:
+def test_in_lambda_mode_a_given_up_item_that_may_wait_goes_to_batch(connection: Connection) -> None:
     waiting(connection, lane=None, mode=Mode.LAMBDA, split_percent=100)
     outage(connection, began_at=NOON)
     assert sweep(connection, hours=25) == 1
@@ -147,14 +153,14 @@ def test_in_lambda_mode_the_batch_lane_still_answers_what_may_wait(connection: C
     assert row(connection, "item_status").state == "routed"
 
 
-def test_a_paused_workload_waits_for_the_person_who_paused_it(connection: Connection) -> None:
+def test_work_of_a_paused_workload_is_not_given_up(connection: Connection) -> None:
     waiting(connection)
     outage(connection, began_at=NOON)
     workloads.pause(connection, "letters", since=NOON)
     assert sweep(connection, hours=1_000) == 0
 
 
-def test_batch_work_that_nobody_tried_waits_for_its_window(connection: Connection) -> None:
+def test_untried_batch_work_is_never_given_up(connection: Connection) -> None:
     waiting(connection, Lane.BATCH)
     assert sweep(connection, hours=1_000) == 0
 
@@ -165,7 +171,7 @@ LEFT_BY_BATCHES = [Outcome.EXPIRED, Outcome.CANCELED, Outcome.UNSERVED, Outcome.
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", list(Mode))
 @pytest.mark.parametrize("outcome", LEFT_BY_BATCHES)
-def test_the_wait_for_the_first_batch_and_its_first_return_fail_nothing(
+def test_one_unanswered_return_from_a_batch_never_gives_work_up(
     connection: Connection, outcome: Outcome, mode: Mode
 ) -> None:
     waiting(connection, Lane.BATCH, mode=mode, give_up_after_h=2)
@@ -179,7 +185,7 @@ def test_the_wait_for_the_first_batch_and_its_first_return_fail_nothing(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("outcome", [Outcome.EXPIRED, Outcome.CANCELED, Outcome.UNSERVED])
-def test_batch_work_that_comes_back_again_and_again_is_given_up(
+def test_batch_work_that_returns_unanswered_repeatedly_is_given_up(
     connection: Connection, outcome: Outcome
 ) -> None:
     waiting(connection, Lane.BATCH)
@@ -196,7 +202,9 @@ def test_batch_work_that_comes_back_again_and_again_is_given_up(
 
 
 @pytest.mark.slow
-def test_returns_within_a_few_hours_give_nothing_up(connection: Connection) -> None:
+def test_repeated_batch_returns_give_nothing_up_before_the_full_give_up_time(
+    connection: Connection,
+) -> None:
     waiting(connection, Lane.BATCH)
     comes_back(connection, Outcome.EXPIRED, 100, 101, 102, 103, 104)
     assert sweep(connection, hours=124.4) == 0
@@ -211,7 +219,7 @@ def test_neighbours_of_a_refused_pack_are_not_given_up_for_it(connection: Connec
 
 
 @pytest.mark.slow
-def test_what_real_time_tried_before_it_was_shed_is_no_return_of_a_batch(
+def test_real_time_attempts_before_shedding_do_not_count_as_batch_returns(
     connection: Connection,
 ) -> None:
     waiting(connection, lane=None, split_percent=100)
@@ -229,7 +237,7 @@ def test_what_real_time_tried_before_it_was_shed_is_no_return_of_a_batch(
 
 
 @pytest.mark.slow
-def test_an_authoritative_pass_that_is_given_up_leaves_the_provisional_answer_settled_until_it_is_brought_back(
+def test_a_given_up_authoritative_pass_settles_the_provisional_answer_until_a_retry(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON, mode=Mode.LAMBDA)
@@ -258,7 +266,7 @@ def test_an_authoritative_pass_that_is_given_up_leaves_the_provisional_answer_se
 
 
 @pytest.mark.slow
-def test_a_replay_ends_although_one_of_its_items_is_never_answered(connection: Connection) -> None:
+def test_a_replay_completes_when_its_unanswered_item_is_given_up(connection: Connection) -> None:
     publish(connection, now=NOON)
     save(connection, tried(claimed_item(connection)))
     of = begin_replay(connection)
@@ -275,7 +283,7 @@ def test_a_replay_ends_although_one_of_its_items_is_never_answered(connection: C
     assert row(connection, "item_status").state == "settled"
 
 
-def test_work_that_is_being_tried_is_nobodys_to_give_up(connection: Connection) -> None:
+def test_claimed_work_is_not_given_up(connection: Connection) -> None:
     waiting(connection)
     outage(connection, began_at=NOON)
     claim(connection, now=later(hours=24))
@@ -283,7 +291,7 @@ def test_work_that_is_being_tried_is_nobodys_to_give_up(connection: Connection) 
 
 
 @pytest.mark.parametrize(("hours", "news"), [(25, 1), (50, 0)])
-def test_failed_items_are_news_for_a_day_and_until_they_are_brought_back(
+def test_failed_items_are_measured_for_a_day_and_until_they_are_retried(
     connection: Connection, hours: float, news: int
 ) -> None:
     waiting(connection)

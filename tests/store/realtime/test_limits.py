@@ -1,4 +1,4 @@
-"""What the provider's limits leave, as drains share it: the newest wins; the call for a drain, and what hears it."""
+"""The provider's limits as drains share them: the newest reading wins; also the call for a drain and its trigger."""
 
 from datetime import datetime
 from fnmatch import fnmatch
@@ -29,7 +29,7 @@ def left(known: dict[str, list[Limit]]) -> list[float]:
     return [each.remaining for of in known.values() for each in of]
 
 
-def test_the_newest_wins_whoever_writes_last(connection: Connection) -> None:
+def test_the_newest_reading_of_a_limit_wins_in_any_order_of_writes(connection: Connection) -> None:
     assert left(
         load.exchange_limits(
             connection, "acme", requests(30, at=later(seconds=5)), now=later(seconds=5)
@@ -46,19 +46,19 @@ def test_the_newest_wins_whoever_writes_last(connection: Connection) -> None:
     assert load.exchange_limits(connection, "other", {}, now=later(seconds=7)) == {}
 
 
-def test_what_was_seen_long_ago_is_nothing_to_a_drain(connection: Connection) -> None:
+def test_a_drain_ignores_limits_that_were_read_an_hour_ago(connection: Connection) -> None:
     load.exchange_limits(connection, "acme", requests(30, at=NOON), now=NOON)
     assert load.exchange_limits(connection, "acme", {}, now=later(hours=1)) == {}
 
 
-def test_it_is_lost_in_a_crash_and_written_to_no_log(connection: Connection) -> None:
+def test_the_capacity_table_is_unlogged(connection: Connection) -> None:
     kind = connection.execute(
         text("select relpersistence from pg_class where oid = 'lanes.capacity'::regclass")
     ).scalar_one()
     assert kind == "u"
 
 
-def test_the_report_and_advice_have_what_is_left_and_how_long_what_waits_takes(
+def test_the_report_and_advice_show_the_limits_and_the_time_to_drain_waiting_work(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)
@@ -78,7 +78,9 @@ def test_the_report_and_advice_have_what_is_left_and_how_long_what_waits_takes(
     assert (use.name, use.per_minute, use.each, use.told_s) == ("requests", 60, 1, 118)
 
 
-def test_the_trigger_of_answer_hears_a_call(connection: Connection, checkout: Path) -> None:
+def test_the_trigger_of_answer_matches_a_call_for_a_drain(
+    connection: Connection, checkout: Path
+) -> None:
     call_for_drain(connection, ready=3, received=1, now=NOON)
     (said,) = connection.execute(
         text("select event, resource, payload, occurred_at from lanes.event_outbox")

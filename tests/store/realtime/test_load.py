@@ -1,4 +1,4 @@
-"""The snapshot of the real-time lane: what waits by rank, what it takes, and how fast it is answered."""
+"""The load of the real-time lane: waiting work by rank, the limits that it uses, and the speed of the lane."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -30,7 +30,7 @@ def seen(connection: Connection, **more: Any) -> Load:
     return load.snapshot(connection, LaneAccount("acme", **more), now=NOON)
 
 
-def test_what_waits_is_counted_by_its_rank_and_what_is_being_asked_ranks_first(
+def test_waiting_work_is_counted_by_rank_and_work_in_flight_ranks_first(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON, patience_s=600)
@@ -47,7 +47,7 @@ def test_what_waits_is_counted_by_its_rank_and_what_is_being_asked_ranks_first(
     assert found.waiting("another") == 0
 
 
-def test_what_waits_asks_the_model_of_its_own_version(connection: Connection) -> None:
+def test_waiting_work_counts_for_the_model_of_its_own_version(connection: Connection) -> None:
     publish(connection, now=NOON)
     claimed_item(connection, "asked")
     admit(connection, "a", "b", now=NOON, lane=Lane.REALTIME)
@@ -59,7 +59,7 @@ def test_what_waits_asks_the_model_of_its_own_version(connection: Connection) ->
     assert (found.waiting(MODEL), found.waiting("claude-sonnet-5-5"), found.waiting()) == (3, 1, 4)
 
 
-def test_what_a_paused_workload_has_waits_for_a_person_and_not_for_the_lane(
+def test_work_of_a_paused_workload_is_not_counted_as_load(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)
@@ -69,7 +69,7 @@ def test_what_a_paused_workload_has_waits_for_a_person_and_not_for_the_lane(
     assert seen(connection).waiting() == 0
 
 
-def test_where_nothing_was_asked_yet_calls_take_as_long_as_is_usual(connection: Connection) -> None:
+def test_a_lane_without_calls_assumes_the_expected_call_time(connection: Connection) -> None:
     publish(connection, now=NOON)
     found = seen(connection)
     assert found.call_of(MODEL) == EXPECTED_CALL
@@ -77,20 +77,20 @@ def test_where_nothing_was_asked_yet_calls_take_as_long_as_is_usual(connection: 
     assert seen(connection, most_calls=4).per_s == 4 / EXPECTED_CALL.total_seconds()
 
 
-def test_what_calls_took_tells_how_fast_the_lane_is_and_what_an_item_takes_of_the_limits(
+def test_past_calls_set_the_speed_of_the_lane_and_the_limits_that_an_item_uses(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)
     for key in "abcd":
         save(connection, tried(claimed_item(connection, key), at=NOON))
     found = seen(connection)
-    assert found.per_s == 64  # calls of a second, in 64 places
-    assert found.call_of(MODEL) == EXPECTED_CALL  # at least: these took a second
+    assert found.per_s == 64  # one-second calls in 64 places
+    assert found.call_of(MODEL) == EXPECTED_CALL  # the minimum: these took a second
     assert found.need_of("letters") == Need(1_000, 20, 1)
     assert found.need_of("bills") == Need(0, 0, 1)
 
 
-def test_the_limits_of_the_account_hold_it_up_where_they_are_the_slower(
+def test_account_limits_set_the_drain_time_when_they_are_slower_than_the_calls(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)
@@ -104,7 +104,7 @@ def test_the_limits_of_the_account_hold_it_up_where_they_are_the_slower(
     assert found.drain_s("letters", "another", more=AddedItems("another", 5, Need(0, 0, 5))) < 1
 
 
-def test_a_longer_queue_of_later_ranks_holds_nothing_up_that_ranks_before(
+def test_work_of_a_later_rank_does_not_delay_work_of_an_earlier_rank(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON, patience_s=3_600)
@@ -121,7 +121,7 @@ def test_a_longer_queue_of_later_ranks_holds_nothing_up_that_ranks_before(
     )
 
 
-def test_a_model_of_the_account_rests_until_it_answers_again_however_long_nobody_probed_it(
+def test_a_model_of_the_account_rests_until_it_answers_even_without_recent_probes(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)
@@ -133,7 +133,7 @@ def test_a_model_of_the_account_rests_until_it_answers_again_however_long_nobody
     assert seen(connection).rests == {}
 
 
-def test_whose_budgets_have_refused_is_known_until_their_next_period(
+def test_a_refusal_by_a_budget_is_known_until_the_next_period_of_the_budget(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)
@@ -151,7 +151,7 @@ def test_whose_budgets_have_refused_is_known_until_their_next_period(
 
 
 @pytest.mark.slow
-def test_a_budget_that_is_used_up_to_the_cent_has_nothing_left_before_it_refuses_anybody(
+def test_an_exactly_used_up_budget_counts_as_refused_before_it_has_refused_work(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)

@@ -1,4 +1,4 @@
-"""Workers that go away: leases end, the next worker takes over, and an answer of the first counts where none has come since."""
+"""Lost claims: a lease expires, the next worker takes over, and a late answer of the first counts if no other has arrived."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -18,7 +18,7 @@ from tests.store.tries import A, B, claim, claimed_item, events, row, rows, save
 
 
 def rescue(connection: Connection, *, now_s: float) -> int:
-    """What the sweep does with claims whose lease ran out; how many there were."""
+    """Rescue the claims whose lease has expired, as the sweep does, and return their number."""
     now = later(seconds=now_s)
     lost = work.list_abandoned(connection, now=now)
     outcomes.save(connection, lost, now=now)
@@ -56,7 +56,7 @@ def test_an_expired_lease_gives_the_work_to_the_next_worker_and_the_first_valid_
 
 
 @pytest.mark.parametrize("mode", list(Mode))
-def test_a_late_answer_settles_an_item_that_waits_again_or_failed_by_lost_leases_alone(
+def test_a_late_answer_revives_an_item_that_failed_by_lost_leases_alone(
     connection: Connection, mode: Mode
 ) -> None:
     publish(connection, now=NOON, max_failures=1, mode=mode, split_percent=100)
@@ -66,7 +66,7 @@ def test_a_late_answer_settles_an_item_that_waits_again_or_failed_by_lost_leases
     assert {each.state for each in rows(connection, "item_status")} == {"failed"}
     late = tried(first, output=B)
     save(connection, late, now=later(minutes=6))
-    save(connection, late, now=later(minutes=6))  # twice changes nothing
+    save(connection, late, now=later(minutes=6))  # the second save changes nothing
     states = {each.key: each.state for each in rows(connection, "item_status")}
     assert states == {"k": "settled" if mode is Mode.PLAIN else "answered", "beside": "failed"}
     assert row(connection, "current_results").output == B
@@ -100,7 +100,7 @@ def test_no_lease_runs_out_within_20_s_of_the_servers_start(connection: Connecti
     assert len(work.list_abandoned(connection, now=started + timedelta(seconds=21))) == 1
 
 
-def test_a_lease_that_still_runs_is_left_alone(connection: Connection) -> None:
+def test_a_claim_whose_lease_still_runs_is_not_listed_as_abandoned(connection: Connection) -> None:
     publish(connection, now=NOON)
     claimed_item(connection)
     assert work.list_abandoned(connection, now=later(minutes=2)) == []
@@ -119,7 +119,7 @@ def test_an_answer_that_arrives_after_the_lease_but_before_the_rescue_counts(
     assert [each.outcome for each in rows(connection, "attempt_log")] == ["valid"]
 
 
-def test_two_rescuers_at_once_spend_one_failure(connection: Connection) -> None:
+def test_two_concurrent_rescues_spend_one_failure(connection: Connection) -> None:
     publish(connection, now=NOON)
     claimed_item(connection)
     once, twice = (work.list_abandoned(connection, now=later(minutes=5)) for _ in range(2))
@@ -162,7 +162,7 @@ def test_a_call_without_an_answer_has_a_bound_and_is_not_in_spend(connection: Co
 
 
 @pytest.mark.parametrize("mode", list(Mode))
-def test_a_late_answer_to_an_item_answered_since_is_billed_and_never_shown(
+def test_a_late_answer_to_an_already_answered_item_is_billed_and_never_shown(
     connection: Connection, mode: Mode
 ) -> None:
     publish(connection, now=NOON, mode=mode)
@@ -179,7 +179,7 @@ def test_a_late_answer_to_an_item_answered_since_is_billed_and_never_shown(
     )
 
 
-def test_at_most_as_many_lost_claims_as_asked_for_are_rescued_at_once(
+def test_a_rescue_lists_at_most_the_requested_number_of_lost_claims(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)

@@ -1,4 +1,4 @@
-"""An outage of the provider is told as one incident: it explains what waits and fails in it, and ends when all is served."""
+"""Outages: one incident per provider outage; it explains delays and failures during it and ends when work is served."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -33,7 +33,7 @@ def down(connection: Connection, *, now: datetime, calls: int = 3, model: str = 
 
 
 def slow_lane(workload: str = "letters") -> Assessment:
-    """A breach that an outage of the real-time lane explains."""
+    """Return a breach that an outage of the real-time lane explains."""
     said = "It is slow."
     return Assessment(
         Promise.REALTIME_SLOW, workload, Verdict.FAILED, 90, 20, 30, said, standstill=REALTIME
@@ -41,7 +41,7 @@ def slow_lane(workload: str = "letters") -> Assessment:
 
 
 def told(connection: Connection) -> list[str]:
-    """The promises that Slack is told of, or will be."""
+    """Return the promises whose incidents have a Slack post, sent or queued."""
     rows = connection.execute(
         text(
             "select i.promise from lanes.slack_post p join lanes.incident i on i.id = p.incident_id order by i.id"
@@ -51,7 +51,7 @@ def told(connection: Connection) -> list[str]:
 
 
 def judged(connection: Connection, *, now: datetime) -> set[tuple[str, str]]:
-    """What `watch` opens and ends; promise and state of every incident."""
+    """Open and end incidents as `watch` does; return the promise and state of each."""
     seen = measurements.measure(connection, now=now)
     incidents.record(connection, assess(workloads.in_force(connection), seen, now), now=now)
     outages.end(connection, now=now)
@@ -63,7 +63,7 @@ def asked(connection: Connection, outcome: Outcome, *, at: datetime) -> None:
         save(connection, tried(each, outcome, at=at), now=at)
 
 
-def test_an_outage_of_one_host_among_several_names_it(database_url: str, pool: Engine) -> None:
+def test_an_outage_on_one_of_several_hosts_names_that_host(database_url: str, pool: Engine) -> None:
     hosts = [
         create_engine(database_url, connect_args={"application_name": f"lanes drain@{host}:1"})
         for host in ("ham", "fra")
@@ -88,7 +88,7 @@ def test_an_outage_of_one_host_among_several_names_it(database_url: str, pool: E
 
 
 @pytest.mark.slow
-def test_what_waits_and_fails_in_an_outage_is_told_as_one_incident(connection: Connection) -> None:
+def test_delays_during_an_outage_are_reported_as_one_incident(connection: Connection) -> None:
     publish(connection, now=NOON, promises={"realtime_p95_s": 1})
     admit(connection, *(f"k{n}" for n in range(30)), now=NOON, lane="realtime")
     route(connection, now=NOON)
@@ -106,7 +106,7 @@ def test_what_waits_and_fails_in_an_outage_is_told_as_one_incident(connection: C
 
 
 @pytest.mark.slow
-def test_faults_that_no_answer_followed_are_no_failures_yet_an_outage_or_an_answer_decides(
+def test_faults_count_as_failures_only_after_a_later_answer(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON, promises={"realtime_p95_s": 60})
@@ -123,7 +123,7 @@ def test_faults_that_no_answer_followed_are_no_failures_yet_an_outage_or_an_answ
 
 
 @pytest.mark.slow
-def test_it_is_over_when_what_it_made_wait_was_asked_and_answers_that_came_late_of_it_break_no_promise(
+def test_an_outage_ends_when_its_work_is_answered_and_its_late_answers_send_no_message(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)
@@ -150,7 +150,9 @@ def test_it_is_over_when_what_it_made_wait_was_asked_and_answers_that_came_late_
     assert told(connection) == ["provider_down"]
 
 
-def test_what_is_broken_still_when_its_parent_is_over_is_told_then(connection: Connection) -> None:
+def test_an_incident_that_outlasts_its_parent_is_reported_when_the_parent_ends(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     down(connection, now=NOON)
     slow = slow_lane()
@@ -168,7 +170,7 @@ def test_what_is_broken_still_when_its_parent_is_over_is_told_then(connection: C
     for second in (11, 12):
         assert incidents.record(connection, [slow], now=later(seconds=second)).opened == []
         assert told(connection) == ["provider_down", "realtime_slow"]
-    # Now it stands alone: too little to judge ends it no more.
+    # The incident is independent now: an inconclusive verdict no longer ends it.
     unsure = replace(slow, verdict=Verdict.INCONCLUSIVE)
     assert incidents.record(connection, [unsure], now=later(seconds=13)).resolved == []
 
@@ -177,7 +179,7 @@ def test_what_is_broken_still_when_its_parent_is_over_is_told_then(connection: C
     ("verdict", "ends"),
     [(Verdict.PASSED, True), (Verdict.INCONCLUSIVE, True), (Verdict.ERROR, False)],
 )
-def test_what_its_own_measure_no_longer_says_when_its_parent_is_over_ends_untold(
+def test_an_incident_that_no_longer_fails_when_its_parent_ends_is_never_reported(
     connection: Connection, verdict: Verdict, ends: bool
 ) -> None:
     publish(connection, now=NOON)
@@ -198,7 +200,7 @@ def test_what_its_own_measure_no_longer_says_when_its_parent_is_over_ends_untold
     assert told(connection) == ["provider_down"]
 
 
-def test_what_no_outage_explains_is_told_at_once(connection: Connection) -> None:
+def test_incidents_that_no_outage_explains_are_reported_at_once(connection: Connection) -> None:
     publish(connection, now=NOON)
     publish(connection, "others", now=NOON, realtime_model="claude-sonnet-5-5")
     down(connection, now=NOON)
@@ -209,7 +211,7 @@ def test_what_no_outage_explains_is_told_at_once(connection: Connection) -> None
 
 
 @pytest.mark.slow
-def test_an_outage_explains_items_that_were_given_up_unanswered_and_no_others(
+def test_an_outage_explains_failed_items_only_if_they_were_given_up_unanswered(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON, give_up_after_h=1)
@@ -248,7 +250,7 @@ def test_a_lane_that_is_slow_after_the_outage_breaks_its_promise_again(
     assert ("realtime_slow", "open") in judged(connection, now=later(seconds=101))
 
 
-def test_an_answer_before_the_last_fault_ends_nothing(connection: Connection) -> None:
+def test_an_answer_before_the_last_fault_does_not_end_the_outage(connection: Connection) -> None:
     publish(connection, now=NOON)
     down(connection, now=NOON)
     save(
@@ -261,7 +263,7 @@ def test_an_answer_before_the_last_fault_ends_nothing(connection: Connection) ->
 
 
 def waits(connection: Connection, *, shed: bool = False) -> None:
-    """An item waits in real time since before an outage that began at noon; or it was shed."""
+    """Let an item wait in real time since before an outage that begins at noon, or shed it."""
     publish(connection, now=later(minutes=-1))
     admit(connection, "a", now=later(minutes=-1), lane="realtime")
     route(connection, now=later(minutes=-1))
@@ -270,7 +272,7 @@ def waits(connection: Connection, *, shed: bool = False) -> None:
         connection.execute(text("update lanes.work set lane = 'batch'"))
 
 
-def test_it_is_over_ten_minutes_after_everything_that_waited_was_shed(
+def test_an_outage_ends_after_ten_minutes_when_all_waiting_work_was_shed(
     connection: Connection,
 ) -> None:
     waits(connection, shed=True)
@@ -281,7 +283,7 @@ def test_it_is_over_ten_minutes_after_everything_that_waited_was_shed(
     assert circuits.open_circuits(connection, "acme") == {}
 
 
-def test_while_something_waits_it_is_not_over_however_long_nobody_asks(
+def test_an_outage_stays_open_while_work_waits_even_without_calls(
     connection: Connection,
 ) -> None:
     waits(connection)
@@ -291,7 +293,7 @@ def test_while_something_waits_it_is_not_over_however_long_nobody_asks(
 
 
 @pytest.mark.slow
-def test_an_outage_lasts_for_as_long_as_work_by_any_version_needs_its_model_and_no_longer(
+def test_an_outage_lasts_exactly_as_long_as_work_of_any_version_needs_its_model(
     connection: Connection,
 ) -> None:
     waits(connection)
@@ -325,7 +327,7 @@ def test_an_outage_lasts_for_as_long_as_work_by_any_version_needs_its_model_and_
         "no money, and nobody asked for any",
     ],
 )
-def test_what_only_measures_or_waits_for_money_does_not_keep_it_open(
+def test_shadow_work_and_work_without_budget_do_not_keep_an_outage_open(
     connection: Connection, keeps: str, state: str
 ) -> None:
     waits(connection)
@@ -341,7 +343,7 @@ def test_what_only_measures_or_waits_for_money_does_not_keep_it_open(
     assert only.state == state
 
 
-def test_a_circuit_that_closed_explains_what_it_made_wait_until_that_was_asked(
+def test_a_closed_circuit_still_explains_the_delays_of_work_that_was_not_asked_yet(
     connection: Connection,
 ) -> None:
     waits(connection)
@@ -351,7 +353,7 @@ def test_a_circuit_that_closed_explains_what_it_made_wait_until_that_was_asked(
     assert told(connection) == ["provider_down"]
 
 
-def test_an_outage_is_opened_once_whoever_sees_it(connection: Connection) -> None:
+def test_repeated_faults_open_one_incident_and_update_its_value(connection: Connection) -> None:
     for seconds in range(20):
         down(connection, now=later(seconds=seconds), calls=seconds)
     (only,) = rows(connection, "incident_log")
@@ -384,7 +386,7 @@ def test_an_outage_of_two_models_is_one_incident_that_ends_when_both_answer(
 @pytest.mark.parametrize(
     ("lane", "also_told"), [(Lane.REALTIME, []), (Lane.BATCH, ["deadline_missed"])]
 )
-def test_due_times_that_the_batch_lane_missed_are_not_put_down_to_what_real_time_met(
+def test_a_real_time_outage_explains_missed_due_times_of_real_time_work_only(
     connection: Connection, lane: Lane, also_told: list[str]
 ) -> None:
     publish(connection, now=NOON, promises={"realtime_p95_s": 0})
@@ -395,7 +397,7 @@ def test_due_times_that_the_batch_lane_missed_are_not_put_down_to_what_real_time
     assert told(connection) == ["provider_down", *also_told]
 
 
-def test_a_drains_notice_of_an_outage_has_the_beginning_and_the_figure_of_its_incident(
+def test_a_drains_notice_of_an_outage_has_the_start_and_the_value_of_its_incident(
     connection: Connection,
 ) -> None:
     down(connection, now=NOON)

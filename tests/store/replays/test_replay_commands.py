@@ -23,7 +23,7 @@ Told = pytest.CaptureFixture[str]
 
 @pytest.fixture(autouse=True)
 def letters(pool: Engine, address: str, monkeypatch: pytest.MonkeyPatch) -> Version:
-    """Three settled letters, and a database that commands and clients find."""
+    """Settle three letters in a database that commands and clients find."""
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     with pool.begin() as connection:
         version = publish(connection, now=NOON)
@@ -36,14 +36,14 @@ def letters(pool: Engine, address: str, monkeypatch: pytest.MonkeyPatch) -> Vers
 def said(
     told: Told, command: Callable[..., int], *arguments: Any, code: int = 0, **options: Any
 ) -> Any:
-    """What the command printed as JSON, or, with another exit code, the sentence it said."""
+    """Run the command; return its JSON, or its error sentence if another exit code is expected."""
     assert command("letters", *arguments, as_json=True, **options) == code
     out, err = told.readouterr()
     return err.strip() if code else json.loads(out)
 
 
 def answer(pool: Engine, letters: Version) -> None:
-    """The replay's work comes back."""
+    """Answer the replay's work in a batch."""
     with pool.begin() as connection:
         _, waiting = submit(connection, letters, now=later(days=999))
         save(connection, *(tried(each, output=B) for each in waiting))
@@ -74,7 +74,7 @@ def test_a_replay_is_previewed_begun_compared_promoted_demoted_and_dropped(
 
 
 @pytest.mark.slow
-def test_commands_speak_in_sentences_and_refuse_with_the_reason(
+def test_replay_commands_print_sentences_and_refuse_with_the_reason(
     pool: Engine, letters: Version, capsys: Told
 ) -> None:
     assert commands.diff("letters") == 1
@@ -95,7 +95,7 @@ def test_commands_speak_in_sentences_and_refuse_with_the_reason(
     assert "3 items shown from generation 1" in out
 
 
-def test_a_command_goes_on_with_a_replay_whose_reader_was_killed(
+def test_the_replay_command_resumes_a_replay_whose_reader_was_killed(
     pool: Engine, capsys: Told
 ) -> None:
     asked = {"version_no": None, "first": None, "last": None, "by": Signature("ada", "", NOON)}
@@ -108,7 +108,7 @@ def test_a_command_goes_on_with_a_replay_whose_reader_was_killed(
         assert len(rows(connection, "work", purpose="replay")) == 3
 
 
-def test_the_client_amends_and_is_told_what_became_of_it(pool: Engine) -> None:
+def test_an_amendment_by_the_client_returns_its_outcome(pool: Engine) -> None:
     assert client.amend("letters", "a", {"text": "late"}) == client.Sent("a", "amended")
     assert client.amend("letters", "a", {"text": "late"}).outcome == "duplicate"
     assert client.amend("letters", "later", {"text": "early"}).outcome == "waiting"

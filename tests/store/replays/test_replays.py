@@ -1,4 +1,4 @@
-"""Replays over a real database: read in chunks, compared, promoted, taken back, forgotten; one file because it is one life."""
+"""Replays on a real database: read in chunks, compared, promoted, demoted, dropped; one file because it is one life."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -43,7 +43,7 @@ def letters(connection: Connection) -> Version:
 
 
 def settle(connection: Connection, *keys: str, output: dict[str, Any] = A) -> None:
-    """Items are received and answered in real time."""
+    """Admit items and answer them in real time."""
     admit(connection, *keys, now=NOON, lane=Lane.REALTIME)
     route(connection, now=NOON)
     save(connection, *(tried(each, output=output) for each in claim(connection)))
@@ -73,7 +73,7 @@ def replayed(
     outputs: dict[str, dict[str, Any]] | None = None,
     **asked: Any,
 ) -> Generation:
-    """A replay that is complete; items answer `B` unless told otherwise."""
+    """Run a replay to completion; items answer `B` unless `outputs` says otherwise."""
     of = read(connection, begin(connection, **asked))
     _, waiting = submit(connection, version, now=AT)
     save(
@@ -87,7 +87,7 @@ def replayed(
 
 
 def shown(connection: Connection) -> list[tuple[Any, ...]]:
-    """Everything that readers and operators see of the items."""
+    """Return everything that readers and operators see of the items."""
     current = rows(connection, "current_results", "key")
     states = rows(connection, "item_status", "key")
     return [tuple(each) for each in current] + [
@@ -95,7 +95,7 @@ def shown(connection: Connection) -> list[tuple[Any, ...]]:
     ]
 
 
-def test_a_replay_reads_its_range_in_the_order_of_the_stream_and_moves_its_cursor_with_each_chunk(
+def test_a_replay_reads_its_range_in_stream_order_and_moves_its_cursor_with_each_chunk(
     connection: Connection,
 ) -> None:
     settle(connection, *KEYS)
@@ -117,7 +117,9 @@ def test_a_replay_reads_its_range_in_the_order_of_the_stream_and_moves_its_curso
     }
 
 
-def test_a_reader_that_was_killed_goes_on_and_nothing_is_read_twice(connection: Connection) -> None:
+def test_a_replay_resumes_after_a_killed_reader_and_reads_nothing_twice(
+    connection: Connection,
+) -> None:
     settle(connection, *KEYS)
     first = begin(connection)
     replays.read_some(connection, first.id, limit=3, now=AT)
@@ -129,7 +131,9 @@ def test_a_reader_that_was_killed_goes_on_and_nothing_is_read_twice(connection: 
 
 
 @pytest.mark.slow
-def test_items_that_arrive_meanwhile_and_canceled_ones_are_left_out(connection: Connection) -> None:
+def test_a_replay_leaves_out_items_that_arrive_later_and_canceled_ones(
+    connection: Connection,
+) -> None:
     settle(connection, "a", "b")
     admit(connection, "gone", now=NOON)
     route(connection, now=NOON)
@@ -161,7 +165,7 @@ def test_a_replay_of_an_unknown_workload_version_or_range_is_refused(
         replays.preview(connection, "ghosts", version_no=None, first=None, last=None, now=NOON)
 
 
-def test_a_second_replay_is_refused_while_one_is_open_and_begun_once_it_was_dropped(
+def test_a_second_replay_is_refused_until_the_open_one_is_dropped(
     connection: Connection, letters: Version
 ) -> None:
     settle(connection, *KEYS)
@@ -185,7 +189,7 @@ def test_a_preview_counts_and_estimates_and_writes_nothing(connection: Connectio
     assert rows(connection, "generation") == []
 
 
-def test_a_preview_counts_the_history_that_a_version_with_full_data_reads(
+def test_a_preview_prices_the_history_that_a_version_with_full_data_reads(
     connection: Connection,
 ) -> None:
     full = publish(connection, now=NOON, history_items=2)
@@ -200,7 +204,7 @@ def test_a_preview_counts_the_history_that_a_version_with_full_data_reads(
     )
 
 
-def test_the_answers_of_a_replay_lie_over_the_live_ones_and_move_no_item(
+def test_replay_answers_form_an_overlay_and_change_no_item(
     connection: Connection, letters: Version
 ) -> None:
     settle(connection, *KEYS)
@@ -225,7 +229,7 @@ def test_the_answers_of_a_replay_lie_over_the_live_ones_and_move_no_item(
 
 
 @pytest.mark.slow
-def test_a_replay_is_complete_once_its_last_work_ended_and_a_failed_item_harms_no_neighbour(
+def test_a_replay_completes_with_its_last_work_and_a_failed_item_harms_no_neighbour(
     connection: Connection, letters: Version
 ) -> None:
     settle(connection, *KEYS)
@@ -247,7 +251,7 @@ def test_a_replay_is_complete_once_its_last_work_ended_and_a_failed_item_harms_n
 
 
 @pytest.mark.slow
-def test_promoting_makes_the_results_current_and_demoting_restores_exactly_what_was(
+def test_promoting_makes_the_results_current_and_demoting_restores_the_exact_state_before(
     connection: Connection, letters: Version
 ) -> None:
     settle(connection, *KEYS)
@@ -270,7 +274,7 @@ def test_promoting_makes_the_results_current_and_demoting_restores_exactly_what_
 
 
 @pytest.mark.slow
-def test_a_decision_about_a_replay_never_waits_without_a_limit_for_an_open_transaction(
+def test_a_decision_about_a_replay_waits_only_up_to_a_limit_for_an_open_transaction(
     connection: Connection, letters: Version, pool: Engine
 ) -> None:
     settle(connection, *KEYS)
@@ -285,7 +289,7 @@ def test_a_decision_about_a_replay_never_waits_without_a_limit_for_an_open_trans
 
 
 @pytest.mark.slow
-def test_readers_of_replaced_answers_hear_of_a_promotion_and_of_its_demotion(
+def test_readers_of_replaced_answers_are_notified_of_a_promotion_and_of_its_demotion(
     connection: Connection, letters: Version
 ) -> None:
     settle(connection, *KEYS)
@@ -312,7 +316,7 @@ def test_readers_of_replaced_answers_hear_of_a_promotion_and_of_its_demotion(
 
 
 @pytest.mark.slow
-def test_a_reader_of_an_early_answer_undoes_what_the_promoted_one_changes_since_it_was_promoted(
+def test_a_reader_of_an_early_answer_has_to_correct_it_to_the_promoted_answer(
     connection: Connection,
 ) -> None:
     early, confirmed, again = ({**A, "category": each} for each in "abc")
@@ -371,7 +375,7 @@ def test_decisions_in_the_wrong_state_are_refused_with_the_reason(
         promotions.drop(connection, "letters", 9, now=AT)
 
 
-def test_a_dropped_replay_cancels_its_work_and_what_a_batch_holds_is_billed_and_never_shown(
+def test_a_dropped_replay_cancels_its_work_and_bills_but_never_shows_answers_in_flight(
     connection: Connection, letters: Version
 ) -> None:
     settle(connection, *KEYS)
@@ -388,7 +392,7 @@ def test_a_dropped_replay_cancels_its_work_and_what_a_batch_holds_is_billed_and_
     assert [each[:5] for each in shown(connection)[:4]] == [each[:5] for each in before[:4]]
 
 
-def test_a_reader_stops_at_a_replay_that_was_dropped_meanwhile(connection: Connection) -> None:
+def test_a_reader_reads_no_items_of_a_dropped_replay(connection: Connection) -> None:
     settle(connection, *KEYS)
     of = begin(connection)
     promotions.drop(connection, "letters", now=AT)
@@ -409,7 +413,7 @@ def test_items_amended_after_the_replay_and_items_still_open_keep_their_live_res
     assert generations == {"a": 1, "b": 0, "c": 1, "d": 1}
 
 
-def test_an_amendment_of_an_item_under_replay_is_replayed_in_its_newest_revision(
+def test_an_item_amended_during_a_replay_is_replayed_in_its_newest_revision(
     connection: Connection, letters: Version
 ) -> None:
     settle(connection, "a")
@@ -429,7 +433,7 @@ def test_an_amendment_of_an_item_under_replay_is_replayed_in_its_newest_revision
     ) == (1, 1)
 
 
-def test_a_promoted_item_that_was_amended_is_corrected_and_a_demotion_leaves_its_newer_result(
+def test_an_amended_promoted_item_is_corrected_and_a_demotion_keeps_its_newer_result(
     connection: Connection, letters: Version
 ) -> None:
     settle(connection, "a", "b")
@@ -447,9 +451,7 @@ def test_a_promoted_item_that_was_amended_is_corrected_and_a_demotion_leaves_its
 
 
 @pytest.mark.slow
-def test_promotions_are_taken_back_in_the_reverse_order(
-    connection: Connection, letters: Version
-) -> None:
+def test_promotions_are_demoted_in_reverse_order(connection: Connection, letters: Version) -> None:
     settle(connection, *KEYS)
     replayed(connection, letters)
     promotions.promote(connection, "letters", now=later(hours=1))
@@ -463,7 +465,7 @@ def test_promotions_are_taken_back_in_the_reverse_order(
     assert {each.generation for each in rows(connection, "current_results")} == {0}
 
 
-def test_a_diff_counts_by_field_shows_examples_and_asks_the_labels_before_and_after_the_promotion(
+def test_a_diff_counts_by_field_with_examples_and_labels_and_is_the_same_after_promotion(
     connection: Connection, letters: Version
 ) -> None:
     settle(connection, *KEYS)
@@ -487,7 +489,7 @@ def test_a_diff_counts_by_field_shows_examples_and_asks_the_labels_before_and_af
 
 
 @pytest.mark.slow
-def test_another_version_replays_in_its_own_batches(
+def test_a_replay_can_use_another_version_than_the_one_in_force(
     connection: Connection, letters: Version
 ) -> None:
     settle(connection, *KEYS)
@@ -500,7 +502,9 @@ def test_another_version_replays_in_its_own_batches(
 
 
 @pytest.mark.slow
-def test_an_item_that_is_being_amended_is_read_once_its_amendment_is_in(pool: Engine) -> None:
+def test_a_replay_waits_for_an_amendment_in_progress_and_reads_the_new_revision(
+    pool: Engine,
+) -> None:
     with pool.begin() as connection:
         notes = publish(connection, "notes", now=NOON)
         admit(connection, "k", now=NOON, workload="notes")
@@ -525,7 +529,7 @@ OPERATIONS = st.lists(
 
 @pytest.mark.slow
 @given(OPERATIONS)
-def test_whatever_happens_a_replay_that_is_not_promoted_is_never_shown(
+def test_an_unpromoted_replay_is_never_shown_after_any_sequence_of_operations(
     connection: Connection, letters: Version, operations: list[str]
 ) -> None:
     with connection.begin_nested() as everything:

@@ -1,4 +1,4 @@
-"""What a replay selects, what it would ask exactly as it was asked, and what it leaves out."""
+"""Selections of a replay: the items that it asks, the unchanged ones that it skips, and those that it leaves out."""
 
 from datetime import timedelta
 from typing import Any
@@ -30,7 +30,7 @@ def letters(connection: Connection) -> Version:
 
 
 def settle(connection: Connection, *keys: str, minutes: int = 0, **fields: Any) -> None:
-    """Items are received at that minute, and answered in real time."""
+    """Admit items at that minute and answer them in real time."""
     at = later(minutes=minutes)
     admit(connection, *keys, now=at, **{"lane": Lane.REALTIME, **fields})
     route(connection, now=at)
@@ -56,7 +56,7 @@ def read(connection: Connection, of: Generation, limit: int = 2) -> Generation:
 
 
 def asked(connection: Connection, selection: Selection, **wanted: Any) -> list[str]:
-    """The keys that such a replay asks, which its preview counts too."""
+    """Return the keys that the replay asks, and check that its preview counts the same."""
     foreseen = look(connection, selection, **wanted)
     of = read(connection, begin(connection, selection, **wanted))
     counts = foreseen.items, foreseen.skipped, foreseen.erased
@@ -90,7 +90,7 @@ def test_a_replay_selects_by_time_keys_and_a_condition(connection: Connection) -
     ]
 
 
-def test_an_item_that_the_condition_cannot_be_tried_on_is_left_out_and_told(
+def test_an_item_without_a_field_of_the_condition_is_left_out_and_reported(
     connection: Connection,
 ) -> None:
     settle(connection, "a")
@@ -108,7 +108,7 @@ def test_an_item_that_the_condition_cannot_be_tried_on_is_left_out_and_told(
         ({"since": AT, "until": NOON}, "since .* is not before until .*: nothing to replay"),
     ],
 )
-def test_a_selection_that_cannot_be_met_is_refused_with_what_and_where(
+def test_an_invalid_selection_is_refused_with_the_error_and_its_place(
     connection: Connection, wrong: dict[str, Any], why: str
 ) -> None:
     settle(connection, "a")
@@ -118,7 +118,7 @@ def test_a_selection_that_cannot_be_met_is_refused_with_what_and_where(
     assert rows(connection, "generation") == []
 
 
-def test_a_replay_selects_labeled_differing_and_failed_items_and_by_who_answered(
+def test_a_replay_selects_labeled_differing_or_failed_items_or_those_a_version_answered(
     connection: Connection,
 ) -> None:
     settle(connection, "labeled", "reviewed", "plain")
@@ -141,7 +141,9 @@ def test_a_replay_selects_labeled_differing_and_failed_items_and_by_who_answered
     assert asked(connection, forced(answered_by=1)) == ["labeled", "reviewed", "plain"]
 
 
-def test_a_selection_is_kept_and_an_equal_replay_goes_on_with_it(connection: Connection) -> None:
+def test_a_selection_is_stored_and_an_equal_replay_resumes_the_open_one(
+    connection: Connection,
+) -> None:
     settle(connection, "a", "b", "c", "d")
     chosen = forced(key=("a", "c", "d"), since=NOON)
     of = replays.read_some(connection, begin(connection, chosen).id, limit=1, now=AT)
@@ -157,7 +159,7 @@ def test_a_selection_is_kept_and_an_equal_replay_goes_on_with_it(connection: Con
     assert row(connection, "replay_log").selection["key"] == ["a", "c", "d"]
 
 
-def test_nothing_selected_is_nothing_to_replay(connection: Connection) -> None:
+def test_a_replay_of_an_empty_selection_is_refused(connection: Connection) -> None:
     settle(connection, "a")
     with pytest.raises(ActionRefused, match=r"no items at positions 1 to 1 with key .*: nothing"):
         begin(connection, Selection(key=("ghost",)))
@@ -175,7 +177,7 @@ def test_erased_items_of_a_selection_are_left_out_and_counted(connection: Connec
         begin(connection, forced())
 
 
-def test_an_item_is_asked_again_only_if_what_is_sent_changed(connection: Connection) -> None:
+def test_an_item_is_asked_again_only_if_its_request_changed(connection: Connection) -> None:
     settle(connection, "a", "b")
     assert asked(connection, Selection()) == []
     publish(connection, now=NOON, buffer_s=2, description="No part of a prompt.")
@@ -190,7 +192,7 @@ def test_an_item_is_asked_again_only_if_what_is_sent_changed(connection: Connect
     assert asked(connection, Selection()) == ["a", "b"]
 
 
-def test_an_amended_item_or_one_without_an_answer_is_asked(connection: Connection) -> None:
+def test_an_amended_item_and_an_item_without_an_answer_are_asked(connection: Connection) -> None:
     settle(connection, "a", "b")
     admit(connection, "open", now=NOON, lane=Lane.BATCH)
     route(connection, now=NOON)
@@ -198,7 +200,7 @@ def test_an_amended_item_or_one_without_an_answer_is_asked(connection: Connectio
     assert asked(connection, Selection()) == ["a", "open"]
 
 
-def test_an_item_whose_authoritative_pass_failed_is_asked_although_nothing_changed(
+def test_an_unchanged_item_is_asked_again_if_its_authoritative_pass_failed(
     connection: Connection,
 ) -> None:
     settle(connection, "a", "b")
@@ -207,7 +209,7 @@ def test_an_item_whose_authoritative_pass_failed_is_asked_although_nothing_chang
 
 
 def answer_in_batch(connection: Connection, version: Version, *keys: str) -> None:
-    """Items of one entity that occurred a minute apart are answered in a batch."""
+    """Answer items of one entity, which occurred a minute apart, in a batch."""
     for minute, key in enumerate(keys):
         admit(
             connection,
@@ -234,7 +236,7 @@ def test_an_item_is_asked_again_if_it_reads_another_history(connection: Connecti
 
 
 @pytest.mark.parametrize("change", ["amend", "cancel", "forget", "arrive"])
-def test_an_item_is_asked_again_if_its_history_changed_meanwhile(
+def test_an_item_is_asked_again_if_its_history_has_changed(
     connection: Connection, change: str
 ) -> None:
     told = publish(connection, now=NOON, history_items=1)
@@ -285,10 +287,10 @@ def test_a_paused_workload_pauses_its_replay(connection: Connection, letters: Ve
 
 
 @pytest.mark.slow
-def test_of_1000_items_a_definition_that_changes_5_percent_asks_at_most_55(
+def test_a_definition_that_changes_5_percent_of_1000_items_asks_at_most_55(
     connection: Connection,
 ) -> None:
-    """50 of the items have an earlier one of their entity, which the new definition reads."""
+    """Give 50 of the items an earlier item of their entity, which the new definition reads."""
     keys = [f"k{number:04}" for number in range(1_000)]
     for number, key in enumerate(keys):
         entity = f"e{number // 2 if number < 100 else number}"

@@ -1,4 +1,4 @@
-"""A replay in real time beside live work: what it is claimed after, what it is hidden from, and how it is paused."""
+"""Real-time replays: they yield to live work, do not count as load, can be paused, and shadow later items."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -38,7 +38,7 @@ def keys(claimed: Sequence[ClaimedWork]) -> list[str]:
     return [each.key for each in claimed]
 
 
-def test_a_replay_in_real_time_is_answered_by_a_drain_and_promoted(
+def test_a_real_time_replay_is_answered_by_a_drain_and_can_be_promoted(
     connection: Connection, letters: Version
 ) -> None:
     of = begun(connection)
@@ -51,7 +51,7 @@ def test_a_replay_in_real_time_is_answered_by_a_drain_and_promoted(
     assert {each.output["category"] for each in rows(connection, "current_results")} == {"b"}
 
 
-def test_live_work_is_claimed_before_a_replay_however_old_that_is(connection: Connection) -> None:
+def test_live_work_is_claimed_before_replay_work_of_any_age(connection: Connection) -> None:
     begun(connection)
     admit(connection, "new", now=DAYS_LATER, lane=Lane.REALTIME)
     route(connection, now=DAYS_LATER)
@@ -61,7 +61,7 @@ def test_live_work_is_claimed_before_a_replay_however_old_that_is(connection: Co
     assert not any(each.travels_alone for each in claimed), "its items may share calls"
 
 
-def test_no_router_scaler_or_shedder_counts_a_replay_as_load(connection: Connection) -> None:
+def test_router_scaler_and_shedder_do_not_count_a_replay_as_load(connection: Connection) -> None:
     begun(connection)
     assert load.snapshot(connection, LaneAccount("acme"), now=AT).queues == []
     assert load.backlog(connection, Lane.REALTIME, now=AT).ready == 0
@@ -97,7 +97,7 @@ def test_a_paused_replay_asks_nothing_until_it_is_resumed(
     assert len(ready) == of.items == len(KEYS)
 
 
-def test_a_pause_stops_the_reading_and_the_same_replay_reads_on_once_resumed(
+def test_a_pause_stops_the_reading_of_a_replay_and_a_resume_continues_it(
     connection: Connection,
 ) -> None:
     settle(connection, *KEYS)
@@ -108,7 +108,7 @@ def test_a_pause_stops_the_reading_and_the_same_replay_reads_on_once_resumed(
     assert read(connection, begin(connection)).items == len(KEYS)
 
 
-def test_no_lost_claim_is_made_of_a_paused_replay(connection: Connection) -> None:
+def test_work_of_a_paused_replay_never_becomes_a_lost_claim(connection: Connection) -> None:
     begun(connection)
     promotions.pause(connection, "letters", now=AT)
     lapsed = "select count(*) from lanes.work where state = 'claimed' and lease_until < :then"
@@ -125,7 +125,7 @@ def test_only_a_running_replay_can_be_paused(connection: Connection) -> None:
         promotions.pause(connection, "letters", now=AT)
 
 
-def test_a_replay_that_was_dropped_while_it_was_paused_does_not_go_on(
+def test_a_replay_dropped_while_paused_cannot_be_resumed(
     connection: Connection,
 ) -> None:
     begun(connection)
@@ -135,7 +135,7 @@ def test_a_replay_that_was_dropped_while_it_was_paused_does_not_go_on(
         promotions.resume(connection, "letters", now=AT)
 
 
-def test_nothing_is_held_of_a_replay_that_is_being_resumed(
+def test_work_of_a_replay_that_is_being_resumed_is_not_held(
     connection: Connection, pool: Engine
 ) -> None:
     begun(connection)
@@ -148,7 +148,7 @@ def test_nothing_is_held_of_a_replay_that_is_being_resumed(
     assert rows(connection, "work", claimed_by=promotions.HELD) == []
 
 
-def test_a_preview_says_when_each_lane_ends(connection: Connection) -> None:
+def test_a_preview_estimates_when_a_replay_ends_on_each_lane(connection: Connection) -> None:
     settle(connection, *KEYS)
     asked = {"version_no": None, "first": None, "last": None, "selection": IN_REALTIME}
     seen = replays.preview(connection, "letters", **asked, now=AT)
@@ -163,7 +163,7 @@ def test_a_preview_says_when_each_lane_ends(connection: Connection) -> None:
     assert Lane.REALTIME not in replays.preview(connection, "letters", **asked, now=AT).ends
 
 
-def test_a_replay_shadows_later_items_until_it_is_promoted_and_never_shows_that(
+def test_a_replay_shadows_later_items_until_its_promotion_and_never_shows_the_shadows(
     connection: Connection, letters: Version
 ) -> None:
     settle(connection, *KEYS)
@@ -185,7 +185,7 @@ def test_a_replay_shadows_later_items_until_it_is_promoted_and_never_shows_that(
 
 
 @pytest.mark.slow
-def test_a_replay_that_is_being_dropped_shadows_nothing_more(
+def test_a_replay_that_is_being_dropped_creates_no_more_shadows(
     connection: Connection, pool: Engine
 ) -> None:
     settle(connection, *KEYS)
@@ -202,7 +202,7 @@ def test_a_replay_that_is_being_dropped_shadows_nothing_more(
     assert rows(connection, "work", state="ready", purpose="replay") == []
 
 
-def test_a_share_of_the_later_items_is_shadowed(connection: Connection) -> None:
+def test_a_replay_shadows_about_the_requested_share_of_later_items(connection: Connection) -> None:
     settle(connection, *KEYS)
     read(connection, begin(connection, selection=Selection(force=True, shadow=0.5)))
     settle(connection, *(f"n{number}" for number in range(100)))
@@ -211,7 +211,7 @@ def test_a_share_of_the_later_items_is_shadowed(connection: Connection) -> None:
     assert 25 < owed < 75
 
 
-def test_a_look_before_a_rank_finds_live_work_alone(connection: Connection) -> None:
+def test_a_claim_bounded_by_rank_finds_no_replay_work(connection: Connection) -> None:
     begun(connection)
     before = AT + timedelta(hours=12)
     assert work.waiting(connection, Lane.REALTIME, before=before, now=AT).versions == {}

@@ -1,4 +1,4 @@
-"""The metrics agree with what happened, and one statement reads them."""
+"""Metrics: they agree with the facts, and one statement reads them."""
 
 import re
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ def read(connection: Connection, name: str, *, now: datetime = TEN_MINUTES_LATER
 
 @pytest.fixture
 def worked(connection: Connection) -> Connection:
-    """Four items: one answered after three seconds, one given back unanswered, one in a batch, one not routed."""
+    """Create four items: one answered after three seconds, one without an answer, one in a batch, one not routed."""
     version = publish(connection, now=NOON)
     admit(connection, "quick", "lost", now=NOON, lane=Lane.REALTIME)
     admit(connection, "slow", now=NOON, lane=Lane.BATCH)
@@ -47,7 +47,7 @@ def worked(connection: Connection) -> Connection:
     return connection
 
 
-def test_counters_count_what_happened_by_workload_and_lane(worked: Connection) -> None:
+def test_counters_count_facts_by_workload_and_lane(worked: Connection) -> None:
     assert read(worked, "lanes_items_received_total") == {("letters",): 3}
     assert read(worked, "lanes_answers_total") == {("letters", "realtime", "authoritative"): 1}
     assert read(worked, "lanes_attempts_total") == {
@@ -59,7 +59,7 @@ def test_counters_count_what_happened_by_workload_and_lane(worked: Connection) -
     assert read(worked, "lanes_spend_usd_total") == {("letters", "realtime"): billed}
 
 
-def test_items_are_counted_by_their_state_without_a_look_at_them(worked: Connection) -> None:
+def test_items_are_counted_by_state_without_reading_the_tables_of_items(worked: Connection) -> None:
     assert read(worked, "lanes_items") == {
         ("letters", "realtime", "settled"): 1,
         ("letters", "realtime", "open"): 1,
@@ -68,7 +68,7 @@ def test_items_are_counted_by_their_state_without_a_look_at_them(worked: Connect
     assert not re.search(r"lanes\.(item|item_status|result|attempt)\b", metrics.statement())
 
 
-def test_the_first_in_order_tells_how_long_it_has_waited(worked: Connection) -> None:
+def test_the_oldest_wait_is_that_of_the_first_item_in_order(worked: Connection) -> None:
     waits = read(worked, "lanes_oldest_waiting_seconds")
     assert waits["letters", "", "true"] == 300
     assert waits["letters", "realtime", "false"] == 600
@@ -84,7 +84,7 @@ select w.item_id, w.workload, w.version_id, 'realtime', 'replay', 0, n, 'ready',
 """
 
 
-def test_a_long_replay_neither_counts_as_waiting_nor_makes_a_scrape_long(
+def test_a_long_replay_does_not_count_as_waiting_or_slow_a_scrape_down(
     worked: Connection,
 ) -> None:
     worked.execute(text(REPLAYED), {"now": NOON - timedelta(days=1)})
@@ -109,7 +109,7 @@ def test_an_answer_falls_into_the_buckets_that_hold_its_time(worked: Connection)
     assert of["letters", "realtime", SUM] == pytest.approx(3, rel=0.04)
 
 
-def test_a_counter_begins_anew_with_the_month_and_keeps_its_labels(worked: Connection) -> None:
+def test_a_counter_resets_each_month_and_keeps_its_labels(worked: Connection) -> None:
     assert read(worked, "lanes_answers_total", now=NEXT_MONTH) == {
         ("letters", "realtime", "authoritative"): 0
     }
@@ -126,7 +126,7 @@ def test_an_open_batch_is_counted_with_its_age(worked: Connection) -> None:
     assert read(worked, "lanes_batches_late", now=late) == {("letters",): 1}
 
 
-def test_every_role_is_told_also_when_nothing_holds_it(worked: Connection) -> None:
+def test_every_role_is_reported_even_when_no_session_holds_it(worked: Connection) -> None:
     held = read(worked, "lanes_roles_held")
     assert held["router",] == 0
     worked.execute(text("select pg_advisory_xact_lock(7016, 10)"))
@@ -152,7 +152,7 @@ def test_the_newest_answer_of_a_lane_is_an_example_with_the_trace_of_its_sender(
     assert ids[1] == "0af7651916cd43dd8448eb211c80319c"
 
 
-def test_every_metric_has_a_name_as_prometheus_wants_it() -> None:
+def test_every_metric_follows_the_naming_rules_of_prometheus() -> None:
     names = [each.name for each in METRICS]
     assert len(set(names)) == len(names)
     for each in METRICS:

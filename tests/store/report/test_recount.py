@@ -1,4 +1,4 @@
-"""The report of a month says what a recount of its facts says, folded or not."""
+"""The report of a month equals a recount of its facts, folded or not."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -69,7 +69,7 @@ select i.workload, count(*) as items,
 
 @pytest.fixture(scope="module")
 def lived(databases: Databases) -> Iterator[tuple[Connection, datetime]]:
-    """A month's history, counted, and when it ends; the tests of this file only read it."""
+    """Yield a database with a month of counted history, and the end of that month; the tests of this file only read it."""
     url = databases.make()
     engine = create_engine(url)
     with engine.connect() as connection:
@@ -88,7 +88,7 @@ def asked(connection: Connection, query: str, since: datetime, **more: object) -
 @pytest.mark.parametrize(
     "over", [timedelta(days=40), timedelta(days=9, hours=5, minutes=7), timedelta(hours=30)]
 )
-def test_a_report_of_any_period_is_a_recount_of_its_facts(
+def test_a_report_of_any_period_equals_a_recount_of_its_facts(
     lived: tuple[Connection, datetime], over: timedelta
 ) -> None:
     connection, now = lived
@@ -166,7 +166,9 @@ def test_a_report_of_any_period_is_a_recount_of_its_facts(
     )
 
 
-def test_what_advice_rests_on_is_a_recount_of_its_facts(lived: tuple[Connection, datetime]) -> None:
+def test_the_evidence_of_advice_equals_a_recount_of_its_facts(
+    lived: tuple[Connection, datetime],
+) -> None:
     connection, now = lived
     since = (now - snapshot.ADVICE_OVER).replace(minute=0, second=0, microsecond=0)
     taken = snapshot.take(connection, since=since, now=now).advice
@@ -196,7 +198,7 @@ def test_what_advice_rests_on_is_a_recount_of_its_facts(lived: tuple[Connection,
 
 
 @pytest.mark.parametrize("over", [timedelta(days=40), timedelta(days=9, hours=5)])
-def test_how_batches_did_and_how_long_real_time_let_items_wait_is_a_recount_of_the_facts(
+def test_batch_totals_and_real_time_waits_equal_a_recount_of_the_facts(
     lived: tuple[Connection, datetime], over: timedelta
 ) -> None:
     connection, now = lived

@@ -36,7 +36,9 @@ def test_a_snapshot_of_an_empty_database_is_empty(connection: Connection) -> Non
 
 
 @pytest.mark.slow
-def test_a_snapshot_of_items_that_only_arrived_has_no_answers(connection: Connection) -> None:
+def test_a_snapshot_of_items_without_answers_has_no_latency_and_no_attempts(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     admit(connection, "a", now=NOON)
     seen = snapshot.take(connection, since=NOON, now=NOON)
@@ -55,7 +57,7 @@ def test_a_snapshot_of_items_that_only_arrived_has_no_answers(connection: Connec
 
 @pytest.fixture
 def lived_in(connection: Connection) -> Connection:
-    """A Lambda workload with one item of every fate, answered 1, 2, 3 ... seconds after noon."""
+    """Create a Lambda workload with one item of each outcome, answered 1, 2, 3 ... seconds after noon."""
     letters = publish(connection, now=NOON, mode="lambda", max_failures=1)
     admit(connection, "old", now=later(days=-1), lane=Lane.REALTIME)
     admit(connection, "agreed", "corrected", "open", "confirmed", now=NOON, lane=Lane.REALTIME)
@@ -87,7 +89,7 @@ def lived_in(connection: Connection) -> Connection:
     return connection
 
 
-def test_a_snapshot_counts_each_fate_within_its_period(lived_in: Connection) -> None:
+def test_a_snapshot_counts_each_outcome_within_its_period(lived_in: Connection) -> None:
     seen = snapshot.take(lived_in, since=NOON, now=later(hours=1))
     assert {each.state: each.items for each in seen.states} == {
         "settled": 3,
@@ -139,7 +141,7 @@ def test_a_snapshot_measures_both_lanes(lived_in: Connection) -> None:
     assert realtime.per_minute == pytest.approx(4 / 31)
 
 
-def test_a_batch_that_comes_home_at_once_has_no_burst_for_its_throughput(
+def test_the_throughput_of_a_batch_counts_its_whole_run_and_not_the_burst_at_its_end(
     connection: Connection,
 ) -> None:
     letters = publish(connection, now=NOON)
@@ -158,7 +160,9 @@ def test_a_batch_that_comes_home_at_once_has_no_burst_for_its_throughput(
     assert lane.per_minute == 5
 
 
-def test_a_replay_costs_neither_lane_nor_saving_anything(lived_in: Connection) -> None:
+def test_a_replay_is_booked_aside_and_changes_no_lane_figure_or_saving(
+    lived_in: Connection,
+) -> None:
     before = snapshot.take(lived_in, since=NOON, now=later(hours=1))
     letters = workloads.in_force(lived_in)["letters"]
     lived_in.exec_driver_sql(
@@ -180,7 +184,7 @@ def test_a_replay_costs_neither_lane_nor_saving_anything(lived_in: Connection) -
     assert replace(costs, aside_usd=was.aside_usd) == was
 
 
-def test_accuracy_is_that_of_the_period(lived_in: Connection) -> None:
+def test_a_snapshot_shows_the_accuracy_of_its_period(lived_in: Connection) -> None:
     assert snapshot.take(lived_in, since=later(minutes=1), now=later(hours=1)).accuracy == []
     (batch, realtime) = sorted(
         snapshot.take(lived_in, since=NOON, now=later(hours=1)).accuracy, key=lambda each: each.lane
@@ -195,7 +199,9 @@ def test_accuracy_is_that_of_the_period(lived_in: Connection) -> None:
         )
 
 
-def test_a_snapshot_costs_what_was_billed_for_the_items_of_its_period(lived_in: Connection) -> None:
+def test_the_cost_of_a_snapshot_is_the_bill_for_the_items_of_its_period(
+    lived_in: Connection,
+) -> None:
     seen = snapshot.take(lived_in, since=NOON, now=later(hours=1))
     (costs,) = seen.costs
     billed = sum(
@@ -208,7 +214,7 @@ def test_a_snapshot_costs_what_was_billed_for_the_items_of_its_period(lived_in: 
 
 
 @pytest.mark.slow
-def test_a_snapshot_lists_open_batches_however_old(lived_in: Connection) -> None:
+def test_a_snapshot_lists_open_batches_of_any_age(lived_in: Connection) -> None:
     batch_id = row(lived_in, "batch_status").batch_id
     (listed,) = snapshot.take(lived_in, since=later(days=1), now=later(days=2)).batches
     assert (listed.batch_id, listed.state, listed.items, listed.succeeded, listed.invalid) == (
@@ -233,7 +239,7 @@ def test_a_snapshot_has_a_point_for_each_minute_of_each_lane(lived_in: Connectio
 
 
 @pytest.mark.slow
-def test_a_snapshot_holds_what_is_open_however_old_and_what_ended_in_its_period(
+def test_a_snapshot_lists_rollouts_and_incidents_that_are_open_or_ended_in_its_period(
     lived_in: Connection,
 ) -> None:
     of = begin(lived_in, now=NOON)
@@ -252,7 +258,7 @@ def test_a_snapshot_holds_what_is_open_however_old_and_what_ended_in_its_period(
     assert (later_on.rollouts, later_on.incidents) == ([], [])
 
 
-def test_a_snapshot_holds_the_open_proposals_alone(connection: Connection) -> None:
+def test_a_snapshot_lists_only_open_proposals(connection: Connection) -> None:
     seed(connection, "nightly", "weekly")
     first, second = refresh(connection, late("nightly"), late("weekly")).proposed
     decide(connection, first, "decline")
@@ -264,7 +270,7 @@ def test_a_snapshot_holds_the_open_proposals_alone(connection: Connection) -> No
     )
 
 
-def test_a_snapshot_says_how_traffic_is_split_and_calls_are_used(lived_in: Connection) -> None:
+def test_a_snapshot_shows_splits_calls_and_advice(lived_in: Connection) -> None:
     workloads.set_split(lived_in, Split("letters", "desk", 2_500), who="ada", why="trial", now=NOON)
     seen = snapshot.take(lived_in, since=NOON, now=later(hours=1))
     assert {(each.consumer, each.basis_points) for each in seen.splits} >= {("desk", 2_500)}
@@ -295,7 +301,9 @@ def test_a_snapshot_counts_late_data_and_replays(lived_in: Connection) -> None:
 
 
 @pytest.mark.slow
-def test_whoever_asks_the_database_is_told_the_same(pool: Engine, database_url: str) -> None:
+def test_a_snapshot_by_the_driver_equals_the_one_by_sqlalchemy(
+    pool: Engine, database_url: str
+) -> None:
     with pool.begin() as connection:
         publish(connection, now=NOON)
         admit(connection, "a", "b", now=NOON, lane=Lane.REALTIME)
@@ -328,7 +336,7 @@ def test_whoever_asks_the_database_is_told_the_same(pool: Engine, database_url: 
     ]
 
 
-def test_what_was_shed_says_how_many_why_what_it_saved_and_how_long_it_took(
+def test_a_snapshot_shows_the_count_reason_saving_and_duration_of_shed_items(
     connection: Connection,
 ) -> None:
     letters = publish(connection, now=NOON, split_percent=100)

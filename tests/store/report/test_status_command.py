@@ -1,4 +1,4 @@
-"""`lanes status` on a database without a stand: the components are down, the figures are shown all the same."""
+"""`lanes status` on a database without a stand: the components are down, and the figures are still shown."""
 
 import json
 import subprocess
@@ -19,7 +19,7 @@ Told = pytest.CaptureFixture[str]
 
 @pytest.fixture(autouse=True)
 def letters(pool: Engine, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An answered item and an open rollout."""
+    """Create an answered item and an open rollout."""
     for variable in ("PREFECT_API_URL", "ANTHROPIC_API_KEY"):
         monkeypatch.delenv(variable, raising=False)
     two_hours_ago = datetime.now(UTC) - timedelta(hours=2)
@@ -33,7 +33,7 @@ def letters(pool: Engine, address: str, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.slow
-def test_the_figures_are_those_of_the_hours_looked_back(capsys: Told) -> None:
+def test_status_shows_the_figures_of_the_requested_hours(capsys: Told) -> None:
     assert status(as_json=True) == 1
     said = json.loads(capsys.readouterr().out)
     assert {each["name"]: each["condition"] for each in said["components"]}["postgres"] == "yours"
@@ -47,14 +47,14 @@ def test_the_figures_are_those_of_the_hours_looked_back(capsys: Told) -> None:
     assert json.loads(capsys.readouterr().out)["figures"]["states"] == []
 
 
-def test_a_person_reads_components_first_and_then_the_report(capsys: Told) -> None:
+def test_status_prints_the_components_before_the_report(capsys: Told) -> None:
     status()
     shown = capsys.readouterr().out
     assert 0 < shown.index("postgres") < shown.index("What needs a person")
     assert "letters / real-time" in shown
 
 
-def test_a_database_that_does_not_answer_leaves_the_components(
+def test_status_shows_the_components_when_the_database_does_not_answer(
     capsys: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LANES_DATABASE_URL", "postgresql+psycopg://u:p@127.0.0.1:1/d")
@@ -65,8 +65,8 @@ def test_a_database_that_does_not_answer_leaves_the_components(
 
 
 @pytest.mark.slow
-def test_a_program_that_asks_loads_neither_tables_nor_rules_nor_schemas() -> None:
-    # numpy is loaded: advice asks for the law of batches, which is numpy's
+def test_status_imports_no_modules_for_tables_rules_or_schemas() -> None:
+    # numpy is loaded: advice needs the turnaround distribution of batches, which uses numpy
     heavy = (
         "aiohttp",
         "anthropic",

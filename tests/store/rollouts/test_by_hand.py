@@ -1,4 +1,4 @@
-"""People take a rollout's step further than its gates let it, or give it more time."""
+"""Rollout steps that a person promotes past their gates or gives more time."""
 
 import pytest
 from sqlalchemy import Connection
@@ -24,7 +24,7 @@ def share(connection: Connection) -> float:
     return workloads.splits(connection).of("letters", None).basis_points / 100
 
 
-def test_a_promoted_step_is_left_whatever_its_gates_lack_and_says_who_did_it(
+def test_promoting_a_step_skips_its_unmet_gates_and_logs_who_promoted_it(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)
@@ -40,7 +40,7 @@ def test_a_promoted_step_is_left_whatever_its_gates_lack_and_says_who_did_it(
         rollout_moves.promote(connection, "letters", **BY, now=later(minutes=7))
 
 
-def test_a_step_is_not_promoted_past_a_question_or_a_critical_incident(
+def test_promoting_is_refused_during_a_critical_incident_or_a_pending_approval(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)
@@ -54,7 +54,9 @@ def test_a_step_is_not_promoted_past_a_question_or_a_critical_incident(
     assert share(connection) == 10
 
 
-def test_an_extended_step_has_more_time_and_the_next_one_its_own(connection: Connection) -> None:
+def test_extending_a_step_moves_its_time_limit_but_not_that_of_the_next_step(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     begun = begin(connection, GROWING)
     extended = rollout_moves.extend(connection, "letters", 120, **BY, now=later(minutes=30))
@@ -68,7 +70,7 @@ def test_an_extended_step_has_more_time_and_the_next_one_its_own(connection: Con
     assert moved.step_ends_at == later(minutes=100)
 
 
-def test_a_decision_to_take_a_step_back_counts_no_more_once_it_was_extended(
+def test_a_rollback_decided_before_an_extension_is_not_applied(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)
@@ -79,7 +81,7 @@ def test_a_decision_to_take_a_step_back_counts_no_more_once_it_was_extended(
     assert share(connection) == 10
 
 
-def test_an_extension_is_refused_without_a_limit_and_beyond_the_longest(
+def test_an_extension_is_refused_for_a_step_without_a_limit_and_beyond_the_maximum(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)

@@ -1,4 +1,4 @@
-"""A rollout that moves newly routed items to a new version: its moves, what is measured by version, and what is refused."""
+"""Rollouts that move newly routed items to a new version: moves, measurements by version, and refusals."""
 
 from datetime import timedelta
 from itertools import chain, zip_longest
@@ -69,7 +69,9 @@ def versions_of_work(connection: Connection) -> dict[str, VersionId]:
     return {names[each.item_id]: each.version_id for each in rows(connection, "work")}
 
 
-def test_it_starts_with_its_first_share_and_leaves_the_split_alone(connection: Connection) -> None:
+def test_a_canary_starts_at_its_first_share_and_leaves_the_split_unchanged(
+    connection: Connection,
+) -> None:
     begun = canary(connection, split_percent=30)
     assert (begun.version, begun.version_before, begun.share_before) == (2, 1, 0)
     assert share(connection) == 5_000
@@ -82,7 +84,7 @@ def test_it_starts_with_its_first_share_and_leaves_the_split_alone(connection: C
     assert "40 %" in rollouts.set_split_by_hand(connection, moved, who="ada", why="x", now=NOON)
 
 
-def test_once_every_step_has_passed_the_new_version_is_in_force_for_all(
+def test_a_finished_canary_puts_its_version_in_force_for_every_new_item(
     connection: Connection,
 ) -> None:
     begun = canary(connection)
@@ -104,7 +106,7 @@ def test_once_every_step_has_passed_the_new_version_is_in_force_for_all(
 
 
 @pytest.mark.parametrize("by_hand", [False, True])
-def test_taken_back_the_old_version_stays_and_the_candidate_gets_no_new_item(
+def test_a_rolled_back_or_aborted_canary_routes_new_items_to_the_old_version(
     connection: Connection, by_hand: bool
 ) -> None:
     begun = canary(connection)
@@ -120,12 +122,15 @@ def test_taken_back_the_old_version_stays_and_the_candidate_gets_no_new_item(
     assert rollouts.find(connection, begun.id).back_to == "back to version 1 for all items"
     arrive(connection, *keys("late", 8))
     assert versions_of_work(connection) == before | dict.fromkeys(keys("late", 8), old.id)
-    assert candidates.is_candidate(connection, "letters", spec(**NEW))  # publishers leave it alone
+    # Publishing the same file does not put the candidate in force.
+    assert candidates.is_candidate(connection, "letters", spec(**NEW))
     assert begin(connection, begun.playbook, version=2).is_open
 
 
 @pytest.mark.slow
-def test_both_lanes_and_every_reason_count_by_version(connection: Connection) -> None:
+def test_a_canary_counts_items_of_both_lanes_and_every_route_reason_by_version(
+    connection: Connection,
+) -> None:
     begun = canary(connection, WORSE, split_percent=50)
     arrive(connection, *keys("i", 30))
     arrive(connection, *keys("urgent", 10), urgent=True)
@@ -148,7 +153,9 @@ def test_both_lanes_and_every_reason_count_by_version(connection: Connection) ->
 
 
 @pytest.mark.slow
-def test_latency_is_compared_at_the_same_time_on_both_lanes(connection: Connection) -> None:
+def test_a_canary_compares_the_latency_of_its_versions_over_both_lanes(
+    connection: Connection,
+) -> None:
     begun = canary(connection, SLOWER, split_percent=100)
     waiting = keys("waits", 10)  # for a batch
     arrive(connection, *waiting, lane=Lane.BATCH)
@@ -166,7 +173,7 @@ def test_latency_is_compared_at_the_same_time_on_both_lanes(connection: Connecti
 
 
 @pytest.mark.slow
-def test_a_comparison_of_the_whole_rollout_takes_each_step_by_itself(
+def test_a_comparison_over_the_whole_rollout_compares_the_versions_step_by_step(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON, split_percent=100, max_failures=1)
@@ -199,7 +206,9 @@ def test_a_comparison_of_the_whole_rollout_takes_each_step_by_itself(
     assert saving.beside.measurement.value == pytest.approx(0)
 
 
-def test_the_share_that_moved_is_counted_by_version(connection: Connection) -> None:
+def test_the_moved_share_counts_new_version_items_and_each_entity_once(
+    connection: Connection,
+) -> None:
     begun = canary(connection)
     admit(connection, *keys("i", 20), now=later(seconds=20))
     admit(connection, "a1", "a2", now=later(seconds=20), entity="ada")
@@ -210,7 +219,7 @@ def test_the_share_that_moved_is_counted_by_version(connection: Connection) -> N
     assert (moved.hits, moved.samples) == (new, 21)
 
 
-def test_what_was_routed_before_the_step_does_not_count(connection: Connection) -> None:
+def test_items_routed_before_the_step_are_not_measured(connection: Connection) -> None:
     publish(connection, now=NOON, split_percent=100)
     arrive(connection, "before")
     begun = canary(connection, split_percent=100)
@@ -221,7 +230,9 @@ def test_what_was_routed_before_the_step_does_not_count(connection: Connection) 
 
 
 @pytest.mark.slow
-def test_an_accurate_and_cheaper_version_is_seen_beside_the_old_one(connection: Connection) -> None:
+def test_accuracy_and_saving_compare_the_new_version_with_the_old_one(
+    connection: Connection,
+) -> None:
     begun = canary(connection, ACCURACY, SAVING, COST, split_percent=100)
     names = keys("i", 40)
     arrive(connection, *names)
@@ -240,7 +251,7 @@ def test_an_accurate_and_cheaper_version_is_seen_beside_the_old_one(connection: 
 
 
 @pytest.mark.slow
-def test_the_authoritative_pass_of_either_version_is_compared_and_paid(
+def test_agreement_and_cost_of_a_canary_count_items_after_their_authoritative_pass(
     connection: Connection,
 ) -> None:
     begun = canary(connection, AGREEMENT, COST, mode="lambda", split_percent=100)
@@ -257,7 +268,7 @@ def test_the_authoritative_pass_of_either_version_is_compared_and_paid(
 
 
 @pytest.mark.slow
-def test_what_the_old_version_answered_because_the_new_one_is_refused_is_lost(
+def test_items_of_a_refused_version_count_as_its_failures_when_the_old_version_answers(
     connection: Connection,
 ) -> None:
     begun = canary(connection, ERRORS, split_percent=100)
@@ -275,7 +286,9 @@ def test_what_the_old_version_answered_because_the_new_one_is_refused_is_lost(
     assert figures.measurements[0].samples == figures.measurements[0].wrong == len(new)
 
 
-def test_an_item_of_a_batch_that_does_not_return_is_overdue(connection: Connection) -> None:
+def test_a_canary_counts_batch_items_without_an_answer_as_wrong_once_overdue(
+    connection: Connection,
+) -> None:
     begun = canary(connection, ERRORS, split_percent=0)
     arrive(connection, *keys("i", 20))
     (figures,) = take(connection, begun, seconds=3_600).measurements
@@ -284,7 +297,9 @@ def test_an_item_of_a_batch_that_does_not_return_is_overdue(connection: Connecti
     assert figures.samples == figures.wrong > 0
 
 
-def test_a_batch_and_each_of_its_requests_hold_items_of_one_version(connection: Connection) -> None:
+def test_a_batch_and_each_of_its_requests_contain_items_of_only_one_version(
+    connection: Connection,
+) -> None:
     canary(connection, split_percent=0)
     arrive(connection, *keys("i", 20))
     kinds = ready_work.waiting_kinds(connection, None, now=later(hours=12))
@@ -305,7 +320,7 @@ def test_a_batch_and_each_of_its_requests_hold_items_of_one_version(connection: 
     assert all(len({each.version_id for each in request}) == 1 for request in requests)
 
 
-def test_a_critical_incident_of_either_lane_holds_a_new_version(connection: Connection) -> None:
+def test_a_critical_incident_on_either_lane_hinders_a_canary(connection: Connection) -> None:
     begun = canary(connection)
     assert rollouts.hindering_incidents(connection, begun) == []
     slow = [
@@ -324,7 +339,7 @@ def refused(connection: Connection, direction: str = "version", **given: Any) ->
     return str(why.value)
 
 
-def test_what_cannot_be_a_canary_is_refused(connection: Connection) -> None:
+def test_an_invalid_canary_start_is_refused_with_its_reason(connection: Connection) -> None:
     publish(connection, now=NOON)
     start = "`lanes publish FILE --canary batch-to-realtime`"
     assert f"has no candidate version: {start} stores one" in refused(connection, version=2)
@@ -343,7 +358,7 @@ def test_a_lane_rollout_is_refused_while_a_canary_is_open(connection: Connection
     assert "has an open rollout already" in refused(connection, "batch_to_realtime")
 
 
-def test_agreement_can_be_a_gate_if_the_new_version_is_in_lambda_mode(
+def test_an_agreement_gate_requires_a_new_version_in_lambda_mode(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)
@@ -355,7 +370,7 @@ def test_agreement_can_be_a_gate_if_the_new_version_is_in_lambda_mode(
     assert begin(connection, book, version=3).is_open
 
 
-def test_the_plan_counts_every_item_whatever_decided_its_lane(connection: Connection) -> None:
+def test_a_canary_plan_also_counts_urgent_items(connection: Connection) -> None:
     publish(connection, now=NOON)
     arrive(connection, *keys("urgent", 40), urgent=True)
     book = playbook(step(5), step(100), direction="version")

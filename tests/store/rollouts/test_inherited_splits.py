@@ -1,4 +1,4 @@
-"""A consumer's split that ends: the workload's counts for it again, by hand and after a rollout of its own."""
+"""Consumer splits that end, by hand or after a rollout: the consumer inherits the workload's split again."""
 
 import pytest
 from sqlalchemy import Connection
@@ -23,7 +23,7 @@ def set_split(connection: Connection, consumer: str | None, percent: int) -> Non
 
 
 def share(connection: Connection, consumer: str | None) -> float:
-    """The share of a consumer's items to real-time, as the router and as everything else reads it."""
+    """Return the real-time share of a consumer in percent; the router and all other readers must agree on it."""
     _, routing = workloads.to_route(connection, ["letters"])
     (read,) = {
         each.of("letters", consumer).basis_points
@@ -33,7 +33,7 @@ def share(connection: Connection, consumer: str | None) -> float:
 
 
 @pytest.mark.parametrize("how", ["rolled back", "aborted"])
-def test_a_consumers_rollout_that_is_taken_back_leaves_no_split_of_its_own(
+def test_a_rolled_back_or_aborted_consumer_rollout_restores_the_inherited_split(
     connection: Connection, how: str
 ) -> None:
     publish(connection, now=NOON, split_percent=30)
@@ -51,7 +51,7 @@ def test_a_consumers_rollout_that_is_taken_back_leaves_no_split_of_its_own(
     assert ended.back_to == "back to the split of the workload"
     assert share(connection, "desk") == 30
     set_split(connection, None, 80)
-    assert share(connection, "desk") == 80  # it follows the workload again
+    assert share(connection, "desk") == 80  # the consumer inherits again
     assert [each.consumer for each in snapshot.take(connection, since=NOON, now=NOON).splits] == [
         None
     ]
@@ -59,7 +59,9 @@ def test_a_consumers_rollout_that_is_taken_back_leaves_no_split_of_its_own(
     assert [each.basis_points for each in history] == [None, 5_000]
 
 
-def test_a_split_that_the_consumer_had_is_set_again(connection: Connection) -> None:
+def test_rolling_back_a_consumer_rollout_restores_the_consumers_own_split(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON, split_percent=30)
     set_split(connection, "desk", 20)
     begun = begin(connection, playbook(step(50)), consumer="desk")
@@ -68,7 +70,7 @@ def test_a_split_that_the_consumer_had_is_set_again(connection: Connection) -> N
     assert (begun.inherited_before, share(connection, "desk")) == (False, 20)
 
 
-def test_a_consumer_that_inherited_once_and_a_rollout_that_finishes_keeps_its_share(
+def test_a_finished_rollout_of_a_consumer_that_inherited_keeps_its_last_share(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON, split_percent=30)

@@ -1,4 +1,4 @@
-"""What a gate says of items that are out: in batches that do not return, past their time, or amended meanwhile."""
+"""Gates over items without an answer: in batches that have not returned, overdue, or amended since."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -28,7 +28,7 @@ Batch = tuple[BatchId, datetime, list[ClaimedWork]]
 
 
 def to_batch(connection: Connection, *gates: dict[str, Any], **fields: Any) -> Rollout:
-    """A rollout that sends everything of `letters` to batch, whose batches may be out for two hours."""
+    """Begin a rollout that sends all items of `letters` to batch; a batch may take two hours."""
     publish(connection, now=NOON, split_percent=100, promises={"batch_max_minutes": 120}, **fields)
     return begin(
         connection, playbook(step(0, *(gates or (ERRORS,))), direction="realtime_to_batch")
@@ -36,7 +36,7 @@ def to_batch(connection: Connection, *gates: dict[str, Any], **fields: Any) -> R
 
 
 def sent(connection: Connection, *keys: str, now: datetime, **fields: Any) -> Batch:
-    """A batch of these items is at the provider."""
+    """Route these items and submit them as a batch."""
     admit(connection, *keys, now=now, **fields)
     route(connection, now=now)
     batch_id, works = submit(connection, workloads.in_force(connection)["letters"], now=now)
@@ -46,7 +46,7 @@ def sent(connection: Connection, *keys: str, now: datetime, **fields: Any) -> Ba
 def returned(
     connection: Connection, batch: Batch, *, now: datetime, outcome: Outcome = Outcome.VALID
 ) -> None:
-    """The batch ended, and answered all of its items unless told."""
+    """Collect the batch with `outcome` for each of its items."""
     batch_id, since, works = batch
     save(
         connection,
@@ -70,7 +70,7 @@ def verdicts(connection: Connection, of: Rollout, *, now: datetime) -> list[Verd
 
 
 @pytest.mark.slow
-def test_a_gate_never_passes_while_every_second_batch_does_not_return(
+def test_a_gate_is_inconclusive_once_a_batch_is_out_longer_than_usual_and_then_fails(
     connection: Connection,
 ) -> None:
     begun = to_batch(connection)
@@ -104,12 +104,12 @@ def test_a_gate_never_passes_while_every_second_batch_does_not_return(
     ("in_realtime", "in_batch", "verdict"),
     [
         (Outcome.VALID, Outcome.VALID, Verdict.PASSED),
-        (Outcome.INVALID, Outcome.INVALID, Verdict.PASSED),  # what troubles both fails neither
+        (Outcome.INVALID, Outcome.INVALID, Verdict.PASSED),  # errors on both lanes fail neither
         (Outcome.INVALID, Outcome.VALID, Verdict.PASSED),
         (Outcome.VALID, Outcome.INVALID, Verdict.FAILED),
     ],
 )
-def test_a_gate_compares_what_the_split_left_on_the_other_lane_in_the_same_time(
+def test_a_gate_compares_items_that_the_split_left_on_the_other_lane_in_the_same_period(
     connection: Connection, in_realtime: Outcome, in_batch: Outcome, verdict: Verdict
 ) -> None:
     publish(connection, now=NOON, split_percent=100, promises={"batch_max_minutes": 120})
@@ -152,7 +152,7 @@ def test_the_sample_ratio_counts_the_items_of_one_entity_once(connection: Connec
 
 
 @pytest.mark.slow
-def test_batches_that_left_later_and_are_out_no_longer_than_usual_hold_nothing(
+def test_a_gate_passes_while_later_batches_are_out_no_longer_than_usual(
     connection: Connection,
 ) -> None:
     begun = to_batch(connection)
@@ -165,7 +165,9 @@ def test_batches_that_left_later_and_are_out_no_longer_than_usual_hold_nothing(
 
 
 @pytest.mark.slow
-def test_every_measure_of_the_step_waits_for_items_in_doubt(connection: Connection) -> None:
+def test_every_gate_of_a_step_is_inconclusive_while_items_are_in_doubt(
+    connection: Connection,
+) -> None:
     begun = to_batch(connection, ERRORS, MET, P95)
     due = {"due_at": later(hours=20)}
     first = sent(connection, *keys("back", 20), now=NOON, **due)
@@ -193,7 +195,7 @@ def test_every_measure_of_the_step_waits_for_items_in_doubt(connection: Connecti
         ({}, timedelta(minutes=121), 3),
     ],
 )
-def test_an_item_that_is_out_longer_than_it_may_be_is_wrong(
+def test_an_item_counts_as_wrong_once_its_due_time_or_its_batch_limit_has_passed(
     connection: Connection, fields: dict[str, Any], waited: timedelta, wrong: int
 ) -> None:
     begun = to_batch(connection, batch_expected_minutes=1)
@@ -202,7 +204,7 @@ def test_an_item_that_is_out_longer_than_it_may_be_is_wrong(
     assert (errors.samples, errors.wrong) == (wrong, wrong)
 
 
-def test_an_item_that_no_batch_takes_is_wrong_once_a_departure_and_a_batch_could_have_been(
+def test_an_unsubmitted_item_counts_as_wrong_after_a_day_plus_the_batch_limit(
     connection: Connection,
 ) -> None:
     begun = to_batch(connection)
@@ -215,14 +217,14 @@ def test_an_item_that_no_batch_takes_is_wrong_once_a_departure_and_a_batch_could
     assert [(each.samples, each.wrong) for each in (waits, late)] == [(0, 0), (1, 1)]
 
 
-def test_an_item_that_came_back_late_is_out_no_more(connection: Connection) -> None:
+def test_a_gate_passes_after_a_late_batch_has_returned(connection: Connection) -> None:
     begun = to_batch(connection)
     batch = sent(connection, *keys("slow", 20), now=NOON)
     returned(connection, batch, now=later(hours=5))
     assert verdicts(connection, begun, now=later(hours=9)) == [Verdict.PASSED]
 
 
-def test_a_real_time_item_that_waits_beyond_its_patience_is_wrong_and_so_is_at_once_what_the_provider_refused(
+def test_real_time_items_count_as_wrong_after_their_patience_or_at_once_when_unserved(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON, patience_s=60)
@@ -243,25 +245,25 @@ def test_a_real_time_item_that_waits_beyond_its_patience_is_wrong_and_so_is_at_o
 @pytest.mark.parametrize(
     "outcome", [Outcome.CANCELED, Outcome.EXPIRED, Outcome.INVALID, Outcome.VALID]
 )
-def test_what_becomes_of_the_older_revision_of_an_amended_item_is_no_failure(
+def test_outcomes_of_the_older_revision_of_an_amended_item_do_not_count(
     connection: Connection, outcome: Outcome
 ) -> None:
-    """A batch whose every item was amended is canceled, for one."""
+    """Include `CANCELED`: a batch whose items were all amended is canceled."""
     begun = to_batch(connection, ERRORS, MET)
     first = sent(connection, *keys("k", 6), now=NOON, due_at=later(hours=6))
     amended(connection, *keys("k", 6), now=later(minutes=10))
     returned(connection, first, now=later(minutes=20), outcome=outcome)
     taken = rollout_measures.take(connection, begun, now=later(minutes=20))
     assert [(each.samples, each.wrong) for each in taken.measurements] == [(0, 0), (0, 0)]
-    assert taken.answered == 0  # no answer to what is in force
+    assert taken.answered == 0  # no answer to the revision in force
     second = sent(connection, now=later(minutes=30))
-    returned(connection, second, now=later(hours=7))  # the due time was that of another text
+    returned(connection, second, now=later(hours=7))  # the due time belonged to the older revision
     taken = rollout_measures.take(connection, begun, now=later(hours=7))
     assert [(each.samples, each.wrong) for each in taken.measurements] == [(6, 0), (0, 0)]
 
 
 @pytest.mark.slow
-def test_an_amended_item_that_is_out_too_long_counts_from_its_amendment(
+def test_the_time_limit_of_an_amended_item_starts_at_its_amendment(
     connection: Connection,
 ) -> None:
     begun = to_batch(connection, ERRORS, P95)
@@ -274,7 +276,7 @@ def test_an_amended_item_that_is_out_too_long_counts_from_its_amendment(
 
 
 @pytest.mark.slow
-def test_a_failure_before_the_amendment_and_an_answer_before_it_count(
+def test_a_failure_and_an_answer_before_the_amendment_still_count(
     connection: Connection,
 ) -> None:
     begun = to_batch(connection)
@@ -297,7 +299,7 @@ def amended(connection: Connection, *of: str, now: datetime) -> None:
         )
 
 
-def test_an_approved_step_is_taken_back_when_the_time_it_has_from_the_approval_on_ends(
+def test_an_approved_step_is_rolled_back_when_its_time_since_the_approval_has_passed(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON, split_percent=3)

@@ -1,4 +1,4 @@
-"""What a gate measures beside errors and times: corrections, labels and money; and the whole rollout beside its step."""
+"""Gate measurements other than errors and times: corrections, labels and money, by step and over the whole rollout."""
 
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -30,7 +30,7 @@ def measured(connection: Connection, of: Rollout, *, seconds: float = 60) -> lis
     return rollout_measures.take(connection, of, now=later(seconds=seconds)).measurements
 
 
-def test_corrections_are_a_share_of_what_the_authoritative_pass_compared(
+def test_the_correction_rate_is_a_share_of_items_that_an_authoritative_pass_compared(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON, mode="lambda")
@@ -55,7 +55,7 @@ def test_an_item_is_accurate_if_every_labeled_field_is_right(connection: Connect
     route(connection, now=NOON)
     expected = {"right": A, "wrong": B, "partly": A | {"other": 1}, "urgent": B, "unanswered": A}
     items.label(connection, "letters", expected, source="ada")
-    # chosen because its answers differ
+    # Excluded: a review selects items whose answers differ.
     items.label(connection, "letters", {"unlabeled": B}, source="review:ada")
     (seen,) = measured(connection, of)
     assert (seen.samples, seen.wrong) == (3, 2)
@@ -66,7 +66,7 @@ def test_an_item_is_accurate_if_every_labeled_field_is_right(connection: Connect
     )
 
 
-def test_an_item_costs_what_all_of_its_tries_were_billed_once_it_is_done(
+def test_the_cost_of_a_done_item_is_the_sum_of_all_its_billed_attempts(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON, max_failures=3)
@@ -97,7 +97,7 @@ def test_an_item_costs_what_all_of_its_tries_were_billed_once_it_is_done(
     assert seen.value == pytest.approx(sum(billed.values()) / 2)
 
 
-def test_a_saving_is_what_an_item_of_the_lane_costs_less_than_one_of_the_other(
+def test_a_saving_compares_the_cost_per_item_of_the_two_lanes(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON, split_percent=100)
@@ -107,7 +107,7 @@ def test_a_saving_is_what_an_item_of_the_lane_costs_less_than_one_of_the_other(
     assert (before.samples, before.value) == (0, None)
     asked = claim(connection)
     save(connection, *(tried(each, response=said(tokens=1_000)) for each in asked))
-    returned(connection, batch, now=later(seconds=30))  # as many tokens, at half of the price
+    returned(connection, batch, now=later(seconds=30))  # the same tokens at half the price
     (seen,) = measured(connection, of)
     assert seen.other is not None
     assert seen.samples + seen.other.samples == 40
@@ -120,7 +120,7 @@ REALTIME = [f"k{n}" for n in range(2_000) if bucket("letters", entity=None, key=
 
 
 def tries(connection: Connection, *keys: str, wrong: int = 0, at: datetime) -> None:
-    """Items that the split sends to real time arrive and are answered, some of them wrongly."""
+    """Admit items that the split sends to real time and answer them, the first `wrong` of them invalidly."""
     admit(connection, *keys, now=at)
     route(connection, now=at)
     done = at + timedelta(seconds=1)
@@ -135,7 +135,7 @@ def advanced(connection: Connection, of: Rollout, *, now: datetime) -> Rollout:
 
 
 @pytest.mark.slow
-def test_a_loss_of_the_steps_together_fails_that_no_step_alone_shows(
+def test_the_whole_rollout_fails_a_gate_that_single_steps_leave_inconclusive(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON, max_failures=1)
@@ -158,7 +158,9 @@ def test_a_loss_of_the_steps_together_fails_that_no_step_alone_shows(
     ]
 
 
-def test_the_whole_rollout_begins_with_the_first_share_that_it_set(connection: Connection) -> None:
+def test_the_window_of_the_whole_rollout_starts_with_the_first_share_that_it_set(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON, split_percent=15)
     book = playbook(step(10, ERRORS, approval=True), step(20, ERRORS), step(30, ERRORS))
     of = begin(connection, book)

@@ -1,4 +1,4 @@
-"""`lanes plan`: what a rollout would do, for people and for programs."""
+"""`lanes plan`: the expected course of a rollout, as a table and as JSON."""
 
 import json
 from datetime import datetime, timedelta
@@ -20,7 +20,7 @@ SLOW = {"measure": "error_rate", "max": 0.2, "at_least": 5}
 
 @pytest.fixture
 def now(pool: Engine, address: str) -> datetime:
-    """Two hundred letters came within two days, all of which went to batch."""
+    """Route two hundred letters to batch over two days and return the current time."""
     with pool.begin() as connection:
         at = clock(connection)
         publish(connection, now=at, split_percent=0)
@@ -36,7 +36,7 @@ def planned(told: Told, file: str, *, code: int = 0, **given: Any) -> dict[str, 
     return json.loads(told.readouterr().out)
 
 
-def test_a_plan_tells_of_each_step_what_moves_and_costs_and_what_its_gates_need(
+def test_a_plan_lists_the_traffic_costs_and_required_samples_of_each_step(
     now: datetime, tmp_path: Path, capsys: Told
 ) -> None:
     said = planned(capsys, write(tmp_path, step(50, SLOW, at_most_minutes=2_880), step(100, SLOW)))
@@ -58,7 +58,7 @@ def test_a_plan_tells_of_each_step_what_moves_and_costs_and_what_its_gates_need(
     assert said["takes_days"] == pytest.approx(half["takes_days"] + whole["takes_days"])
 
 
-def test_a_canary_is_planned_from_the_little_that_a_new_stand_has_routed(
+def test_a_canary_plan_with_too_little_traffic_is_refused_with_the_required_samples(
     now: datetime, capsys: Told
 ) -> None:
     said = planned(capsys, "new-version", code=1)
@@ -90,7 +90,7 @@ def test_a_plan_is_a_table_that_fits_a_terminal(
     assert "At half of every limit it takes" in said
 
 
-def test_a_plan_that_cannot_start_says_why_and_ends_with_1(
+def test_a_plan_of_a_refused_rollout_reports_the_reason_and_exits_with_1(
     now: datetime, pool: Engine, tmp_path: Path, capsys: Told
 ) -> None:
     file = write(tmp_path, step(5, ERRORS, at_most_minutes=1_440))
@@ -104,7 +104,7 @@ def test_a_plan_that_cannot_start_says_why_and_ends_with_1(
     assert "has an open rollout already" in planned(capsys, file, code=1)["refused"]
 
 
-def test_a_gate_that_passes_in_time_only_if_less_than_half_is_wrong_is_named(
+def test_a_plan_names_gates_that_pass_in_time_only_below_half_of_their_limit(
     now: datetime, tmp_path: Path, capsys: Told
 ) -> None:
     assert plan(write(tmp_path, step(50, SLOW, at_most_minutes=2_880)), workload="letters") == 0
@@ -112,7 +112,9 @@ def test_a_gate_that_passes_in_time_only_if_less_than_half_is_wrong_is_named(
     assert "Step 1: error_rate can pass in 2.0 d only if less is wrong than at half." in said
 
 
-def test_a_new_workload_has_a_plan_without_days(pool: Engine, address: str, capsys: Told) -> None:
+def test_the_plan_of_a_new_workload_has_no_durations(
+    pool: Engine, address: str, capsys: Told
+) -> None:
     with pool.begin() as connection:
         publish(connection, now=clock(connection))
     assert plan("batch-to-realtime", workload="letters") == 0
@@ -123,13 +125,13 @@ def test_a_new_workload_has_a_plan_without_days(pool: Engine, address: str, caps
     assert {each["takes_days"] for each in steps} == {None}
 
 
-def test_nothing_is_written(now: datetime, pool: Engine, capsys: Told) -> None:
+def test_planning_writes_nothing_to_the_database(now: datetime, pool: Engine, capsys: Told) -> None:
     def everything() -> list[list[Any]]:
         with pool.begin() as connection:
             return [rows(connection, table) for table in ("split", "rollout", "route", "item")]
 
     before = everything()
-    # no item has a due time, so that its gate on them cannot pass
+    # No item has a due time, so the gate on due times cannot pass.
     assert plan("realtime-to-batch", workload="letters", as_json=True) == 1
     assert everything() == before
 
@@ -142,7 +144,7 @@ def test_nothing_is_written(now: datetime, pool: Engine, capsys: Told) -> None:
         ("nowhere.yaml", "letters", 1, 'there is no file "nowhere.yaml"'),
     ],
 )
-def test_what_cannot_be_planned_is_one_sentence(
+def test_a_plan_of_an_unknown_workload_or_playbook_prints_the_reason(
     now: datetime, capsys: Told, playbook: str, workload: str, code: int, said: str
 ) -> None:
     assert plan(playbook, workload=workload) == code

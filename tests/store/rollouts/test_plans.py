@@ -1,4 +1,4 @@
-"""The traffic that a plan of a rollout rests on, and a start that is refused by it."""
+"""The traffic on which a rollout's plan is based, and starts that the plan refuses."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -48,7 +48,9 @@ def came(connection: Connection, number: int, *, at: datetime, mark: str = "k", 
 
 
 @pytest.mark.parametrize("folded", [False, True])
-def test_the_traffic_is_what_the_split_decided_a_day(connection: Connection, folded: bool) -> None:
+def test_plan_traffic_is_the_daily_number_of_items_that_the_split_decided(
+    connection: Connection, folded: bool
+) -> None:
     publish(connection, now=NOON)
     publish(connection, "tickets", now=NOON)
     workloads.set_split(connection, Split("letters", "own", 500), who="ada", why="so", now=NOON)
@@ -71,7 +73,7 @@ def test_the_traffic_is_what_the_split_decided_a_day(connection: Connection, fol
     assert planned(connection, consumer="ghost").traffic == SplitTraffic()
 
 
-def test_traffic_of_more_than_a_week_ago_is_forgotten(connection: Connection) -> None:
+def test_plan_traffic_ignores_items_older_than_a_week(connection: Connection) -> None:
     publish(connection, now=NOON)
     came(connection, 40, at=NOON)
     came(connection, 35, at=later(days=3), mark="later")
@@ -80,7 +82,7 @@ def test_traffic_of_more_than_a_week_ago_is_forgotten(connection: Connection) ->
 
 
 @pytest.mark.parametrize("mode", ["plain", "lambda"])
-def test_an_item_costs_what_routing_estimated_and_in_lambda_mode_its_second_pass(
+def test_a_plan_uses_the_estimates_of_routes_and_adds_the_second_pass_in_lambda_mode(
     connection: Connection, mode: str
 ) -> None:
     letters = publish(connection, now=NOON, mode=mode)
@@ -95,7 +97,7 @@ def test_an_item_costs_what_routing_estimated_and_in_lambda_mode_its_second_pass
 
 
 def in_batch(connection: Connection, letters: Version) -> None:
-    """A batch has answered forty items: ten were due, three of them before it came back, and four answers are invalid."""
+    """Answer forty items in a batch: ten have a due time, three of them miss it, and four answers are invalid."""
     came(connection, 30, at=NOON)
     came(connection, 10, at=NOON, mark="due", due_at=later(hours=9))
     batch_id, works = submit(connection, letters)
@@ -110,7 +112,7 @@ def in_batch(connection: Connection, letters: Version) -> None:
 
 
 @pytest.mark.slow
-def test_what_the_lane_does_with_recent_items_is_measured_as_the_gates_do(
+def test_a_plan_measures_recent_items_of_the_lane_by_the_rules_of_the_gates(
     connection: Connection,
 ) -> None:
     letters = publish(connection, now=NOON, batch_expected_minutes=1)
@@ -125,7 +127,7 @@ def test_what_the_lane_does_with_recent_items_is_measured_as_the_gates_do(
     assert planned(connection, playbook(step(10))).traffic.recent == {}
 
 
-def test_a_rollout_takes_the_steps_of_its_plan(connection: Connection) -> None:
+def test_a_rollout_starts_at_the_step_and_share_of_its_plan(connection: Connection) -> None:
     publish(connection, now=NOON, split_percent=30)
     book = playbook(step(5), step(20, approval=True), step(50))
     made = planned(connection, book, now=NOON)
@@ -135,7 +137,7 @@ def test_a_rollout_takes_the_steps_of_its_plan(connection: Connection) -> None:
     assert made.owed_step == begun.asks_about
 
 
-def test_a_rollout_that_cannot_pass_at_the_traffic_of_the_workload_is_refused_and_leaves_nothing(
+def test_a_rollout_with_too_little_traffic_for_its_gates_is_refused_and_writes_nothing(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)
@@ -156,7 +158,7 @@ def test_a_plan_needs_a_published_workload(connection: Connection) -> None:
         planned(connection)
 
 
-def test_a_plan_says_why_a_rollout_cannot_begin(connection: Connection) -> None:
+def test_a_plan_reports_why_a_rollout_cannot_start(connection: Connection) -> None:
     publish(connection, now=NOON)
     begin(connection)
     _, refusal = plans.of_playbook(
@@ -178,7 +180,7 @@ BEFORE = {
 def batch_came_back(
     connection: Connection, mark: str, number: int = 60, *, after: timedelta, at: datetime = NOON
 ) -> None:
-    """A batch of items that are pinned to batch went out and came back with labeled, right answers."""
+    """Submit items that are pinned to batch and collect correct, labeled answers `after` that time."""
     publish(connection, now=at, promises={"batch_max_minutes": 120})
     batch = sent(connection, *keys(mark, number), now=at, lane=Lane.BATCH)
     returned(connection, batch, now=at + after)
@@ -186,7 +188,7 @@ def batch_came_back(
     label(connection, "letters", expected, source="ada")
 
 
-def test_a_rollout_begins_once_the_batch_lane_has_shown_what_the_playbook_asks_for(
+def test_a_rollout_starts_once_the_batch_lane_meets_the_conditions_of_the_playbook(
     connection: Connection,
 ) -> None:
     book = playbook(step(10), before=BEFORE)
@@ -206,7 +208,7 @@ def test_a_rollout_begins_once_the_batch_lane_has_shown_what_the_playbook_asks_f
 
 
 @pytest.mark.slow
-def test_a_late_batch_forbids_a_rollout_until_newer_ones_are_in_time(
+def test_a_late_batch_blocks_a_rollout_until_newer_batches_return_in_time(
     connection: Connection,
 ) -> None:
     book = playbook(step(10), before={"batches": 2})
@@ -221,7 +223,7 @@ def test_a_late_batch_forbids_a_rollout_until_newer_ones_are_in_time(
     assert begin(connection, book, now=later(hours=9)).is_open
 
 
-def test_what_the_batch_lane_shows_is_of_the_days_that_are_asked_for(
+def test_the_conditions_on_the_batch_lane_count_only_the_days_of_the_playbook(
     connection: Connection,
 ) -> None:
     batch_came_back(connection, "a", after=timedelta(minutes=30))

@@ -1,4 +1,4 @@
-"""Rollouts in the database: one open per workload, every move with its split, log and event, and what is measured;
+"""Rollouts in the database: one open per workload, moves with their split, log and event, and measurements;
 one file because every move is seen from the rollout that it changes."""
 
 from dataclasses import replace
@@ -51,7 +51,7 @@ def share(connection: Connection, consumer: str | None = None) -> float:
     return workloads.splits(connection).of("letters", consumer).basis_points / 100
 
 
-def test_a_rollout_starts_with_its_first_share_and_says_who_wanted_it(
+def test_a_rollout_starts_at_its_first_share_and_logs_who_started_it(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON, split_percent=1)
@@ -65,14 +65,14 @@ def test_a_rollout_starts_with_its_first_share_and_says_who_wanted_it(
     assert event.payload["percent"] == 10
 
 
-def test_the_row_keeps_the_playbook_as_it_was(connection: Connection) -> None:
+def test_a_rollout_stores_its_playbook_unchanged(connection: Connection) -> None:
     publish(connection, now=NOON)
     book = playbook(step(10, P95, approval=True, at_most_minutes=9), step(50.5))
     begun = begin(connection, book)
     assert rollouts.find(connection, begun.id).playbook == book
 
 
-def test_the_database_itself_holds_one_open_rollout_per_workload(connection: Connection) -> None:
+def test_the_database_allows_only_one_open_rollout_per_workload(connection: Connection) -> None:
     publish(connection, now=NOON)
     begin(connection)
     columns = [column for column in table.columns if column.name != "id"]
@@ -81,7 +81,7 @@ def test_the_database_itself_holds_one_open_rollout_per_workload(connection: Con
         connection.execute(insert(table).values(**present))
 
 
-def test_a_rollout_that_cannot_be_followed_is_refused(connection: Connection) -> None:
+def test_a_rollout_that_does_not_fit_its_workload_is_refused(connection: Connection) -> None:
     with pytest.raises(UnknownWorkload, match='workload "letters" has no published version'):
         begin(connection)
     publish(connection, now=NOON, split_percent=60)
@@ -93,7 +93,7 @@ def test_a_rollout_that_cannot_be_followed_is_refused(connection: Connection) ->
     assert rows(connection, "rollout") == []
 
 
-def test_advancing_sets_the_next_share_and_starts_its_measurement_anew(
+def test_advancing_sets_the_next_share_and_restarts_the_measurement(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)
@@ -104,7 +104,7 @@ def test_advancing_sets_the_next_share_and_starts_its_measurement_anew(
     assert events(connection, "lanes.rollout.stepped")[0].payload["step"] == 2
 
 
-def test_a_move_decided_on_what_is_no_longer_true_changes_nothing(connection: Connection) -> None:
+def test_a_move_decided_on_a_stale_rollout_changes_nothing(connection: Connection) -> None:
     publish(connection, now=NOON)
     begun = begin(connection)
     rollout_moves.apply(connection, begun, Advance("well"), [], now=NOON)
@@ -113,7 +113,7 @@ def test_a_move_decided_on_what_is_no_longer_true_changes_nothing(connection: Co
     assert share(connection) == 50
 
 
-def test_rolling_back_sets_the_share_before_the_rollout_and_frees_the_workload(
+def test_rolling_back_restores_the_earlier_share_and_allows_a_new_rollout(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON, split_percent=3)
@@ -137,7 +137,7 @@ def test_finishing_keeps_the_last_share(connection: Connection) -> None:
     assert len(events(connection, "lanes.rollout.finished")) == 1
 
 
-def test_an_approval_is_in_the_row_and_lets_the_step_be_left(connection: Connection) -> None:
+def test_an_approval_is_stored_and_allows_the_next_step(connection: Connection) -> None:
     publish(connection, now=NOON)
     begun = begin(connection)
     rollout_moves.apply(connection, begun, AskApproval("well"), [], now=NOON)
@@ -155,7 +155,7 @@ def test_an_approval_is_in_the_row_and_lets_the_step_be_left(connection: Connect
     assert rollouts.split_history(connection, "letters", None, 1)[0].who == "bob"
 
 
-def test_a_no_takes_it_back_and_an_unusable_answer_is_asked_again_under_a_new_number(
+def test_an_unusable_answer_is_requested_again_and_a_declined_approval_rolls_back(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)
@@ -174,14 +174,14 @@ def test_a_no_takes_it_back_and_an_unusable_answer_is_asked_again_under_a_new_nu
 
 
 def past_an_approval(connection: Connection) -> Rollout:
-    """A rollout that starts at 30 %, past a step that asks for approval."""
+    """Begin a rollout that starts at 30 %, past a step that asks for approval."""
     publish(connection, now=NOON, split_percent=30)
     return begin(
         connection, playbook(step(5), step(20, approval=True), step(50, approval=True), step(100))
     )
 
 
-def test_a_rollout_that_starts_past_an_approval_moves_nothing_before_it_was_given(
+def test_a_rollout_that_starts_past_an_approval_step_moves_nothing_until_approved(
     connection: Connection,
 ) -> None:
     begun = past_an_approval(connection)
@@ -213,7 +213,7 @@ def test_a_rollout_that_starts_past_an_approval_moves_nothing_before_it_was_give
     ]
 
 
-def test_a_no_to_an_approval_that_was_passed_over_leaves_the_share_as_it_was(
+def test_declining_a_skipped_approval_leaves_the_share_unchanged(
     connection: Connection,
 ) -> None:
     begun = past_an_approval(connection)
@@ -231,7 +231,7 @@ def waiting_incidents(connection: Connection) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("how", ["approved", "declined", "rolled back", "aborted"])
-def test_who_waits_for_approval_is_an_incident_until_it_is_decided(
+def test_a_pending_approval_is_an_open_incident_until_the_decision(
     connection: Connection, how: str
 ) -> None:
     publish(connection, now=NOON)
@@ -285,7 +285,7 @@ def breach(
         (breach(Promise.PROVIDER_FROZEN, subject="model claude-opus-5-5"), False),
     ],
 )
-def test_a_critical_incident_hinders_where_the_traffic_goes(
+def test_only_a_critical_incident_of_the_receiving_lane_hinders_a_rollout(
     connection: Connection, found: Assessment, hinders: bool
 ) -> None:
     publish(connection, now=NOON, realtime_model="claude-haiku-5-5")
@@ -304,7 +304,7 @@ def test_a_critical_incident_hinders_where_the_traffic_goes(
 @pytest.mark.parametrize(
     ("model", "hinders"), [("claude-haiku-5-5", True), ("claude-opus-5-5", False)]
 )
-def test_an_outage_hinders_the_rollouts_whose_model_it_takes(
+def test_an_outage_hinders_only_rollouts_that_use_its_model(
     connection: Connection, model: str, hinders: bool
 ) -> None:
     publish(connection, now=NOON, realtime_model="claude-haiku-5-5")
@@ -317,7 +317,7 @@ def test_an_outage_hinders_the_rollouts_whose_model_it_takes(
     ] * hinders
 
 
-def test_passes_in_a_row_are_counted_in_the_row_and_anew_at_each_step(
+def test_consecutive_passes_are_stored_and_reset_at_each_step(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)
@@ -333,7 +333,9 @@ def test_passes_in_a_row_are_counted_in_the_row_and_anew_at_each_step(
     assert rollouts.find(connection, begun.id).passes == 0
 
 
-def test_why_it_holds_is_told_once_for_each_reason(connection: Connection) -> None:
+def test_a_rollout_emits_one_held_event_per_reason_and_none_while_gathering(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     begun = begin(connection)
     for holds in (
@@ -350,7 +352,9 @@ def test_why_it_holds_is_told_once_for_each_reason(connection: Connection) -> No
     assert share(connection) == 10
 
 
-def test_aborting_sets_the_share_before_and_needs_an_open_rollout(connection: Connection) -> None:
+def test_aborting_restores_the_earlier_share_and_requires_an_open_rollout(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON, split_percent=2)
     begin(connection)
     assert (
@@ -363,7 +367,7 @@ def test_aborting_sets_the_share_before_and_needs_an_open_rollout(connection: Co
         rollout_moves.abort(connection, "letters", who="bob", why="enough", now=NOON)
 
 
-def test_a_split_that_a_rollout_moves_is_not_set_by_hand(connection: Connection) -> None:
+def test_a_split_under_an_open_rollout_cannot_be_set_by_hand(connection: Connection) -> None:
     publish(connection, now=NOON)
     said = rollouts.set_split_by_hand(
         connection, Split("letters", None, 700), who="bob", why="trial", now=NOON
@@ -384,7 +388,7 @@ def test_a_split_that_a_rollout_moves_is_not_set_by_hand(connection: Connection)
         )
 
 
-def test_pausing_and_resuming_say_what_is_true(connection: Connection) -> None:
+def test_pausing_and_resuming_a_workload_report_its_state(connection: Connection) -> None:
     publish(connection, now=NOON)
     assert rollouts.pause_workload(connection, "letters", now=NOON).startswith("letters is paused:")
     assert rollouts.pause_workload(connection, "letters", now=later(hours=1)).endswith(
@@ -399,7 +403,7 @@ def test_pausing_and_resuming_say_what_is_true(connection: Connection) -> None:
 def answered(
     connection: Connection, *keys: str, at: datetime, wrong: bool = False, **fields: Any
 ) -> None:
-    """Items arrive, are routed by the split and, those of real-time, tried at `at`."""
+    """Admit items, route them by the split, and try the real-time ones at `at`."""
     admit(connection, *keys, now=NOON, **fields)
     route(connection, now=NOON)
     outcome = Outcome.INVALID if wrong else Outcome.VALID
@@ -413,7 +417,9 @@ def figures(connection: Connection, *gates: dict[str, object], now: datetime) ->
 
 
 @pytest.mark.slow
-def test_the_figures_are_those_of_split_items_under_the_step(connection: Connection) -> None:
+def test_figures_count_only_items_that_the_split_routed_during_the_step(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     workloads.set_split(
         connection, Split("letters", None, 5_000), who="ada", why="before", now=NOON
@@ -436,7 +442,7 @@ def test_the_figures_are_those_of_split_items_under_the_step(connection: Connect
     assert (p95.samples, p95.wrong, p95.value) == (2, 0, 1)
 
 
-def test_items_that_nobody_answers_make_the_lane_slow_and_not_quick(connection: Connection) -> None:
+def test_unanswered_items_count_as_slow_in_the_latency_gate(connection: Connection) -> None:
     figures(connection, P95, now=NOON)
     answered(connection, "quick", at=later(seconds=1))
     admit(connection, "stuck1", "stuck2", now=NOON)
@@ -447,7 +453,7 @@ def test_items_that_nobody_answers_make_the_lane_slow_and_not_quick(connection: 
     assert (old.samples, old.wrong) == (3, 2)
 
 
-def test_a_consumers_rollout_measures_that_consumers_items_alone(connection: Connection) -> None:
+def test_a_consumers_rollout_measures_only_items_of_that_consumer(connection: Connection) -> None:
     publish(connection, now=NOON)
     begun = begin(connection, playbook(step(100)), consumer="desk")
     answered(connection, "theirs", at=later(seconds=1), consumer="desk")
@@ -480,7 +486,7 @@ def test_missed_deadlines_and_agreement_are_measured(connection: Connection) -> 
 
 
 def retried(connection: Connection, outcomes: dict[str, list[Outcome]]) -> datetime:
-    """Each item is tried over and over, as its outcomes say; when the last try was over."""
+    """Try each item once per outcome, ten minutes apart; return the time of the last attempt."""
     admit(connection, *outcomes, now=NOON)
     route(connection, now=NOON)
     at, left = NOON, {key: list(each) for key, each in outcomes.items()}
@@ -493,7 +499,7 @@ def retried(connection: Connection, outcomes: dict[str, list[Outcome]]) -> datet
 
 
 @pytest.mark.slow
-def test_one_item_that_is_tried_five_times_counts_once_and_takes_nothing_back(
+def test_an_item_with_five_failed_attempts_counts_once_and_fails_no_gate(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON, max_failures=6)
@@ -516,7 +522,7 @@ def test_one_item_that_is_tried_five_times_counts_once_and_takes_nothing_back(
     ),
     ends_well=st.booleans(),
 )
-def test_however_often_items_are_tried_a_gate_counts_items(
+def test_a_gate_counts_items_and_not_attempts(
     connection: Connection, tries: list[list[Outcome]], ends_well: bool
 ) -> None:
     with connection.begin_nested() as trial:
@@ -532,7 +538,7 @@ def test_however_often_items_are_tried_a_gate_counts_items(
         trial.rollback()
 
 
-def test_what_a_neighbour_in_its_pack_was_in_the_way_of_is_no_error_of_the_item(
+def test_a_refused_pack_does_not_count_as_an_error_of_an_item_answered_later(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)
@@ -544,7 +550,7 @@ def test_what_a_neighbour_in_its_pack_was_in_the_way_of_is_no_error_of_the_item(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("outcome", [Outcome.UNSERVED, Outcome.UNKNOWN])
-def test_overload_and_calls_without_an_answer_are_failures_of_the_lane(
+def test_overload_and_calls_without_an_answer_count_as_failures_of_the_lane(
     connection: Connection, outcome: Outcome
 ) -> None:
     publish(connection, now=NOON)
@@ -557,7 +563,7 @@ def test_overload_and_calls_without_an_answer_are_failures_of_the_lane(
     assert judged(begun, taken)[0].verdict is Verdict.FAILED
 
 
-def test_what_the_lane_had_to_shed_is_a_failed_sample_so_that_no_lane_looks_well_by_giving_away_its_load(
+def test_a_shed_item_counts_as_a_failed_sample_of_the_lane_that_shed_it(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)
@@ -571,12 +577,12 @@ def test_what_the_lane_had_to_shed_is_a_failed_sample_so_that_no_lane_looks_well
     errors, _ = rollout_measures.take(connection, begun, now=now).measurements
     assert (errors.samples, errors.wrong) == (6, 1)
     _, slow = rollout_measures.take(connection, begun, now=now + timedelta(seconds=3)).measurements
-    assert slow.wrong == 7  # ten minutes late, all of the others
+    assert slow.wrong == 7  # includes the five answers, each ten minutes late
     letters = workloads.in_force(connection)["letters"]
     batch_id, works = submit(connection, letters, now=now)
     save(connection, *(tried(each, at=now) for each in works), now=now, batch_id=batch_id)
     taken = rollout_measures.take(connection, begun, now=now)
-    assert taken.answered == 5  # its batch's answer is none of the lane's
+    assert taken.answered == 5  # the batch answer does not count for real-time
     assert (taken.measurements[0].samples, taken.measurements[0].wrong) == (6, 1)
 
 
@@ -595,7 +601,7 @@ def test_a_rollout_whose_load_is_shed_fails_its_gate(connection: Connection) -> 
 
 
 def amended_in_lambda(connection: Connection, *, again: dict[str, str]) -> Rollout:
-    """An item is answered, confirmed by its pass, amended, and its newer revision answered by a pass of its own."""
+    """Answer an item, confirm it by its pass, amend it, and answer the newer revision by its own pass."""
     agreement = {"measure": "agreement", "min": 0.9, "at_least": 1}
     letters = publish(connection, now=NOON, mode="lambda")
     begun = begin(connection, playbook(step(100, agreement)))
@@ -614,7 +620,7 @@ def amended_in_lambda(connection: Connection, *, again: dict[str, str]) -> Rollo
     return begun
 
 
-def test_an_amended_item_is_compared_once_and_with_the_answer_to_the_same_revision(
+def test_an_amended_item_is_compared_once_with_the_answer_to_the_same_revision(
     connection: Connection,
 ) -> None:
     begun = amended_in_lambda(connection, again=B)
@@ -623,13 +629,13 @@ def test_an_amended_item_is_compared_once_and_with_the_answer_to_the_same_revisi
 
 
 @pytest.mark.slow
-def test_the_report_compares_answers_to_the_same_revision_too(connection: Connection) -> None:
+def test_the_report_compares_only_answers_to_the_same_revision(connection: Connection) -> None:
     amended_in_lambda(connection, again=B)
     (agreement,) = snapshot.take(connection, since=NOON, now=later(hours=1)).agreement
     assert (agreement.compared, agreement.corrected) == (1, 0)
 
 
-def test_a_measurement_is_kept_when_its_verdict_changes_or_the_rollout_moves(
+def test_a_measurement_is_stored_when_its_verdict_changes_or_the_rollout_moves(
     connection: Connection,
 ) -> None:
     begun_figures = figures(
@@ -649,7 +655,7 @@ def test_a_measurement_is_kept_when_its_verdict_changes_or_the_rollout_moves(
     assert [(each.samples, each.verdict) for each in kept] == [(0, "inconclusive"), (8, "passed")]
 
 
-def test_two_runs_that_decide_at_once_make_one_move(pool: Engine) -> None:
+def test_two_runs_with_the_same_decision_make_one_move(pool: Engine) -> None:
     with pool.begin() as connection:
         publish(connection, now=NOON)
         begun = begin(connection)

@@ -1,4 +1,4 @@
-"""Items of a rollout that go down the other lane too: who is sent, what it costs, and what gates see of both answers."""
+"""Shadow work of a rollout on the other lane: the selected items, their cost, and the comparison of both answers."""
 
 import json
 from decimal import Decimal
@@ -34,13 +34,13 @@ def shadowing(
 
 
 def to_batch(connection: Connection, book: Playbook | None = None, **fields: Any) -> Rollout:
-    """A rollout whose first step moves nothing: `letters` is all real-time, and shadows go to batch."""
+    """Begin a rollout whose first step moves nothing: all `letters` are real-time, and shadows go to batch."""
     publish(connection, now=NOON, split_percent=100, **fields)
     return begin(connection, book or shadowing(step(100, AGREEMENT), step(50, AGREEMENT)))
 
 
 def answered(connection: Connection, of: Rollout, *names: str, output: Any = A) -> None:
-    """Real time answered these items, and their shadows are owed."""
+    """Answer these items in real time and create the owed shadows."""
     admit(connection, *names, now=NOON)
     route(connection, now=NOON)
     save(connection, *(tried(each, output=output) for each in claim(connection)))
@@ -48,7 +48,7 @@ def answered(connection: Connection, of: Rollout, *names: str, output: Any = A) 
 
 
 def came_back(connection: Connection, **different: Any) -> None:
-    """A batch of all that waits for one came back: with `A`, unless told by key."""
+    """Submit all waiting batch work and collect it: output `A`, except for the keys in `different`."""
     version = workloads.in_force(connection)["letters"]
     batch_id, works = submit(connection, version, now=later(days=2))
     answers = (tried(each, output=different.get(each.key, A), at=SOON) for each in works)
@@ -82,7 +82,7 @@ def test_both_lanes_are_compared_before_the_first_item_moves(connection: Connect
     assert isinstance(next_move(of.situation(40), [verdict], None, NOON), Advance)
 
 
-def test_a_shadow_moves_no_item_and_is_billed_apart(connection: Connection) -> None:
+def test_a_shadow_changes_no_item_and_is_billed_separately(connection: Connection) -> None:
     of = to_batch(connection)
     answered(connection, of, "one", "two")
     before = rows(connection, "result")
@@ -95,7 +95,7 @@ def test_a_shadow_moves_no_item_and_is_billed_apart(connection: Connection) -> N
     assert [tuple(each) for each in billed] == [("answer", "realtime", 2), ("shadow", "batch", 2)]
 
 
-def test_shadows_end_with_their_budget(connection: Connection) -> None:
+def test_shadows_stop_when_their_budget_is_spent(connection: Connection) -> None:
     of = to_batch(connection)
     answered(connection, of, "one")
     (price,) = (each.estimated_usd for each in rows(connection, "shadow_pair"))
@@ -110,7 +110,7 @@ def test_shadows_end_with_their_budget(connection: Connection) -> None:
     answered(connection, of, *keys("more", 9))
     assert len(owed(connection)) == 3
     assert shadows.read_spent(connection, of.id) == shadows.ShadowsSpent(3, 3 * price)
-    came_back(connection)  # costs what it costs, instead of what was estimated
+    came_back(connection)  # the billed cost replaces the estimate
     spent = shadows.read_spent(connection, of.id).usd
     billed = connection.execute(
         text("select sum(cost_usd) from lanes.spend where purpose = 'shadow'")
@@ -118,7 +118,9 @@ def test_shadows_end_with_their_budget(connection: Connection) -> None:
     assert spent == billed.scalar_one() > Decimal(0)
 
 
-def test_keys_choose_the_items_whatever_the_split_says(connection: Connection) -> None:
+def test_the_share_of_items_with_a_shadow_is_independent_of_the_split(
+    connection: Connection,
+) -> None:
     of = to_batch(connection, shadowing(step(50, AGREEMENT), step(20, AGREEMENT), share=0.4))
     answered(connection, of, *keys("i", 600))
     chosen = [each.lane for each in owed(connection)]
@@ -140,7 +142,7 @@ def test_urgent_pinned_and_canceled_items_have_no_shadow(connection: Connection)
     assert len(owed(connection)) == 1
 
 
-def test_accuracy_is_judged_of_the_same_items(connection: Connection) -> None:
+def test_accuracy_is_compared_on_the_same_items(connection: Connection) -> None:
     book = shadowing(step(100, ACCURACY), step(50, ACCURACY))
     of = to_batch(connection, book, review_share=0)
     answered(connection, of, *keys("i", 30))
@@ -161,7 +163,7 @@ def test_accuracy_is_judged_of_the_same_items(connection: Connection) -> None:
     assert "of the same on the other lane" in said
 
 
-def test_a_lane_that_is_worse_on_the_same_items_takes_the_rollout_back(
+def test_a_lane_that_is_worse_on_the_same_items_causes_a_rollback(
     connection: Connection,
 ) -> None:
     of = to_batch(connection, shadowing(step(100, ACCURACY), step(50, ACCURACY)))
@@ -173,7 +175,7 @@ def test_a_lane_that_is_worse_on_the_same_items_takes_the_rollout_back(
     assert isinstance(next_move(of.situation(40), [verdict], None, NOON), RollBack)
 
 
-def test_a_lambda_item_needs_no_shadow_where_its_authoritative_pass_answers(
+def test_a_lambda_item_with_an_authoritative_pass_needs_no_shadow(
     connection: Connection,
 ) -> None:
     of = to_batch(connection, mode="lambda")
@@ -184,7 +186,7 @@ def test_a_lambda_item_needs_no_shadow_where_its_authoritative_pass_answers(
     assert shadows.read_spent(connection, of.id).usd == 0
 
 
-def test_a_lambda_item_needs_a_shadow_where_its_workload_leaves_out_second_passes(
+def test_a_lambda_item_needs_a_shadow_when_second_passes_are_conditional(
     connection: Connection,
 ) -> None:
     of = to_batch(connection, mode="lambda", second_pass={"when": 'output.category == "b"'})
@@ -204,14 +206,14 @@ def test_real_time_shadows_compare_the_lanes_of_a_batch_workload(connection: Con
     assert (measured(connection, of).samples, measured(connection, of).wrong) == (12, 1)
 
 
-def test_an_ended_rollout_asks_no_more_shadows(connection: Connection) -> None:
+def test_ending_a_rollout_cancels_its_open_shadows(connection: Connection) -> None:
     of = to_batch(connection)
     answered(connection, of, "one", "two")
     rollout_moves.abort(connection, "letters", who="ada", why="enough", now=later(seconds=5))
     assert {each.state for each in owed(connection)} == {WorkState.CANCELED}
 
 
-def test_what_a_shadow_said_goes_with_the_payload_of_its_item(connection: Connection) -> None:
+def test_forgetting_an_item_deletes_the_output_of_its_shadow(connection: Connection) -> None:
     of = to_batch(connection)
     answered(connection, of, "gone", "kept")
     came_back(connection)

@@ -1,4 +1,4 @@
-"""`lanes split` and `lanes rollout`: what the forms do, from the command line."""
+"""`lanes split` and `lanes rollout`: the actions of the forms on the command line."""
 
 import json
 from collections.abc import Callable
@@ -33,7 +33,7 @@ def letters(
 
 @pytest.fixture
 def led(pool: Engine, prefect: PrefectStandIn) -> UUID:
-    """The run that leads an open rollout of two steps."""
+    """Return the run that leads an open rollout of two steps."""
     prefect.has_run("migrate", "PAUSED")
     run = UUID(prefect.runs[-1].id)
     with pool.begin() as connection:
@@ -44,7 +44,7 @@ def led(pool: Engine, prefect: PrefectStandIn) -> UUID:
 def said(
     told: Told, command: Callable[..., int], *given: Any, code: int = 0, **options: Any
 ) -> Any:
-    """Return what the command printed as JSON, or, with another exit code, its sentence."""
+    """Return the sentence of the command: from its JSON, or from stderr if `code` is not 0."""
     assert command(*given, as_json=True, **options) == code
     out, err = told.readouterr()
     return err.strip() if code else json.loads(out)["said"]
@@ -72,17 +72,17 @@ def test_a_split_is_set_shown_and_ended(pool: Engine, capsys: Told) -> None:
         ({"workload": "ghosts"}, 'no workload "ghosts"'),
     ],
 )
-def test_a_split_command_that_lacks_something_is_wrong_usage(
+def test_an_invalid_split_command_exits_with_a_usage_error(
     capsys: Told, given: dict[str, Any], why: str
 ) -> None:
     assert why in said(capsys, steering.split, **{"workload": "letters", **given}, code=2)
 
 
-def test_a_split_that_a_rollout_moves_is_refused(led: UUID, capsys: Told) -> None:
+def test_setting_a_split_is_refused_while_a_rollout_is_open(led: UUID, capsys: Told) -> None:
     assert "abort the rollout first" in said(capsys, steering.split, "letters", percent=1, code=1)
 
 
-def test_starting_asks_for_a_run_with_the_signed_order(
+def test_starting_a_rollout_requests_a_run_with_the_order_and_its_author(
     prefect: PrefectStandIn, capsys: Told
 ) -> None:
     of_desk = steering.RolloutStart(consumer="desk")
@@ -93,7 +93,7 @@ def test_starting_asks_for_a_run_with_the_signed_order(
 
 
 @pytest.mark.parametrize("answer", ["approve", "decline"])
-def test_the_question_of_a_held_rollout_is_answered_by_resuming_its_run(
+def test_an_approval_request_is_answered_by_resuming_the_paused_run(
     prefect: PrefectStandIn, led: UUID, capsys: Told, answer: str
 ) -> None:
     refused = said(capsys, steering.rollout, answer, "letters", code=1)
@@ -121,28 +121,28 @@ def test_a_step_is_extended_and_promoted(pool: Engine, capsys: Told) -> None:
     assert "no time limit" in said(capsys, steering.rollout, "extend", "letters", code=1)
 
 
-def test_an_abort_holds_while_prefect_does_not_answer(
+def test_aborting_a_rollout_succeeds_while_prefect_is_unavailable(
     prefect: PrefectStandIn, led: UUID, capsys: Told
 ) -> None:
     prefect.breaks(status=503)
     assert "aborted" in said(capsys, steering.rollout, "abort", "letters")
 
 
-def test_watching_prints_what_happened_until_the_rollout_has_ended(
+def test_watching_a_rollout_prints_its_log_until_the_rollout_has_ended(
     pool: Engine, led: UUID, capsys: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def abort(_: float) -> None:
         with pool.begin() as connection:
             rollout_moves.abort(connection, "letters", who="bob", why="enough", now=NOON)
 
-    monkeypatch.setattr(steering, "time", SimpleNamespace(sleep=abort))  # of this module alone
+    monkeypatch.setattr(steering, "time", SimpleNamespace(sleep=abort))  # only in this module
     assert steering.rollout("watch", "letters") == 1
     out, err = capsys.readouterr()
     assert [line.split()[2] for line in out.splitlines()] == ["started:", "aborted:"]
     assert RolloutState.ABORTED in err
 
 
-def test_a_playbook_of_a_version_is_started_by_publishing_it(
+def test_a_version_playbook_can_be_started_only_by_publishing(
     prefect: PrefectStandIn, capsys: Told
 ) -> None:
     refused = said(

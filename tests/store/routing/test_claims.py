@@ -1,4 +1,4 @@
-"""Claims: order, shares, and nobody's work twice."""
+"""Claims: order, shares, and no work claimed twice."""
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -19,12 +19,12 @@ from tests.store.tries import claim, crowd, explained, keys, row, rows, save, tr
 
 
 def realtime(connection: Connection, *names: str, workload: str = "letters", **fields: Any) -> None:
-    """Items with real-time work that is ready at noon."""
+    """Admit and route items whose real-time work is ready at noon."""
     admit(connection, *names, now=NOON, workload=workload, lane=Lane.REALTIME, **fields)
     route(connection, now=NOON)
 
 
-def test_what_is_urgent_is_found_however_far_the_queue_was_taken(connection: Connection) -> None:
+def test_urgent_work_that_ranks_before_the_cursor_is_still_claimed(connection: Connection) -> None:
     publish(connection, now=NOON, patience_s=600)
     admit(connection, "plain", now=NOON, lane=Lane.REALTIME)
     admit(connection, "urgent", now=NOON, lane=Lane.REALTIME, urgent=True)
@@ -40,7 +40,7 @@ def test_what_is_urgent_is_found_however_far_the_queue_was_taken(connection: Con
     assert work.waiting(connection, Lane.REALTIME, since=begin, now=NOON).since == {}
 
 
-def test_a_claim_holds_what_a_call_needs(connection: Connection) -> None:
+def test_a_claim_contains_the_data_that_a_call_needs(connection: Connection) -> None:
     letters = publish(connection, now=NOON)
     realtime(connection, "k", consumer="crm")
     (ours,) = claim(connection, worker="ada", now=NOON)
@@ -66,9 +66,7 @@ def test_two_workers_never_claim_the_same_work(pool: Engine) -> None:
         realtime(setup, *(f"k{n}" for n in range(10)))
     with pool.connect() as one, pool.connect() as two:
         first = claim(one, places=6)
-        second = claim(
-            two, places=6
-        )  # while the first has not committed, and without waiting for it
+        second = claim(two, places=6)  # does not wait for the first, which has not committed
         assert (len(first), len(second)) == (6, 4)
         assert not {each.claim.work_id for each in first} & {each.claim.work_id for each in second}
 
@@ -90,7 +88,7 @@ def test_many_workers_at_once_claim_each_work_exactly_once(pool: Engine) -> None
     with ThreadPoolExecutor(4) as workers:
         claimed = [key for taken in workers.map(drain, "abcd") for key in taken]
     with pool.begin() as connection:
-        claimed += keys(claim(connection))  # what was locked when the last worker looked
+        claimed += keys(claim(connection))  # rows that were locked at the last claim
     assert Counter(claimed) == Counter({f"k{n}": 1 for n in range(120)})
 
 
@@ -103,7 +101,7 @@ def test_the_most_urgent_work_is_claimed_first_and_in_order(connection: Connecti
     assert keys(claim(connection)) == ["due late"]
 
 
-def test_a_claim_that_begins_at_a_rank_takes_what_has_it_and_what_ranks_behind_it(
+def test_a_claim_that_starts_at_a_rank_includes_that_rank_and_skips_earlier_work(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON, patience_s=60)
@@ -129,7 +127,9 @@ def test_a_claim_that_begins_at_a_rank_takes_what_has_it_and_what_ranks_behind_i
     assert keys(work.claim(connection, Lane.REALTIME, most, **how)) == ["due in 10 s"]
 
 
-def test_who_looks_at_what_waits_knows_from_which_rank_on_to_claim(connection: Connection) -> None:
+def test_waiting_work_is_reported_with_the_first_ready_rank_of_each_workload(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON, patience_s=60)
     publish(connection, "bills", now=NOON)
     for seconds in (10, 20, 30):
@@ -146,7 +146,9 @@ def test_who_looks_at_what_waits_knows_from_which_rank_on_to_claim(connection: C
 
 
 @pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_plan"])
-def test_a_claim_from_a_rank_on_reads_nothing_before_it(connection: Connection, plans: str) -> None:
+def test_a_claim_from_a_rank_has_the_rank_in_its_index_condition(
+    connection: Connection, plans: str
+) -> None:
     publish(connection, now=NOON)
     connection.execute(text(f"set local plan_cache_mode = {plans}"))
     within = work.ClaimBounds({"letters": NOON})
@@ -156,14 +158,18 @@ def test_a_claim_from_a_rank_on_reads_nothing_before_it(connection: Connection, 
     assert "rank_at >= " in condition
 
 
-def test_what_is_due_before_the_patience_of_others_ends_goes_first(connection: Connection) -> None:
+def test_due_work_is_claimed_by_its_due_time_less_the_expected_call_time(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON, patience_s=60)
     realtime(connection, "older")
     realtime(connection, "due", due_at=later(seconds=61))
     assert keys(claim(connection, places=1)) == ["due"]
 
 
-def test_old_patient_work_is_never_overtaken_for_ever(connection: Connection) -> None:
+def test_work_whose_patience_has_ended_is_claimed_before_newer_due_work(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON, patience_s=60)
     realtime(connection, "old")
     admit(connection, "new", now=later(seconds=61), due_at=later(seconds=65), lane=Lane.REALTIME)
@@ -178,7 +184,7 @@ def test_work_is_not_claimed_before_it_is_ready(connection: Connection) -> None:
     assert len(claim(connection, now=NOON)) == 1
 
 
-def test_work_that_failed_rests_before_it_is_claimed_again(connection: Connection) -> None:
+def test_failed_work_is_claimed_again_only_after_its_back_off(connection: Connection) -> None:
     publish(connection, now=NOON)
     realtime(connection, "k")
     (ours,) = claim(connection)
@@ -197,7 +203,7 @@ def test_a_lane_claims_only_its_own_work(connection: Connection) -> None:
     assert keys(claim(connection, Lane.BATCH)) == ["later"]
 
 
-def test_nothing_of_a_paused_workload_is_claimed(connection: Connection) -> None:
+def test_work_of_a_paused_workload_is_not_claimed(connection: Connection) -> None:
     publish(connection, now=NOON)
     publish(connection, "invoices", now=NOON)
     realtime(connection, "k")
@@ -209,7 +215,9 @@ def test_nothing_of_a_paused_workload_is_claimed(connection: Connection) -> None
     assert [each.workload for each in claim(connection)] == ["letters"]
 
 
-def test_a_big_backlog_leaves_its_share_to_the_others(connection: Connection) -> None:
+def test_a_large_backlog_is_limited_to_its_largest_share_while_other_work_waits(
+    connection: Connection,
+) -> None:
     publish(connection, "bulk", now=NOON, max_share_percent=75, weight=9)
     publish(connection, now=NOON, weight=1)
     realtime(connection, *(f"b{n}" for n in range(300)), workload="bulk", due_at=later(hours=-1))
@@ -218,19 +226,21 @@ def test_a_big_backlog_leaves_its_share_to_the_others(connection: Connection) ->
     assert taken == {"bulk": 15, "letters": 5}
 
 
-def test_a_workload_that_waits_alone_takes_every_place(connection: Connection) -> None:
+def test_a_workload_that_waits_alone_is_claimed_beyond_its_largest_share(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON, max_share_percent=10)
     realtime(connection, *(f"k{n}" for n in range(30)))
     assert len(claim(connection, places=20)) == 20
 
 
-def test_no_places_claim_nothing(connection: Connection) -> None:
+def test_a_claim_for_zero_places_returns_nothing(connection: Connection) -> None:
     publish(connection, now=NOON)
     realtime(connection, "k")
     assert claim(connection, places=0) == []
 
 
-def test_work_given_back_is_ready_again_and_has_spent_nothing(connection: Connection) -> None:
+def test_work_given_back_is_ready_again_without_a_counted_failure(connection: Connection) -> None:
     publish(connection, now=NOON)
     realtime(connection, "k")
     (ours,) = claim(connection)
@@ -249,7 +259,9 @@ def test_only_the_newest_claim_can_give_work_back(connection: Connection) -> Non
     work.give_back(connection, [], ready_at=NOON)
 
 
-def test_the_backlog_counts_what_could_be_claimed_and_since_when(connection: Connection) -> None:
+def test_the_backlog_counts_claimable_work_and_reports_how_long_it_has_waited(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON)
     assert load.backlog(connection, Lane.REALTIME, now=NOON) == load.Backlog(0, None)
     realtime(connection, "a", "b")

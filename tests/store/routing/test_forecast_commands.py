@@ -1,4 +1,4 @@
-"""`lanes quote` and `lanes dry-run`: what a file would cost and where it would go, with nothing sent."""
+"""`lanes quote` and `lanes dry-run`: the cost and the routes of a file's items, without sending any."""
 
 import json
 import re
@@ -46,7 +46,7 @@ def letters(pool: Engine, address: str) -> None:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """Two calm letters, an urgent one, and a broken line."""
+    """Write two calm letters, an urgent one, and a broken line."""
     written = tmp_path / "letters.jsonl"
     lines = [json.dumps({"text": text}) for text in ("Hello", "Where is it?", "Answer me now")]
     written.write_text("\n".join([*lines, "{broken"]))
@@ -57,7 +57,7 @@ def told(capsys: Told) -> Any:
     return json.loads(capsys.readouterr().out)
 
 
-def test_a_quote_names_each_design_and_counts_the_authoritative_pass(
+def test_a_quote_prices_each_design_and_includes_the_authoritative_pass(
     file: Path, capsys: Told
 ) -> None:
     assert (
@@ -75,7 +75,7 @@ def test_a_quote_names_each_design_and_counts_the_authoritative_pass(
     assert "As routed now" in capsys.readouterr().out
 
 
-def test_a_dry_run_shows_where_items_would_go_and_sends_none(
+def test_a_dry_run_lists_the_routes_of_items_and_admits_none(
     file: Path, pool: Engine, capsys: Told
 ) -> None:
     commands.dry_run(file, workload="letters", as_json=True, columns=Columns(field="text"))
@@ -90,7 +90,7 @@ def test_a_dry_run_shows_where_items_would_go_and_sends_none(
         assert rows(connection, "item_status") == []
 
 
-def test_what_cannot_be_looked_at_is_a_usage_error(
+def test_a_missing_file_or_workload_or_an_unknown_file_type_is_a_usage_error(
     file: Path, tmp_path: Path, capsys: Told
 ) -> None:
     assert commands.quote(tmp_path / "ghost.csv", workload="letters") == 2
@@ -100,7 +100,7 @@ def test_what_cannot_be_looked_at_is_a_usage_error(
 
 
 @pytest.mark.slow
-def test_a_quote_says_of_each_lane_and_packing_what_it_costs_and_how_surely_it_is_back_by_then(
+def test_a_quote_lists_the_cost_and_on_time_probability_of_each_lane_and_pack_size(
     pool: Engine, file: Path, capsys: Told
 ) -> None:
     with pool.begin() as connection:
@@ -136,7 +136,7 @@ def test_a_quote_says_of_each_lane_and_packing_what_it_costs_and_how_surely_it_i
     assert "By 2031-01-02 06:00 JST" in capsys.readouterr().out
 
 
-def test_a_quote_counts_with_the_pack_sizes_and_hit_rates_in_force(
+def test_a_quote_uses_the_pack_sizes_and_cache_hit_rates_in_force(
     pool: Engine, file: Path, capsys: Told
 ) -> None:
     long = "Sort the letter by these rules. " * 600
@@ -175,17 +175,17 @@ def test_a_quote_counts_with_the_pack_sizes_and_hit_rates_in_force(
     assert after["batch", 2][1] > before["batch", 20]
     assert (
         after["realtime", 1][1] < before["realtime", 1] / 5
-    )  # what is shared is read from the cache, however it is packed
+    )  # the shared part is read from the cache in every packing
 
 
-def test_a_quote_without_a_time_says_when_batches_are_back_and_real_time_is_done(
+def test_a_quote_without_a_due_time_predicts_when_each_lane_will_have_answered(
     pool: Engine, file: Path, capsys: Told
 ) -> None:
     with pool.begin() as connection:
         now = clock(connection)
         told_at = Limit(
             LimitKind.REQUESTS, 1, 0, now + timedelta(minutes=1), now
-        )  # a call a minute, of three
+        )  # one call a minute, for three calls
         load.exchange_limits(connection, "acme", {"claude-haiku-5-5": [told_at]}, now=now)
         accounts.note(connection, {"lanes": "acme"}, now=now)
     commands.quote(file, workload="letters", columns=Columns(field="text"))
@@ -194,7 +194,7 @@ def test_a_quote_without_a_time_says_when_batches_are_back_and_real_time_is_done
     assert "back by " in shown
 
 
-def test_budgets_are_heeded_and_what_they_would_be_brought_to_is_said(
+def test_a_dry_run_applies_budgets_and_notes_items_that_would_wait(
     pool: Engine, file: Path, capsys: Told
 ) -> None:
     with pool.begin() as connection:
@@ -217,7 +217,7 @@ def test_budgets_are_heeded_and_what_they_would_be_brought_to_is_said(
 
 
 @pytest.mark.slow
-def test_a_file_without_items_is_nothing_to_look_at_and_of_many_bad_lines_some_are_shown(
+def test_a_file_without_items_is_a_usage_error_and_a_long_list_of_bad_lines_is_shortened(
     tmp_path: Path, capsys: Told
 ) -> None:
     file = tmp_path / "letters.csv"
@@ -241,7 +241,7 @@ def test_a_file_without_items_is_nothing_to_look_at_and_of_many_bad_lines_some_a
         ({"by": "06:00", "zone": "Mars/Olympus"}, "is not an IANA time zone"),
     ],
 )
-def test_a_time_that_cannot_be_read_is_a_usage_error(
+def test_an_invalid_due_time_is_a_usage_error(
     file: Path, capsys: Told, given: dict[str, Any], said: str
 ) -> None:
     assert (
@@ -251,7 +251,7 @@ def test_a_time_that_cannot_be_read_is_a_usage_error(
     assert said in capsys.readouterr().err
 
 
-def test_a_quote_counts_the_history_that_a_batch_reads_stored_and_of_the_file(
+def test_a_quote_includes_stored_history_and_history_from_the_file(
     pool: Engine, tmp_path: Path, capsys: Told
 ) -> None:
     with pool.begin() as connection:

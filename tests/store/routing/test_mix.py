@@ -1,4 +1,4 @@
-"""What the promises about routing are judged by, and `lanes why`: counted as items are routed, told from figures alone."""
+"""Measurements for the routing promises, and `lanes why`: counted while items are routed and read from figures alone."""
 
 import json
 from datetime import datetime, timedelta
@@ -29,7 +29,7 @@ def measured(connection: Connection, **after: float) -> dict[str, Any]:
     return mix.measure_promises(connection, now=later(**after))
 
 
-def test_a_rule_that_raises_is_counted_for_its_version_with_its_error_and_the_newest_item(
+def test_a_rule_that_raises_is_counted_by_version_with_its_error_and_its_newest_item(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON, urgent_when=NEVER, batch_when="payload.age > 3")
@@ -39,7 +39,7 @@ def test_a_rule_that_raises_is_counted_for_its_version_with_its_error_and_the_ne
     route(connection, now=NOON)
     admit(connection, "d", now=NOON, payload={"amount": 3})
     route(connection, now=later(minutes=2))
-    for _ in range(2):  # from what was added, and from what was folded
+    for _ in range(2):  # from deltas, then from folded figures
         (raised,) = measured(connection, minutes=5)["raised"]
         assert raised[:5] == ("letters", 1, {"urgent_when": 2, "batch_when": 3}, NOON, "d")
         assert "reads 'age', which this item lacks" in raised.errors["batch_when"]
@@ -48,7 +48,7 @@ def test_a_rule_that_raises_is_counted_for_its_version_with_its_error_and_the_ne
     assert measured(connection, minutes=7)["raised"] == []
 
 
-def test_the_hours_are_the_newest_twelve_and_the_same_ones_of_earlier_days(
+def test_route_counts_cover_the_newest_twelve_hours_and_the_same_hours_of_earlier_days(
     connection: Connection,
 ) -> None:
     publish(connection, now=later(days=-60))
@@ -68,7 +68,7 @@ def test_the_hours_are_the_newest_twelve_and_the_same_ones_of_earlier_days(
     assert routed.change == ""
 
 
-def test_the_last_deliberate_change_is_named_and_an_incident_is_none(
+def test_the_last_deliberate_change_of_routing_is_named(
     connection: Connection,
 ) -> None:
     publish(connection, now=later(hours=-9))
@@ -81,7 +81,7 @@ def test_the_last_deliberate_change_is_named_and_an_incident_is_none(
     assert routed.change == "the split of consumer app was set to 30 % real-time by ada: more"
 
 
-def test_batches_are_late_by_what_was_stated_and_reads_by_their_hour(
+def test_late_batches_are_measured_against_stated_times_and_late_reads_by_consumer(
     connection: Connection,
 ) -> None:
     chance_wrong(connection)
@@ -94,7 +94,7 @@ def test_batches_are_late_by_what_was_stated_and_reads_by_their_hour(
 
 
 @pytest.mark.slow
-def test_due_times_that_a_batch_missed_are_counted_by_the_reason_that_chose_it(
+def test_due_times_missed_in_batch_are_counted_by_route_reason(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)
@@ -107,7 +107,7 @@ def test_due_times_that_a_batch_missed_are_counted_by_the_reason_that_chose_it(
 
 
 def happened(connection: Connection, now: datetime = NOON) -> None:
-    """A day of the split, then one with urgent items, and an outage."""
+    """Route a day of split items, then a day with urgent ones, and open an outage."""
     publish(connection, now=now - timedelta(days=3))
     for day, urgent in ((-1, 0), (0, 30)):
         at = now + timedelta(days=day, hours=-1)
@@ -131,7 +131,7 @@ def happened(connection: Connection, now: datetime = NOON) -> None:
     )
 
 
-def test_periods_are_compared_with_the_week_before_where_it_had_items(
+def test_a_period_is_compared_with_the_week_before_or_else_with_the_period_before(
     connection: Connection,
 ) -> None:
     happened(connection)
@@ -150,7 +150,7 @@ def test_periods_are_compared_with_the_week_before_where_it_had_items(
     assert mix.periods(ask, "none", since=NOON - day, until=NOON) == {}
 
 
-def test_one_command_says_why_the_share_fell_and_what_happened_meanwhile(
+def test_lanes_why_explains_a_change_of_share_and_lists_the_changes_in_its_period(
     pool: Engine, address: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pool.begin() as connection:

@@ -1,4 +1,4 @@
-"""Two at once on connections of their own: a second look beside one that saves, submits, cancels, or looks too."""
+"""Concurrent transactions: a second look during a save, a submission, a cancellation or another second look."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,13 +18,13 @@ Step = Callable[[Connection], Any]
 
 
 def out(pool: Engine, **spec: Any) -> BatchId:
-    """A late item in a batch."""
+    """Put a late item into a batch."""
     with pool.begin() as setup:
         return in_batch(setup, "k", **spec)
 
 
 def batch_answers(batch_id: BatchId) -> Step:
-    """The batch's answer, one and the same, is saved; what was passed over."""
+    """Return a step that saves the batch's answer, the same each time, and returns the attempts that it skipped."""
     response = said()
     return lambda c: (
         save(
@@ -37,7 +37,7 @@ def batch_answers(batch_id: BatchId) -> Step:
 
 
 @pytest.mark.slow
-def test_a_look_beside_the_collector_that_saves_takes_nothing_and_waits_for_nobody(
+def test_a_second_look_during_a_save_by_the_collector_rescues_nothing_and_does_not_wait(
     pool: Engine,
 ) -> None:
     batch_id = out(pool)
@@ -51,7 +51,7 @@ def test_a_look_beside_the_collector_that_saves_takes_nothing_and_waits_for_nobo
 
 
 @pytest.mark.slow
-def test_the_collector_beside_a_look_comes_back_and_settles_the_item_which_nobody_asks_any_more(
+def test_a_collector_that_skips_a_locked_item_settles_it_later_and_cancels_the_rescue(
     pool: Engine,
 ) -> None:
     batch_id = out(pool)
@@ -67,7 +67,7 @@ def test_the_collector_beside_a_look_comes_back_and_settles_the_item_which_nobod
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", list(Mode))
 @pytest.mark.parametrize("first", list(Lane))
-def test_a_drain_and_the_collector_that_save_at_once_show_one_answer_a_standing(
+def test_concurrent_saves_by_a_drain_and_the_collector_store_one_result_per_standing(
     pool: Engine, mode: Mode, first: Lane
 ) -> None:
     batch_id = out(pool, mode=mode)
@@ -95,7 +95,7 @@ def test_a_drain_and_the_collector_that_save_at_once_show_one_answer_a_standing(
 
 
 @pytest.mark.slow
-def test_two_looks_at_once_take_an_item_once(pool: Engine) -> None:
+def test_two_concurrent_second_looks_rescue_an_item_once(pool: Engine) -> None:
     out(pool)
     with pool.begin() as one, pool.begin() as other:
         seen = doubted(one)
@@ -107,7 +107,7 @@ def test_two_looks_at_once_take_an_item_once(pool: Engine) -> None:
 
 
 @pytest.mark.parametrize("submits_first", [True, False])
-def test_work_that_did_not_depart_goes_one_way_where_a_submitter_and_a_look_want_it(
+def test_waiting_batch_work_is_either_submitted_or_rescued_but_never_both(
     pool: Engine, submits_first: bool
 ) -> None:
     with pool.begin() as setup:
@@ -121,7 +121,7 @@ def test_work_that_did_not_depart_goes_one_way_where_a_submitter_and_a_look_want
         assert [steps[0](one), steps[1](other)] == [1, 0]
 
 
-def test_an_item_that_its_owner_is_just_withdrawing_is_left_to_him(pool: Engine) -> None:
+def test_an_item_with_a_cancellation_in_progress_is_not_rescued(pool: Engine) -> None:
     batch_id = out(pool)
     with pool.begin() as owner, pool.begin() as looker:
         seen = doubted(looker)

@@ -1,4 +1,4 @@
-"""Rescues: which items real time takes over from the batch lane, each once, and what it leaves alone."""
+"""Rescues: items that real time takes over from the batch lane, each once, and items that it does not take over."""
 
 from collections import Counter
 from datetime import timedelta
@@ -37,7 +37,7 @@ from tests.store.late import (
 from tests.store.tries import B, claim, intend, row, rows, said, save, tried
 
 
-def test_an_item_in_a_late_batch_is_owed_by_real_time_too_and_its_batch_keeps_its_work(
+def test_rescuing_an_item_in_a_late_batch_adds_real_time_work_and_keeps_the_batch_work(
     connection: Connection,
 ) -> None:
     batch_id = in_batch(connection, "k")
@@ -62,7 +62,7 @@ def test_an_item_in_a_late_batch_is_owed_by_real_time_too_and_its_batch_keeps_it
     assert row(connection, "item_status").lane == "realtime"
 
 
-def test_a_rescue_is_a_route_that_binds_with_its_probability_both_costs_and_a_sentence(
+def test_a_rescue_writes_a_binding_route_with_its_probability_both_costs_and_a_sentence(
     connection: Connection,
 ) -> None:
     batch_id = in_batch(connection, "k")
@@ -79,7 +79,7 @@ def test_a_rescue_is_a_route_that_binds_with_its_probability_both_costs_and_a_se
     assert f" chance that batch {batch_id}, out for 7.5 h, is back by " in second.explanation
 
 
-def test_work_that_did_not_depart_changes_its_lane_in_its_row_under_a_new_claim(
+def test_rescuing_unsubmitted_work_changes_the_lane_of_its_row_under_a_new_claim_number(
     connection: Connection,
 ) -> None:
     waiting(connection, "k")
@@ -99,7 +99,7 @@ def test_work_that_did_not_depart_changes_its_lane_in_its_row_under_a_new_claim(
 
 
 @pytest.mark.parametrize("state", [BatchState.INTENDED, BatchState.HELD, BatchState.ENDED])
-def test_whatever_state_its_batch_is_in_a_late_item_is_rescued_beside_it(
+def test_a_late_item_is_rescued_from_an_intended_held_or_ended_batch(
     connection: Connection, state: BatchState
 ) -> None:
     letters = waiting(connection, "k")
@@ -115,7 +115,7 @@ def test_whatever_state_its_batch_is_in_a_late_item_is_rescued_beside_it(
     assert by_lane(connection)["batch"].state == "submitted"
 
 
-def test_a_rescue_has_the_prices_of_its_day_and_the_rank_that_routing_gives(
+def test_a_rescue_is_priced_anew_and_ranked_by_the_rule_of_routing(
     connection: Connection,
 ) -> None:
     in_batch(connection, "k")
@@ -128,7 +128,7 @@ def test_a_rescue_has_the_prices_of_its_day_and_the_rank_that_routing_gives(
     assert by_lane(connection)["realtime"].rank_at == LONG_OVERDUE - EXPECTED_CALL
 
 
-def test_an_item_is_rescued_once(connection: Connection) -> None:
+def test_an_item_is_rescued_only_once(connection: Connection) -> None:
     in_batch(connection, "k")
     seen = doubted(connection)
     assert second_look.rescue(connection, seen, now=LATE) == 1
@@ -137,7 +137,7 @@ def test_an_item_is_rescued_once(connection: Connection) -> None:
     assert len(rows(connection, "work")) == 2
 
 
-def test_an_item_that_came_back_from_a_rescue_is_not_rescued_again(connection: Connection) -> None:
+def test_an_item_with_an_earlier_rescue_route_is_not_rescued_again(connection: Connection) -> None:
     in_batch(connection, "k")
     seen = doubted(connection)
     connection.execute(text("update lanes.route set reason = 'rescue'"))
@@ -158,7 +158,7 @@ def bound(connection: Connection) -> None:
 
 
 @pytest.mark.parametrize("change", [canceled, amended, answered, paused, bound])
-def test_what_changed_since_it_was_looked_at_is_left_alone(
+def test_an_item_that_changed_since_it_was_read_is_not_rescued(
     connection: Connection, change: Any
 ) -> None:
     in_batch(connection, "k")
@@ -168,7 +168,7 @@ def test_what_changed_since_it_was_looked_at_is_left_alone(
     assert len(rows(connection, "route")) == 1
 
 
-def test_what_others_hold_is_passed_over_and_waits_for_nobody(pool: Engine) -> None:
+def test_locked_items_are_skipped_without_waiting(pool: Engine) -> None:
     with pool.begin() as setup:
         in_batch(setup, "a", "b")
     with pool.begin() as holder, pool.begin() as looker:
@@ -179,7 +179,7 @@ def test_what_others_hold_is_passed_over_and_waits_for_nobody(pool: Engine) -> N
 
 
 @pytest.mark.parametrize("change", [canceled, answered, paused])
-def test_what_nobody_waits_for_and_what_is_paused_is_not_looked_at(
+def test_canceled_answered_and_paused_items_are_not_considered_for_a_rescue(
     connection: Connection, change: Any
 ) -> None:
     in_batch(connection, "k")
@@ -208,7 +208,7 @@ def many_are_another_workload_s(connection: Connection) -> None:
 @pytest.mark.parametrize(
     "many", [many_are_bound, many_are_withdrawn, many_are_paused, many_are_another_workload_s]
 )
-def test_what_may_be_rescued_is_hidden_by_nothing_that_is_due_before_it(
+def test_other_items_that_are_due_earlier_do_not_hide_a_rescuable_item(
     connection: Connection, many: Any
 ) -> None:
     batch_id = in_batch(connection, "k")
@@ -221,7 +221,7 @@ def test_what_may_be_rescued_is_hidden_by_nothing_that_is_due_before_it(
 
 
 @pytest.mark.slow
-def test_of_more_than_a_look_reads_of_a_workload_one_stands_for_a_thousand_and_all_are_counted(
+def test_items_beyond_the_limit_of_a_look_are_sampled_one_per_thousand_and_all_are_counted(
     connection: Connection,
 ) -> None:
     letters, bills = (
@@ -249,7 +249,7 @@ def test_of_more_than_a_look_reads_of_a_workload_one_stands_for_a_thousand_and_a
     assert second_look.due_numbers(connection, until=DUE, now=LATE).keys() == {"bills"}
 
 
-def test_of_what_is_bound_to_batch_as_much_as_is_of_one_batch_and_due_alike_is_told_at_once(
+def test_items_bound_to_batch_are_grouped_by_batch_and_due_time(
     connection: Connection,
 ) -> None:
     batch_id = in_batch(connection, "a", "b", "c")
@@ -261,7 +261,7 @@ def test_of_what_is_bound_to_batch_as_much_as_is_of_one_batch_and_due_alike_is_t
     assert second_look.due_items(connection, until=DUE, now=LATE) == []
 
 
-def test_what_is_free_or_due_after_the_end_of_the_look_is_not_told_as_bound(
+def test_free_items_and_items_due_after_the_look_are_not_listed_as_bound(
     connection: Connection,
 ) -> None:
     in_batch(connection, "k")
@@ -270,7 +270,7 @@ def test_what_is_free_or_due_after_the_end_of_the_look_is_not_told_as_bound(
     assert second_look.due_bound_items(connection, until=DUE - timedelta(seconds=1), now=LATE) == []
 
 
-def test_of_an_amended_item_what_is_owed_for_its_newest_revision_is_looked_at(
+def test_a_second_look_at_an_amended_item_reads_the_work_of_its_newest_revision(
     connection: Connection,
 ) -> None:
     in_batch(connection, "k")
@@ -279,7 +279,7 @@ def test_of_an_amended_item_what_is_owed_for_its_newest_revision_is_looked_at(
     assert seen.batch is None
 
 
-def test_explain_tells_the_rescue_and_what_the_batch_still_does(connection: Connection) -> None:
+def test_explain_reports_the_rescue_and_the_open_batch_work(connection: Connection) -> None:
     batch_id = in_batch(connection, "k")
     rescue(connection)
     (mine,) = claim(connection, now=LATE)
@@ -297,7 +297,9 @@ def test_explain_tells_the_rescue_and_what_the_batch_still_does(connection: Conn
     assert then.endswith("; its answer is billed and recorded, never shown")
 
 
-def test_the_report_counts_rescues_and_what_was_paid_for_twice(connection: Connection) -> None:
+def test_the_report_counts_rescues_and_the_cost_of_duplicate_answers(
+    connection: Connection,
+) -> None:
     batch_id = in_batch(connection, "a", "b")
     rescue(connection)
     one, other = claim(connection, now=LATE)
@@ -314,7 +316,7 @@ def test_the_report_counts_rescues_and_what_was_paid_for_twice(connection: Conne
     assert 0 < seen.twice_usd < seen.usd
 
 
-def test_what_a_batch_answers_over_a_provisional_answer_is_billed_and_recorded_as_its_pass(
+def test_a_batch_answer_after_a_provisional_one_is_recorded_as_the_authoritative_pass(
     connection: Connection,
 ) -> None:
     batch_id = in_batch(connection, "a", "b", mode="lambda")
@@ -340,7 +342,7 @@ def test_what_a_batch_answers_over_a_provisional_answer_is_billed_and_recorded_a
     assert [each.changed_fields for each in rows(connection, "correction")] == [["category"]]
 
 
-def test_in_plain_mode_what_a_batch_answers_late_is_a_second_answer_and_no_pass(
+def test_in_plain_mode_a_late_batch_answer_is_recorded_as_an_answer_that_is_not_shown(
     connection: Connection,
 ) -> None:
     batch_id = in_batch(connection, "k")
@@ -358,7 +360,7 @@ def test_in_plain_mode_what_a_batch_answers_late_is_a_second_answer_and_no_pass(
     }
 
 
-def test_a_call_that_answers_one_of_its_items_first_is_billed_for_answers(
+def test_a_packed_call_that_answers_one_of_its_items_first_is_billed_as_an_answer(
     connection: Connection,
 ) -> None:
     batch_id = in_batch(connection, "a", "b", pack=2, mode="lambda", batch_pack=2)

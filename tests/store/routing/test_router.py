@@ -1,4 +1,4 @@
-"""What the router saves: positions, routes and work, once for each item; one file because all of it is written at once."""
+"""Positions, routes and work that the router saves, once for each item; one file because all of it is written at once."""
 
 from collections import Counter
 
@@ -61,7 +61,7 @@ def test_rank_is_the_due_time_less_the_call_else_receipt_plus_patience(
     ]
 
 
-def test_work_knows_when_it_is_due_and_which_lane_its_route_binds_it_to_and_an_amendment_keeps_both(
+def test_work_stores_its_due_time_and_bound_lane_and_an_amendment_keeps_both(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)
@@ -88,7 +88,7 @@ def test_work_knows_when_it_is_due_and_which_lane_its_route_binds_it_to_and_an_a
     assert [tuple(each) for each in live] == stands
 
 
-def test_two_routers_at_once_route_each_item_once(pool: Engine) -> None:
+def test_two_concurrent_routers_route_each_item_once(pool: Engine) -> None:
     with pool.begin() as setup:
         publish(setup, now=NOON)
         admit(setup, "a", "b", now=NOON)
@@ -105,7 +105,7 @@ def test_two_routers_at_once_route_each_item_once(pool: Engine) -> None:
         assert len(rows(reader, "route_log")) == len(rows(reader, "work")) == 2
 
 
-def test_only_a_commit_that_routes_waits_for_no_disk(pool: Engine) -> None:
+def test_only_a_routing_transaction_commits_asynchronously(pool: Engine) -> None:
     def waits(connection: Connection) -> str:
         return connection.execute(text("show synchronous_commit")).scalar_one()
 
@@ -118,7 +118,7 @@ def test_only_a_commit_that_routes_waits_for_no_disk(pool: Engine) -> None:
         assert waits(connection) == "on"
 
 
-def test_a_router_that_dies_leaves_everything_to_the_next(pool: Engine) -> None:
+def test_a_router_that_dies_leaves_its_items_to_the_next_router(pool: Engine) -> None:
     with pool.begin() as setup:
         publish(setup, now=NOON)
         admit(setup, "a", now=NOON)
@@ -131,7 +131,7 @@ def test_a_router_that_dies_leaves_everything_to_the_next(pool: Engine) -> None:
         assert [each.arrived.key for each in unrouted.lock_received(two, 10)] == ["a"]
 
 
-def test_nobody_withdraws_an_item_between_its_reading_and_its_route(pool: Engine) -> None:
+def test_an_item_that_the_router_has_read_cannot_be_canceled_before_its_route(pool: Engine) -> None:
     with pool.begin() as setup:
         publish(setup, now=NOON)
         admit(setup, "a", now=NOON)
@@ -161,7 +161,7 @@ def test_a_route_names_the_version_in_force_when_it_was_decided(connection: Conn
     assert workloads.in_force(connection)["letters"].number == 2
 
 
-def test_what_was_received_is_handed_out_oldest_first_and_bounded(connection: Connection) -> None:
+def test_received_items_are_returned_oldest_first_up_to_the_limit(connection: Connection) -> None:
     publish(connection, now=NOON)
     admit(connection, "c", "a", "b", now=NOON, entity="e", consumer="desk", urgent=True)
     first, second = unrouted.lock_received(connection, 2)
@@ -178,7 +178,7 @@ def test_saving_no_decisions_changes_nothing(connection: Connection) -> None:
     assert rows(connection, "route_log") == []
 
 
-def test_urgent_items_are_routed_first_then_due_ones_then_the_rest_as_they_came(
+def test_urgent_items_are_routed_first_then_due_items_then_the_rest_in_order_of_receipt(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)
@@ -192,7 +192,7 @@ def test_urgent_items_are_routed_first_then_due_ones_then_the_rest_as_they_came(
     assert [each.arrived.key for each in unrouted.lock_received(connection, 1)] == ["urgent"]
 
 
-def test_a_flood_of_one_workload_never_holds_up_the_others(connection: Connection) -> None:
+def test_a_flood_of_one_workload_does_not_delay_the_others(connection: Connection) -> None:
     publish(connection, "flood", now=NOON)
     publish(connection, now=NOON)
     admit(connection, *(f"f{n}" for n in range(50)), now=NOON, workload="flood", urgent=True)
@@ -202,7 +202,7 @@ def test_a_flood_of_one_workload_never_holds_up_the_others(connection: Connectio
     assert len(unrouted.lock_received(connection, 20, of=["flood"])) == 20
 
 
-def test_what_is_taken_at_once_is_bounded_by_its_size_too_and_is_one_item_at_least(
+def test_a_read_of_received_items_is_bounded_by_bytes_but_returns_at_least_one_item(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)
@@ -216,7 +216,7 @@ def test_what_is_taken_at_once_is_bounded_by_its_size_too_and_is_one_item_at_lea
     "payload",
     [{"text": "x"}, {"text": 'é "quoted" \n 字', "n": [1, 2.5, None, True], "deep": {"a": {}}}],
 )
-def test_a_payload_that_no_rule_looks_into_is_measured_and_stays_where_it_is(
+def test_a_payload_that_no_rule_reads_is_measured_but_not_loaded(
     connection: Connection, payload: dict[str, object]
 ) -> None:
     letters = publish(connection, now=NOON)
@@ -242,7 +242,7 @@ def test_a_payload_that_no_rule_looks_into_is_measured_and_stays_where_it_is(
     assert decided[0] == decided[1]
 
 
-def test_items_have_their_places_in_the_stream_and_their_work_in_the_order_in_which_they_came(
+def test_positions_routes_and_work_are_written_in_order_of_receipt(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)
@@ -258,7 +258,7 @@ def test_items_have_their_places_in_the_stream_and_their_work_in_the_order_in_wh
 
 @pytest.mark.slow
 @pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_plan"])
-def test_looking_and_taking_stay_on_the_index_with_50000_received_and_as_many_routed(
+def test_queries_for_received_items_use_the_index_among_50000_received_and_50000_routed_items(
     connection: Connection, plans: str
 ) -> None:
     publish(connection, now=NOON)
@@ -293,7 +293,7 @@ def test_looking_and_taking_stay_on_the_index_with_50000_received_and_as_many_ro
     assert {each.arrived.urgent for each in unrouted.lock_received(connection, 500)} == {True}
 
 
-def test_what_came_after_the_last_that_was_routed_is_found_behind_whatever_is_urgent_or_due(
+def test_a_read_from_the_cursor_returns_urgent_and_due_items_before_newer_plain_items(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)
@@ -334,7 +334,7 @@ def test_what_came_after_the_last_that_was_routed_is_found_behind_whatever_is_ur
     assert list(unrouted.find_received(connection, since=since)) == ["letters"]
 
 
-def test_what_is_due_is_looked_for_from_where_it_was_taken_and_what_is_urgent_always(
+def test_due_items_are_read_from_the_cursor_and_urgent_items_always(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)
@@ -358,7 +358,7 @@ def test_what_is_due_is_looked_for_from_where_it_was_taken_and_what_is_urgent_al
     assert unrouted.came_last([], before=since) == {}
 
 
-def test_who_looks_at_what_was_received_knows_in_which_parts_of_the_index_it_is(
+def test_a_search_for_received_items_reports_where_each_workload_begins_in_the_index(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)
@@ -375,7 +375,7 @@ def test_who_looks_at_what_was_received_knows_in_which_parts_of_the_index_it_is(
     assert routes.begin(connection, LOCK_PATIENCE).workloads == begins
 
 
-def test_nothing_is_found_before_the_last_that_was_routed_while_only_what_came_after_it_is_looked_for(
+def test_a_read_from_the_cursor_does_not_find_items_up_to_the_cursor(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)

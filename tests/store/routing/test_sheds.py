@@ -1,4 +1,4 @@
-"""Free work that leaves the real-time lane in its row: once, never what is claimed, and whatever may hold its rows."""
+"""Free real-time work that is shed to batch in its row: once, never while claimed, and without waiting for locks."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -44,7 +44,7 @@ DOWN = Shed("claude-haiku-5-5 has not answered since 11:58 UTC: 529")
 
 
 def free(connection: Connection, *names: str, **fields: Any) -> Version:
-    """Items that a split sent to real time."""
+    """Route items to real time by a split and return their version."""
     letters = publish(connection, now=NOON, split_percent=100, **fields)
     admit(connection, *names, now=NOON)
     route(connection, now=NOON)
@@ -52,14 +52,14 @@ def free(connection: Connection, *names: str, **fields: Any) -> Version:
 
 
 def shed(connection: Connection, *, at: timedelta = timedelta(minutes=2)) -> int:
-    """All that may leave has left; how much that was."""
+    """Shed all work that may leave and return its number."""
     return second_look.shed(
         connection, {each.id: DOWN for each in waiting(connection)}, now=NOON + at
     )
 
 
 def waiting(connection: Connection) -> list[QueuedWork]:
-    """What is free at the end of the queue."""
+    """Return the free work at the end of the queue."""
     return [
         each
         for each in second_look.queue_tail(connection, ["letters"], now=NOON).waiting
@@ -67,7 +67,9 @@ def waiting(connection: Connection) -> list[QueuedWork]:
     ]
 
 
-def test_it_changes_its_lane_in_its_row_with_a_route_and_is_fenced(connection: Connection) -> None:
+def test_shedding_changes_the_lane_of_the_work_row_with_a_route_and_a_new_claim_number(
+    connection: Connection,
+) -> None:
     free(connection, "k")
     before = row(connection, "work")
     assert shed(connection) == 1
@@ -86,7 +88,7 @@ def test_it_changes_its_lane_in_its_row_with_a_route_and_is_fenced(connection: C
     assert (after.ready_at, after.waits_since) == (
         later(minutes=2),
         later(minutes=2),
-    )  # on this lane it waits since then
+    )  # the wait on the batch lane begins here
     first, second = rows(connection, "route_log", "decided_at")
     assert (second.lane, second.reason, second.binds) == ("batch", "shed", None)
     assert (second.realtime_usd, second.batch_usd) == (first.realtime_usd, first.batch_usd)
@@ -95,7 +97,7 @@ def test_it_changes_its_lane_in_its_row_with_a_route_and_is_fenced(connection: C
     assert claim(connection, now=later(minutes=3)) == []
 
 
-def test_what_is_due_keeps_its_due_time_so_that_it_can_be_rescued(connection: Connection) -> None:
+def test_shed_work_keeps_its_due_time_for_a_later_rescue(connection: Connection) -> None:
     publish(connection, now=NOON, split_percent=100)
     admit(connection, "k", now=NOON, due_at=later(days=1))
     route(connection, now=NOON)
@@ -105,7 +107,7 @@ def test_what_is_due_keeps_its_due_time_so_that_it_can_be_rescued(connection: Co
     assert row(connection, "work").due_at == later(days=1)
 
 
-def test_the_end_of_the_queue_is_found_the_latest_rank_first_with_what_binds_each(
+def test_the_queue_tail_lists_the_latest_rank_first_with_the_bound_lane_of_each_work(
     connection: Connection,
 ) -> None:
     free(connection, "early")
@@ -149,9 +151,7 @@ def test_a_long_queue_is_read_from_its_end_in_chunks(connection: Connection) -> 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_plan"])
-def test_a_long_queue_is_read_backwards_along_its_index_and_never_sorted_whole(
-    connection: Connection, plans: str
-) -> None:
+def test_reading_a_long_queue_scans_its_index_backward(connection: Connection, plans: str) -> None:
     crowd(connection, publish(connection, now=NOON), Lane.REALTIME)
     connection.execute(text(f"set local plan_cache_mode = {plans}"))
     query = text(second_look.TAIL).bindparams(
@@ -162,7 +162,7 @@ def test_a_long_queue_is_read_backwards_along_its_index_and_never_sorted_whole(
     )
 
 
-def test_what_is_shed_once_stays_where_that_led_it(connection: Connection) -> None:
+def test_work_is_shed_only_once(connection: Connection) -> None:
     free(connection, "k")
     assert shed(connection) == 1
     connection.execute(text("update lanes.work set lane = 'realtime'"))
@@ -170,13 +170,13 @@ def test_what_is_shed_once_stays_where_that_led_it(connection: Connection) -> No
     assert row(connection, "work").lane == "realtime"
 
 
-def test_what_was_rescued_is_never_shed(connection: Connection) -> None:
+def test_rescued_work_is_never_shed(connection: Connection) -> None:
     free(connection, "k")
     connection.execute(text("update lanes.route set reason = 'rescue'"))
     assert shed(connection) == 0
 
 
-def test_what_was_shed_comes_back_by_a_rescue_and_stays_then(connection: Connection) -> None:
+def test_shed_work_returns_by_a_rescue_and_is_not_shed_again(connection: Connection) -> None:
     letters = publish(connection, now=NOON, split_percent=100)
     admit(connection, "k", now=NOON, due_at=later(days=1))
     route(connection, now=NOON)
@@ -195,7 +195,7 @@ def test_what_was_shed_comes_back_by_a_rescue_and_stays_then(connection: Connect
     assert keys(claim(connection, now=later(hours=23))) == ["k"]
 
 
-def test_what_a_batch_owes_already_stays(connection: Connection) -> None:
+def test_an_item_with_open_batch_work_is_not_shed(connection: Connection) -> None:
     free(connection, "k")
     connection.execute(
         text("""
@@ -207,20 +207,20 @@ def test_what_a_batch_owes_already_stays(connection: Connection) -> None:
     assert shed(connection) == 0
 
 
-def test_what_nobody_wants_any_more_stays(connection: Connection) -> None:
+def test_canceled_and_superseded_work_is_not_shed(connection: Connection) -> None:
     free(connection, "amended", "canceled")
     found = {each.id: DOWN for each in waiting(connection)}
     items.cancel(connection, "letters", "canceled")
     connection.execute(text("select lanes.amend('letters', 'amended', '{\"text\": \"anew\"}')"))
     assert second_look.shed(connection, found, now=NOON) == 0
-    assert shed(connection) == 1  # the newest revision of the one that is wanted
+    assert shed(connection) == 1  # the newest revision of the amended item
 
 
-def test_what_was_shed_under_a_claim_of_an_older_revision_is_owed_by_its_batch_alone_when_it_is_amended(
+def test_amending_a_shed_item_leaves_only_batch_work_for_its_newest_revision(
     connection: Connection,
 ) -> None:
     free(connection, "k")
-    claim(connection)  # a call under way, for the first revision
+    claim(connection)  # a call in flight for the first revision
     connection.execute(text("select lanes.amend('letters', 'k', '{\"text\": \"anew\"}')"))
     assert shed(connection) == 1
     connection.execute(text("select lanes.amend('letters', 'k', '{\"text\": \"once more\"}')"))
@@ -231,7 +231,7 @@ def test_what_was_shed_under_a_claim_of_an_older_revision_is_owed_by_its_batch_a
     ]
 
 
-def test_a_claim_that_was_given_back_writes_nothing_once_its_work_was_shed(
+def test_an_answer_under_a_returned_claim_of_shed_work_is_billed_but_stores_no_result(
     connection: Connection,
 ) -> None:
     free(connection, "k")
@@ -246,14 +246,14 @@ def test_a_claim_that_was_given_back_writes_nothing_once_its_work_was_shed(
         "realtime",
         HAIKU,
         made.cost_usd,
-    )  # what a call costs, not half
+    )  # the full price of a call, not half
     assert billed.cost_usd == cost(
         Usage(input=1_000_000, output=20), model=HAIKU, lane=Lane.REALTIME, at=NOON
     )
     assert (made.lane, made.model) == ("realtime", HAIKU)
 
 
-def test_a_call_that_ends_without_an_answer_after_its_work_was_shed_was_a_call_of_real_time(
+def test_a_call_without_an_answer_for_shed_work_is_recorded_as_a_real_time_attempt(
     connection: Connection,
 ) -> None:
     free(connection, "k", batch_model="claude-sonnet-5-5")
@@ -267,7 +267,7 @@ def test_a_call_that_ends_without_an_answer_after_its_work_was_shed_was_a_call_o
 
 
 @pytest.mark.parametrize("mode", ["plain", "lambda"])
-def test_its_batch_pass_is_its_only_one_and_authoritative_in_both_modes(
+def test_the_batch_pass_of_shed_work_is_its_only_pass_and_authoritative_in_both_modes(
     connection: Connection, mode: str
 ) -> None:
     letters = free(connection, "k", mode=mode)
@@ -288,7 +288,9 @@ def test_its_batch_pass_is_its_only_one_and_authoritative_in_both_modes(
     assert [each.state for each in rows(connection, "work")] == ["done"]
 
 
-def test_what_has_no_price_any_more_costs_what_its_last_route_said(connection: Connection) -> None:
+def test_shed_work_of_a_model_without_a_price_keeps_the_costs_of_its_last_route(
+    connection: Connection,
+) -> None:
     free(connection, "k")
     connection.execute(
         text("""update lanes.version set spec = spec || '{"batch_model": "claude-gone-1"}'""")
@@ -298,7 +300,7 @@ def test_what_has_no_price_any_more_costs_what_its_last_route_said(connection: C
     assert (second.realtime_usd, second.batch_usd) == (first.realtime_usd, first.batch_usd)
 
 
-def test_what_is_paused_is_not_looked_at(connection: Connection) -> None:
+def test_a_paused_workload_is_not_considered_for_shedding(connection: Connection) -> None:
     free(connection, "k")
     assert list(second_look.list_unpaused_versions(connection)) == ["letters"]
     workloads.pause(connection, "letters", since=NOON)
@@ -306,8 +308,8 @@ def test_what_is_paused_is_not_looked_at(connection: Connection) -> None:
 
 
 @pytest.mark.slow
-def test_a_shed_item_is_locked_before_its_work_and_waits_for_nobody(pool: Engine) -> None:
-    """An owner's open transaction holds one item: the others leave, and so does that one later."""
+def test_shedding_skips_a_locked_item_without_waiting(pool: Engine) -> None:
+    """An owner's open transaction locks one item: the other one is shed now, and the locked one later."""
     with pool.begin() as setup:
         free(setup, "a", "b")
     with pool.connect() as owner, pool.begin() as shedder:
@@ -319,7 +321,7 @@ def test_a_shed_item_is_locked_before_its_work_and_waits_for_nobody(pool: Engine
 
 
 @pytest.mark.slow
-def test_what_a_drain_claims_while_the_shed_runs_is_never_shed_and_what_is_shed_never_claimed(
+def test_work_claimed_during_a_shed_is_not_shed_and_shed_work_is_not_claimed(
     pool: Engine,
 ) -> None:
     with pool.begin() as setup:
@@ -329,14 +331,14 @@ def test_what_a_drain_claims_while_the_shed_runs_is_never_shed_and_what_is_shed_
         (claimed,) = claim(drain, places=1)
         assert (
             second_look.shed(shedder, found, now=NOON) == 2
-        )  # what the drain has locked is passed over
-        assert claim(drain) == []  # as what the shed has
+        )  # work that the drain has locked is skipped
+        assert claim(drain) == []  # and so is the work that the shed has locked
         drain.commit()
         shedder.commit()
     with pool.begin() as shedder:
         assert (
             second_look.shed(shedder, found, now=NOON) == 0
-        )  # it was free when it was found, and is claimed now
+        )  # the third was free when found and is claimed now
         of = {each.id: (each.lane, each.state) for each in rows(shedder, "work")}
     assert of.pop(claimed.claim.work_id) == ("realtime", "claimed")
     assert set(of.values()) == {("batch", "ready")}
@@ -346,7 +348,7 @@ def test_what_a_drain_claims_while_the_shed_runs_is_never_shed_and_what_is_shed_
 @given(
     steps=st.lists(st.sampled_from(["find", "shed", "claim", "give back", "commit"]), max_size=12)
 )
-def test_in_whatever_order_a_drain_and_a_shed_go_on_each_item_has_one_lane(
+def test_any_order_of_claims_and_sheds_leaves_each_item_on_one_lane(
     pool: Engine, steps: list[str]
 ) -> None:
     with pool.begin() as setup:
@@ -367,7 +369,7 @@ def test_in_whatever_order_a_drain_and_a_shed_go_on_each_item_has_one_lane(
                 case "give back":
                     held = work.give_back(
                         drain, [each.claim for each in claimed], ready_at=NOON
-                    )  # by the shed, until it ends
+                    )  # locked by the shed until its transaction ends
                     claimed = [each for each in claimed if each.claim in held]
                 case _:
                     drain.commit()

@@ -1,4 +1,4 @@
-"""`lanes dry-run --with FILE`: a changed definition on the traffic that came, before it is published."""
+"""`lanes dry-run --with FILE`: a changed definition applied to received traffic before it is published."""
 
 import json
 from datetime import datetime, timedelta
@@ -24,7 +24,7 @@ URGENT = 'payload.text.contains("now")'
 
 @pytest.fixture
 def now(pool: Engine, address: str) -> datetime:
-    """Sixty letters came in the last days, beside those of a workload of somebody else: some are due, some say nothing."""
+    """Route sixty recent letters, some with a due time and one without text, and as many items of another workload."""
     with pool.begin() as connection:
         at = clock(connection)
         publish(connection, now=at, urgent_when=URGENT, split_percent=0)
@@ -54,7 +54,7 @@ def tried(capsys: Told, file: Path, *, since: str = "7d", **given: Any) -> dict[
     return json.loads(capsys.readouterr().out)
 
 
-def test_what_would_move_is_shown_by_lane_and_reason_with_the_cost_of_both(
+def test_a_trial_lists_moved_items_by_lane_and_reason_with_the_cost_of_both_definitions(
     now: datetime, tmp_path: Path, capsys: Told
 ) -> None:
     said = tried(capsys, changed(tmp_path, value_usd=0.01, half_life_s=3600))
@@ -71,7 +71,7 @@ def test_what_would_move_is_shown_by_lane_and_reason_with_the_cost_of_both(
     assert said["examples"][0]["explanation"].startswith("waiting loses about $")
 
 
-def test_less_confidence_costs_less_and_more_are_expected_late(
+def test_a_lower_confidence_costs_less_and_raises_the_number_of_expected_late_items(
     now: datetime, tmp_path: Path, capsys: Told
 ) -> None:
     said = tried(capsys, changed(tmp_path, confidence=0.5))
@@ -95,7 +95,7 @@ def test_a_rule_that_fails_on_some_payloads_is_counted_with_its_first_error(
     assert said["items"] == 60
 
 
-def test_only_what_came_since_then_is_tried_and_no_more_than_is_asked_for(
+def test_a_trial_uses_only_items_since_the_given_time_and_at_most_the_given_number(
     now: datetime, tmp_path: Path, capsys: Told
 ) -> None:
     file = changed(tmp_path)
@@ -106,7 +106,7 @@ def test_only_what_came_since_then_is_tried_and_no_more_than_is_asked_for(
     assert "nothing differs from version 1, which is in force" in few["notes"]
 
 
-def test_what_was_erased_is_left_out_and_said(
+def test_a_trial_leaves_out_erased_items_and_reports_their_number(
     now: datetime, pool: Engine, tmp_path: Path, capsys: Told
 ) -> None:
     with pool.begin() as connection:
@@ -115,7 +115,9 @@ def test_what_was_erased_is_left_out_and_said(
     assert (said["items"], said["left_out"]) == (59, 1)
 
 
-def test_nothing_is_written(now: datetime, pool: Engine, tmp_path: Path, capsys: Told) -> None:
+def test_a_trial_writes_nothing_to_the_database(
+    now: datetime, pool: Engine, tmp_path: Path, capsys: Told
+) -> None:
     def everything() -> list[list[Any]]:
         with pool.begin() as connection:
             return [rows(connection, table) for table in ("version", "route", "work", "item")]
@@ -125,7 +127,7 @@ def test_nothing_is_written(now: datetime, pool: Engine, tmp_path: Path, capsys:
     assert everything() == before
 
 
-def test_people_see_the_moves_the_costs_and_what_is_late(
+def test_a_trial_prints_the_moves_the_costs_and_the_expected_late_items(
     now: datetime, tmp_path: Path, capsys: Told
 ) -> None:
     assert commands.dry_run(with_=changed(tmp_path, value_usd=0.01), since="7d") == 0
@@ -168,7 +170,7 @@ def test_people_see_the_moves_the_costs_and_what_is_late(
         ),
     ],
 )
-def test_what_cannot_be_tried_says_why(
+def test_an_invalid_trial_prints_the_reason(
     now: datetime,
     tmp_path: Path,
     capsys: Told,
@@ -186,7 +188,7 @@ def test_what_cannot_be_tried_says_why(
     assert said in capsys.readouterr().err
 
 
-def test_what_to_look_at_is_asked_for_in_one_of_two_ways(
+def test_a_dry_run_requires_either_a_file_of_items_or_a_changed_definition(
     address: str, tmp_path: Path, capsys: Told
 ) -> None:
     file = tmp_path / "a.jsonl"
@@ -207,7 +209,7 @@ select case when n % 25 = 0 then 'letters' else 'tickets' end, 'm' || n, '{"text
 
 
 def test_traffic_is_read_in_steps_newest_first(now: datetime, pool: Engine) -> None:
-    with pool.begin() as connection:  # a letter among each twenty-four of others
+    with pool.begin() as connection:  # every twenty-fifth item is a letter
         connection.execute(text(MANY), {"now": now})
     seen = list(
         traffic.stream_received(
@@ -220,7 +222,7 @@ def test_traffic_is_read_in_steps_newest_first(now: datetime, pool: Engine) -> N
 
 
 @pytest.mark.slow
-def test_history_counts_for_the_definition_that_reads_it(
+def test_a_trial_adds_the_cost_of_history_only_to_the_definition_that_reads_it(
     pool: Engine, now: datetime, tmp_path: Path, capsys: Told
 ) -> None:
     with pool.begin() as connection:

@@ -1,4 +1,4 @@
-"""What batches did is what the next item is told: read once in a while, stated with its route, and held against what became."""
+"""Batch turnarounds: read at intervals, stated with the routes of later items, and compared with the outcomes."""
 
 import re
 from datetime import datetime, timedelta
@@ -24,7 +24,7 @@ HOUR = timedelta(hours=1)
 
 
 def leaves(connection: Connection, of: Version, key: str, *, at: datetime) -> BatchId:
-    """A batch with one item that left then."""
+    """Submit a batch with one item at that time."""
     admit(connection, key, now=at, lane=Lane.BATCH)
     route(connection, now=at)
     return submit(connection, of, now=at)[0]
@@ -40,7 +40,7 @@ def seen(connection: Connection, *, now: datetime) -> ObservedBatches:
     return turnarounds.read(asking.through(connection), now=now).seen["claude-haiku-5-5"]
 
 
-def test_batches_that_are_home_say_how_long_they_took_and_those_that_are_out_that_they_take_longer(
+def test_returned_batches_raise_the_on_time_probability_and_outstanding_batches_lower_it(
     connection: Connection,
 ) -> None:
     letters = publish(connection, now=NOON)
@@ -56,7 +56,7 @@ def test_batches_that_are_home_say_how_long_they_took_and_those_that_are_out_tha
     assert found.by(HOUR) < alone
 
 
-def test_batches_are_read_with_their_items_and_what_was_stated_in_the_order_in_which_they_left(
+def test_batches_are_read_with_their_items_and_stated_times_in_order_of_submission(
     connection: Connection,
 ) -> None:
     letters = publish(connection, now=NOON, batch_pack=5)
@@ -76,7 +76,7 @@ def test_batches_are_read_with_their_items_and_what_was_stated_in_the_order_in_w
     assert [str(each) for each in found.stated_s] == ["nan", "7200.0"]
 
 
-def test_a_batch_that_was_found_in_the_list_is_as_old_as_its_intent(connection: Connection) -> None:
+def test_the_turnaround_of_an_adopted_batch_starts_at_its_intent(connection: Connection) -> None:
     letters = publish(connection, now=NOON)
     admit(connection, "k", now=NOON, lane=Lane.BATCH)
     route(connection, now=NOON)
@@ -89,7 +89,7 @@ def test_a_batch_that_was_found_in_the_list_is_as_old_as_its_intent(connection: 
 
 
 @pytest.mark.parametrize("outcome", [Outcome.EXPIRED, Outcome.CANCELED])
-def test_a_batch_with_what_expired_or_was_cancelled_is_not_taken_for_one_that_came_back(
+def test_a_batch_with_expired_or_canceled_items_does_not_count_as_returned(
     connection: Connection, outcome: Outcome
 ) -> None:
     letters = publish(connection, now=NOON)
@@ -103,7 +103,7 @@ def test_a_batch_with_what_expired_or_was_cancelled_is_not_taken_for_one_that_ca
     assert (found.took_s.tolist(), found.back.tolist()) == ([1_800], [0])
 
 
-def test_a_batch_that_never_was_with_the_provider_says_nothing(connection: Connection) -> None:
+def test_a_batch_that_was_never_submitted_is_no_evidence(connection: Connection) -> None:
     letters = publish(connection, now=NOON)
     admit(connection, "k", now=NOON, lane=Lane.BATCH)
     route(connection, now=NOON)
@@ -113,14 +113,14 @@ def test_a_batch_that_never_was_with_the_provider_says_nothing(connection: Conne
     assert learned(connection, now=later(hours=2)).evidence.batches == 0
 
 
-def test_of_what_left_four_weeks_ago_nothing_is_read(connection: Connection) -> None:
+def test_batches_submitted_more_than_four_weeks_ago_are_not_read(connection: Connection) -> None:
     letters = publish(connection, now=NOON)
     home(connection, leaves(connection, letters, "k", at=NOON), now=later(minutes=5))
     assert learned(connection, now=later(days=28)).evidence.batches == 1
     assert learned(connection, now=later(days=28, seconds=1)).evidence.batches == 0
 
 
-def test_the_database_is_asked_once_a_minute_however_often_somebody_wants_to_know(
+def test_turnarounds_are_queried_at_most_once_a_minute_or_after_the_clock_moved_back(
     connection: Connection,
 ) -> None:
     asked: list[str] = []
@@ -130,11 +130,11 @@ def test_the_database_is_asked_once_a_minute_however_often_somebody_wants_to_kno
     assert len(asked) == 1
     turnarounds.read_cached(connection, now=later(seconds=60))
     assert len(asked) == 2
-    turnarounds.read_cached(connection, now=NOON)  # a clock that went back
+    turnarounds.read_cached(connection, now=NOON)  # the clock moved back
     assert len(asked) == 3
 
 
-def test_a_route_that_weighed_a_due_time_keeps_its_probability_and_the_log_shows_it(
+def test_a_route_decided_by_a_due_time_stores_its_probability_in_the_route_log(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)
@@ -153,7 +153,7 @@ def test_a_route_that_weighed_a_due_time_keeps_its_probability_and_the_log_shows
     assert told["soon"][1] == pytest.approx(0.486, abs=0.001)
 
 
-def test_an_item_is_explained_with_the_probability_that_it_was_told(connection: Connection) -> None:
+def test_an_item_is_explained_with_the_probability_of_its_route(connection: Connection) -> None:
     publish(connection, now=NOON)
     admit(connection, "due", now=NOON, due_at=later(hours=1))
     route(connection, now=NOON)
@@ -167,7 +167,7 @@ def test_an_item_is_explained_with_the_probability_that_it_was_told(connection: 
     )
 
 
-def test_what_falls_back_to_a_batch_is_told_how_probable_that_is_in_time(
+def test_a_fallback_to_batch_states_its_on_time_probability(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON, mode="lambda", max_failures=1, split_percent=100)
@@ -189,7 +189,7 @@ def stated(connection: Connection, key: str, *, due_at: datetime) -> None:
     route(connection, now=NOON)
 
 
-def test_calibration_counts_what_was_back_in_time_and_what_was_not_once_it_is_due(
+def test_calibration_counts_items_as_on_time_or_late_once_they_are_due(
     connection: Connection,
 ) -> None:
     letters = publish(connection, now=NOON, confidence=0.5)
@@ -208,7 +208,7 @@ def test_calibration_counts_what_was_back_in_time_and_what_was_not_once_it_is_du
         turnarounds.of_period(asking.through(connection), since=NOON - HOUR, now=later(hours=1))
         == []
     )
-    assert found(later(hours=2, minutes=30))[:2] == (2, 0)  # late, and never left
+    assert found(later(hours=2, minutes=30))[:2] == (2, 0)  # "late" and "never left"
     collection.mark_ended(connection, batch_id, at=later(minutes=170), now=later(minutes=170))
     save(
         connection,
@@ -220,7 +220,7 @@ def test_calibration_counts_what_was_back_in_time_and_what_was_not_once_it_is_du
     assert found(later(hours=4))[:2] == (
         3,
         1 / 3,
-    )  # "later" is back, and not due yet: it would count as a hit alone
+    )  # "later" is back but not due yet: it could count only as a hit
     items, back, brier = found(later(hours=31))
     assert (items, back) == (4, 0.5)
     told = {
@@ -236,7 +236,7 @@ def test_calibration_counts_what_was_back_in_time_and_what_was_not_once_it_is_du
     assert brier == pytest.approx(sum(off) / 4)
 
 
-def test_what_was_answered_without_a_batch_shows_nothing_about_batches(
+def test_items_answered_without_a_batch_do_not_count_in_the_calibration(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)

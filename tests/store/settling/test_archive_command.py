@@ -1,4 +1,4 @@
-"""`lanes archive query` writes archived items as `lanes results` wrote them, and `lanes explain` tells their story."""
+"""Archived items in the output of `lanes archive query`, which equals that of `lanes results`, and of `lanes explain`."""
 
 import json
 
@@ -17,7 +17,7 @@ Told = pytest.CaptureFixture[str]
 
 @pytest.fixture(autouse=True)
 def letters(pool: Engine, address: str) -> None:
-    """Three letters of three days are answered."""
+    """Answer three letters, one on each of three days."""
     with pool.begin() as connection:
         publish(connection, now=NOON)
         for day in range(3):
@@ -38,7 +38,9 @@ def lines(told: Told, *command: str) -> list[str]:
     return told.readouterr().out.splitlines()
 
 
-def test_archived_items_are_written_as_results_wrote_them(pool: Engine, capsys: Told) -> None:
+def test_archive_query_writes_archived_items_in_the_same_form_as_results(
+    pool: Engine, capsys: Told
+) -> None:
     before = {
         form: lines(capsys, "results", "letters", form) for form in ("--csv", "--jsonl", "--json")
     }
@@ -48,7 +50,7 @@ def test_archived_items_are_written_as_results_wrote_them(pool: Engine, capsys: 
         assert lines(capsys, "archive", "query", "letters", form) == said
 
 
-def test_archived_items_are_chosen_by_key_and_by_when_they_were_received(
+def test_archived_items_are_selected_by_key_and_by_time_of_receipt(
     pool: Engine, capsys: Told
 ) -> None:
     assert archive(pool) == 3

@@ -1,4 +1,4 @@
-"""What a save costs the database: a handful of statements, few bytes, and no look at the history."""
+"""The database cost of a save: a handful of statements, few bytes, and no read of the history."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -16,7 +16,7 @@ KEYS = [f"k{n}" for n in range(200)]
 
 @pytest.fixture
 def statements(connection: Connection) -> Iterator[list[str]]:
-    """What is asked on the connection from now on."""
+    """Yield the list of statements that the connection executes from now on."""
     asked: list[str] = []
 
     def ask(conn: Any, cursor: Any, statement: str, *_: Any) -> None:
@@ -28,13 +28,13 @@ def statements(connection: Connection) -> Iterator[list[str]]:
 
 
 def updates(connection: Connection) -> tuple[int, int]:
-    """How many items were updated lately, and how many of them without a change of an index."""
+    """Return how many items this transaction updated, and how many of these updates changed no index."""
     told = "select n_tup_upd, n_tup_hot_upd from pg_stat_xact_user_tables where relname = 'item'"
     return connection.execute(text(told)).one()._tuple()
 
 
 @pytest.mark.slow
-def test_nearly_every_answer_changes_no_index_of_its_item(pool: Engine) -> None:
+def test_at_least_three_quarters_of_answers_change_no_index_of_their_item(pool: Engine) -> None:
     with pool.begin() as connection:
         publish(connection, now=NOON)
         admit(connection, *KEYS, now=NOON, lane="realtime")
@@ -47,11 +47,11 @@ def test_nearly_every_answer_changes_no_index_of_its_item(pool: Engine) -> None:
         assert save(connection, *map(tried, claimed)).answered == len(KEYS)
         after, in_place = updates(connection)
     assert after - before == len(KEYS)
-    assert in_place >= 0.75 * len(KEYS)  # where a page ends, one has no room beside it
+    assert in_place >= 0.75 * len(KEYS)  # a full page has no room for a new version
 
 
 @pytest.mark.parametrize("many", [1, 50])
-def test_a_save_asks_the_same_few_statements_however_much_it_saves(
+def test_a_save_executes_four_statements_for_any_number_of_items(
     connection: Connection, statements: list[str], many: int
 ) -> None:
     publish(connection, now=NOON)
@@ -63,7 +63,9 @@ def test_a_save_asks_the_same_few_statements_however_much_it_saves(
     assert len(statements) == 4
 
 
-def test_so_do_corrections_and_failures(connection: Connection, statements: list[str]) -> None:
+def test_corrections_and_failures_execute_a_bounded_number_of_statements(
+    connection: Connection, statements: list[str]
+) -> None:
     letters = publish(connection, now=NOON, mode="lambda", max_failures=1, split_percent=100)
     admit(connection, *KEYS[:40], now=NOON)
     route(connection, now=NOON)
@@ -74,7 +76,7 @@ def test_so_do_corrections_and_failures(connection: Connection, statements: list
         *(tried(each, output=A) for each in claimed[:30]),
         *(tried(each, Outcome.INVALID) for each in claimed[30:]),
     )
-    assert len(statements) <= 14  # also what else is owed, passes, and routes to the batch lane
+    assert len(statements) <= 14  # includes owed passes and routes to the batch lane
     batch_id, waiting = submit(connection, letters, now=later(minutes=1))
     statements.clear()
     saved = save(connection, *(tried(each, output=B) for each in waiting), batch_id=batch_id)

@@ -1,4 +1,4 @@
-"""Any open batch can be adopted, resubmitted or given up by a person, who is told first what that may cost."""
+"""Decisions of a person about open batches (adopt, resubmit, give up), with the possible cost reported first."""
 
 from decimal import Decimal
 from typing import Any
@@ -35,7 +35,7 @@ def letters(connection: Connection) -> Version:
 
 
 def batch_in(connection: Connection, letters: Version, state: BatchState, *names: str) -> BatchId:
-    """A batch of two items, or of those named, in that state."""
+    """Return a batch in that state with two items, or with the named items."""
     admit(connection, *(names or ("a", "b")), now=NOON, lane=Lane.BATCH)
     route(connection, now=NOON)
     batch_id, _ = intend(connection, letters)
@@ -64,7 +64,7 @@ def give_up(connection: Connection, batch_id: BatchId) -> str:
 
 
 @pytest.mark.parametrize("state", UNCONFIRMED)
-def test_an_adopted_batch_is_polled_and_collected_as_any_other_and_is_still_to_be_proved(
+def test_an_adopted_batch_is_open_for_polling_and_still_unproved(
     connection: Connection, letters: Version, state: BatchState
 ) -> None:
     batch = batch_in(connection, letters, state)
@@ -81,7 +81,7 @@ def test_an_adopted_batch_is_polled_and_collected_as_any_other_and_is_still_to_b
     assert rows(connection, "incident_log", state="open") == []
 
 
-def test_a_batch_that_was_adopted_wrongly_can_be_said_to_be_another(
+def test_a_wrongly_adopted_batch_can_be_adopted_as_another_but_not_as_a_disproved_one(
     connection: Connection, held: BatchId
 ) -> None:
     decisions.adopt(connection, held, "msgbatch_7", now=NOON)
@@ -94,7 +94,7 @@ def test_a_batch_that_was_adopted_wrongly_can_be_said_to_be_another(
 
 
 @pytest.mark.parametrize("state", OPEN)
-def test_a_batch_that_is_resubmitted_leaves_its_items_for_the_next(
+def test_resubmitting_a_batch_leaves_its_items_for_the_next_batch(
     connection: Connection, letters: Version, state: BatchState
 ) -> None:
     batch = batch_in(connection, letters, state)
@@ -121,7 +121,7 @@ def test_a_batch_that_is_resubmitted_leaves_its_items_for_the_next(
 
 
 @pytest.mark.parametrize("state", OPEN)
-def test_a_batch_that_is_given_up_fails_its_items_until_they_are_retried(
+def test_giving_up_a_batch_fails_its_items_until_they_are_retried(
     connection: Connection, letters: Version, state: BatchState
 ) -> None:
     batch = batch_in(connection, letters, state)
@@ -138,7 +138,7 @@ def test_a_batch_that_is_given_up_fails_its_items_until_they_are_retried(
     assert decisions.retry(connection, "letters", None, now=NOON) == ["a", "b"]
 
 
-def test_what_a_lost_batch_can_have_cost_stays_visible_and_what_will_be_booked_is_not_counted_twice(
+def test_giving_up_bounds_the_cost_of_an_unconfirmed_batch_but_not_of_a_submitted_one(
     connection: Connection, letters: Version
 ) -> None:
     give_up(connection, batch_in(connection, letters, BatchState.HELD))
@@ -150,7 +150,7 @@ def test_what_a_lost_batch_can_have_cost_stays_visible_and_what_will_be_booked_i
     assert [each.bound_usd for each in rows(connection, "attempt")][-1] == 0
 
 
-def test_late_results_of_a_resubmitted_batch_are_booked_and_never_shown(
+def test_late_results_of_a_resubmitted_batch_are_billed_and_never_shown(
     connection: Connection, letters: Version
 ) -> None:
     batch = batch_in(connection, letters, BatchState.SUBMITTED)
@@ -172,7 +172,7 @@ def test_late_results_of_a_resubmitted_batch_are_booked_and_never_shown(
     )
 
 
-def test_the_work_of_a_canceled_item_is_freed_with_its_batch(
+def test_resubmitting_a_batch_cancels_the_work_of_a_canceled_item(
     connection: Connection, letters: Version
 ) -> None:
     batch = batch_in(connection, letters, BatchState.SUBMITTED)
@@ -182,7 +182,7 @@ def test_the_work_of_a_canceled_item_is_freed_with_its_batch(
     assert states == {"canceled", "ready"}
 
 
-def test_a_batch_that_the_provider_does_not_know_is_told_after_the_grace_period_and_closed_once_it_is_freed(
+def test_an_unknown_batch_opens_an_incident_after_the_grace_period_and_closes_once_resubmitted(
     connection: Connection, letters: Version
 ) -> None:
     batch = batch_in(connection, letters, BatchState.SUBMITTED)
@@ -205,7 +205,9 @@ def test_a_batch_that_the_provider_does_not_know_is_told_after_the_grace_period_
     assert batches.open_batches(connection) == []
 
 
-def test_what_is_at_stake_counts_the_history_that_the_batch_read(connection: Connection) -> None:
+def test_the_stakes_of_a_batch_include_the_history_that_the_batch_read(
+    connection: Connection,
+) -> None:
     letters = publish(connection, "reading", now=NOON, history_items=3)
     for n in range(2):
         admit(
@@ -237,7 +239,7 @@ def test_what_is_at_stake_counts_the_history_that_the_batch_read(connection: Con
 
 
 @pytest.mark.parametrize("state", OPEN)
-def test_a_person_is_told_first_what_a_decision_may_cost(
+def test_an_unconfirmed_decision_only_reports_its_possible_cost(
     connection: Connection, letters: Version, state: BatchState
 ) -> None:
     batch = batch_in(connection, letters, state)
@@ -262,18 +264,20 @@ def test_a_person_is_told_first_what_a_decision_may_cost(
     assert (rows(connection, "work"), rows(connection, "batch")) == before
 
 
-def test_adopting_needs_the_provider_s_batch(connection: Connection, held: BatchId) -> None:
+def test_adopting_requires_the_id_of_the_provider_batch(
+    connection: Connection, held: BatchId
+) -> None:
     with pytest.raises(ActionRefused, match="provider_batch: say which"):
         DecideBatch(**SIGNED, batch=held, action="adopt").perform(connection, NOON)
 
 
-def test_a_decision_that_is_sure_is_done(connection: Connection, held: BatchId) -> None:
+def test_a_confirmed_decision_is_executed(connection: Connection, held: BatchId) -> None:
     wish = DecideBatch(**SIGNED, batch=held, action="give_up", sure=True)
     said = wish.perform(connection, NOON).said
     assert said.startswith(f"batch {held} of letters is given up with 2 items")
 
 
-def test_a_batch_whose_model_has_no_price_any_more_can_be_freed_too(
+def test_a_batch_whose_model_has_no_price_can_be_given_up(
     connection: Connection, letters: Version, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_price(*_: object, **__: object) -> Decimal:
@@ -289,7 +293,7 @@ def test_a_batch_whose_model_has_no_price_any_more_can_be_freed_too(
     assert row(connection, "batch").state == "released"
 
 
-def test_what_cannot_be_decided_is_refused(
+def test_an_impossible_decision_is_refused_with_its_reason(
     connection: Connection, letters: Version, held: BatchId
 ) -> None:
     with pytest.raises(ActionRefused, match="there is no batch 99"):
@@ -308,7 +312,7 @@ def test_what_cannot_be_decided_is_refused(
         give_up(connection, held)
 
 
-def test_one_batch_at_the_provider_is_never_two_of_ours(
+def test_a_provider_batch_can_be_adopted_by_only_one_batch(
     connection: Connection, letters: Version, held: BatchId
 ) -> None:
     decisions.adopt(connection, held, "msgbatch_7", now=NOON)
@@ -317,7 +321,7 @@ def test_one_batch_at_the_provider_is_never_two_of_ours(
         decisions.adopt(connection, second, "msgbatch_7", now=NOON)
 
 
-def test_a_batch_that_was_disproved_keeps_its_number_of_requests_to_itself_until_it_is_decided(
+def test_a_disproved_batch_reserves_its_number_of_requests_until_the_decision(
     connection: Connection, letters: Version, held: BatchId
 ) -> None:
     assert doubts.unsure_counts(connection, "acme") == {2}

@@ -1,4 +1,4 @@
-"""What the main job reads of its items: what is open of them, and answers to show."""
+"""Data that the main job reads about its items: their open work and example answers."""
 
 from datetime import timedelta
 
@@ -25,7 +25,7 @@ def of(connection: Connection, *keys: str, most: int = 5) -> list[AnswerExample]
     return listing.of_each_kind(connection, "letters", keys, most=most)
 
 
-def test_what_is_open_is_counted_by_lane_and_state_for_these_items_alone(pool: Engine) -> None:
+def test_open_work_is_counted_by_lane_and_state_for_the_given_items_only(pool: Engine) -> None:
     with pool.begin() as connection:
         publish(connection, now=NOON, mode="lambda")
         admit(connection, "theirs", "mine", now=NOON, lane=Lane.REALTIME)
@@ -40,7 +40,7 @@ def test_what_is_open_is_counted_by_lane_and_state_for_these_items_alone(pool: E
         assert owed(connection, "mine") == [(Lane.BATCH, Purpose.AUTHORITATIVE, WorkState.READY, 1)]
 
 
-def test_a_batch_is_told_with_its_work_and_pauses_and_rests_are_seen(pool: Engine) -> None:
+def test_open_work_names_its_batch_and_reports_pauses_and_back_offs(pool: Engine) -> None:
     with pool.begin() as connection:
         version = publish(connection, now=NOON)
         admit(connection, "one", "two", now=NOON, lane=Lane.BATCH)
@@ -76,7 +76,7 @@ def test_a_batch_is_told_with_its_work_and_pauses_and_rests_are_seen(pool: Engin
     assert (out.id, out.state, out.requests, out.since) == (batch_id, BatchState.SUBMITTED, 2, NOON)
 
 
-def test_a_correction_shows_what_the_first_answer_said_what_both_took_and_what_they_cost(
+def test_a_corrected_example_shows_the_first_answer_both_latencies_and_the_total_cost(
     pool: Engine,
 ) -> None:
     with pool.begin() as connection:
@@ -110,7 +110,7 @@ def test_a_correction_shows_what_the_first_answer_said_what_both_took_and_what_t
     assert example.cost_usd == spent > 0
 
 
-def test_so_many_of_each_kind_are_looked_at_and_no_item_that_was_forgotten_or_has_no_answer(
+def test_examples_are_limited_per_kind_and_exclude_forgotten_and_unanswered_items(
     pool: Engine,
 ) -> None:
     with pool.begin() as connection:

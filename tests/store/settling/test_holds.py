@@ -1,4 +1,4 @@
-"""What holds an item is loaded for `lanes explain`, each cause as its own part of the system leaves it."""
+"""Causes of holds that `lanes explain` loads for an item, each recorded by its own part of the system."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -29,7 +29,7 @@ DAY = Budget("letters", None, Period.DAY, "UTC", None, Decimal(0))
 
 @pytest.fixture(autouse=True)
 def items(connection: Connection) -> None:
-    """One item that waits on each lane."""
+    """Route one item to each lane."""
     publish(connection, now=NOON, off_peak_start="22:00", off_peak_end="06:00", timezone="UTC")
     admit(connection, "now", now=NOON, lane=Lane.REALTIME)
     admit(connection, "tonight", now=NOON, lane=Lane.BATCH)
@@ -80,7 +80,7 @@ CAUSES: list[tuple[Callable[[Connection], None], str]] = [
 
 
 @pytest.mark.parametrize(("cause", "told"), CAUSES)
-def test_the_cause_of_a_hold_is_named(
+def test_explain_names_the_cause_of_a_hold(
     connection: Connection, cause: Callable[[Connection], None], told: str
 ) -> None:
     assert "a drain claims it" in said(connection)
@@ -89,13 +89,15 @@ def test_the_cause_of_a_hold_is_named(
     assert "12:00 UTC" in said(connection, seconds=1) or cause in (back_off, spend)
 
 
-def test_an_item_that_waits_for_its_window_says_when_that_opens(connection: Connection) -> None:
+def test_explain_reports_when_the_off_peak_window_of_a_waiting_item_opens(
+    connection: Connection,
+) -> None:
     assert "the next batch leaves at 22:00 UTC, or at once by `lanes depart letters`" in said(
         connection, "tonight"
     )
 
 
-def test_an_item_in_a_batch_says_how_that_stands(connection: Connection) -> None:
+def test_explain_reports_the_state_of_the_batch_of_an_item(connection: Connection) -> None:
     letters = workloads.current(connection, "letters")
     assert letters is not None
     batch_id, _ = submit(connection, letters)
@@ -110,7 +112,7 @@ def test_an_item_in_a_batch_says_how_that_stands(connection: Connection) -> None
     assert f"`lanes give-up {batch_id}`" in told
 
 
-def test_an_item_whose_batch_was_never_answered_says_so(connection: Connection) -> None:
+def test_explain_reports_a_batch_create_that_had_no_answer(connection: Connection) -> None:
     letters = workloads.current(connection, "letters")
     assert letters is not None
     batch_id, _ = intend(connection, letters)
@@ -119,7 +121,7 @@ def test_an_item_whose_batch_was_never_answered_says_so(connection: Connection) 
     )
 
 
-def test_limits_that_were_told_long_ago_hold_nothing(connection: Connection) -> None:
+def test_outdated_limits_do_not_hold_an_item(connection: Connection) -> None:
     reach_limit(connection)
     assert "a drain claims it" in said(
         connection, seconds=(load.FRESH + timedelta(seconds=1)).total_seconds()

@@ -1,4 +1,4 @@
-"""`lanes explain`, `retry` and `cancel`: what an operator asks about single items."""
+"""`lanes explain`, `retry`, `cancel` and `forget`: the commands of an operator for single items."""
 
 import json
 from dataclasses import replace
@@ -39,9 +39,9 @@ Told = pytest.CaptureFixture[str]
 
 @pytest.fixture(autouse=True)
 def fates(pool: Engine, address: str) -> None:
-    """A Lambda workload: one item corrected, one failed, one waiting for its batch, one only received."""
+    """Prepare a Lambda workload: one item corrected, one failed, one waiting for its batch, one only received."""
     with pool.begin() as connection:
-        opens = clock(connection) + timedelta(hours=2)  # a batch that leaves at once holds nothing
+        opens = clock(connection) + timedelta(hours=2)  # closed now: an open window holds no item
         window = {
             "off_peak_start": f"{opens:%H:%M}",
             "off_peak_end": f"{opens + timedelta(hours=1):%H:%M}",
@@ -72,7 +72,7 @@ def explained(told: Told, key: str) -> tuple[list[str], str]:
     return [each["what"] for each in said["happenings"]], said["next"]
 
 
-def test_an_item_is_explained_from_door_to_end(capsys: Told) -> None:
+def test_explain_lists_every_step_of_an_item_from_receipt_to_settlement(capsys: Told) -> None:
     what, then = explained(capsys, "corrected")
     assert what == [
         "received",
@@ -92,7 +92,7 @@ def test_an_item_is_explained_from_door_to_end(capsys: Told) -> None:
     assert "in batch 1 by" in shown
 
 
-def test_a_hand_over_to_the_other_lane_is_told_with_its_reason(pool: Engine, capsys: Told) -> None:
+def test_explain_reports_a_fallback_to_batch_with_its_reason(pool: Engine, capsys: Told) -> None:
     with pool.begin() as connection:
         workloads.set_split(
             connection, Split("letters", None, 10_000), who="ada", why="test", now=NOON
@@ -114,9 +114,7 @@ def test_a_hand_over_to_the_other_lane_is_told_with_its_reason(pool: Engine, cap
     )
 
 
-def test_that_real_time_shed_an_item_is_told_with_what_was_measured(
-    pool: Engine, capsys: Told
-) -> None:
+def test_explain_reports_a_shed_with_its_measured_reason(pool: Engine, capsys: Told) -> None:
     with pool.begin() as connection:
         workloads.set_split(
             connection, Split("letters", None, 10_000), who="ada", why="test", now=NOON
@@ -138,7 +136,7 @@ def test_that_real_time_shed_an_item_is_told_with_what_was_measured(
 
 
 @pytest.mark.slow
-def test_who_moves_an_item_on_is_said(pool: Engine, capsys: Told) -> None:
+def test_explain_names_the_next_step_of_an_item(pool: Engine, capsys: Told) -> None:
     assert "the router routes it" in explained(capsys, "new")[1]
     assert "has waited for the off-peak window since" in explained(capsys, "waiting")[1]
     assert explained(capsys, "poisoned")[1].endswith("lanes retry letters --key poisoned")
@@ -147,7 +145,7 @@ def test_who_moves_an_item_on_is_said(pool: Engine, capsys: Told) -> None:
     assert "its workload has been paused since" in explained(capsys, "waiting")[1]
 
 
-def test_an_item_that_is_not_there_is_a_usage_error(capsys: Told) -> None:
+def test_an_unknown_item_is_a_usage_error(capsys: Told) -> None:
     assert commands.explain("letters", "ghost") == 2
     assert 'has no item "ghost"' in capsys.readouterr().err
     assert commands.cancel("letters", "ghost") == 2
@@ -155,7 +153,7 @@ def test_an_item_that_is_not_there_is_a_usage_error(capsys: Told) -> None:
     assert commands.retry("letters") == 2
 
 
-def test_a_failed_item_is_tried_again_with_the_version_in_force(pool: Engine, capsys: Told) -> None:
+def test_a_failed_item_is_retried_with_the_version_in_force(pool: Engine, capsys: Told) -> None:
     with pool.begin() as connection:
         newer = publish(connection, now=later(minutes=20), mode="lambda", max_failures=2)
     assert commands.retry("letters", key=["poisoned", "corrected"], as_json=True) == 1
@@ -163,21 +161,21 @@ def test_a_failed_item_is_tried_again_with_the_version_in_force(pool: Engine, ca
     assert (said["retried"], said["not_failed"]) == (["poisoned"], ["corrected"])
     with pool.begin() as connection:
         assert row(connection, "item_status", key="poisoned").state == "routed"
-        now = clock(connection)  # as the command has it
+        now = clock(connection)  # the clock that the command used
         (again,) = claim(connection, now=now)
         assert (again.key, again.version_id, again.failures) == ("poisoned", newer.id, 0)
         save(connection, tried(again, output=A), now=now)
         assert row(connection, "item_status", key="poisoned").state == "answered"
 
 
-def test_every_failed_item_is_tried_again_once(pool: Engine, capsys: Told) -> None:
+def test_retrying_all_retries_every_failed_item_once(pool: Engine, capsys: Told) -> None:
     assert commands.retry("letters", all=True) == 0
     assert capsys.readouterr().out == "1 item will be tried again\n"
     assert commands.retry("letters", all=True) == 0
     assert capsys.readouterr().out == "0 items will be tried again\n"
 
 
-def test_an_item_is_canceled_until_it_is_settled(pool: Engine, capsys: Told) -> None:
+def test_an_item_can_be_canceled_until_it_is_settled(pool: Engine, capsys: Told) -> None:
     assert commands.cancel("letters", "waiting") == 0
     assert commands.cancel("letters", "corrected") == 1
     assert "nothing was changed" in capsys.readouterr().err
@@ -190,7 +188,7 @@ def test_an_item_is_canceled_until_it_is_settled(pool: Engine, capsys: Told) -> 
 
 
 @pytest.mark.slow
-def test_a_forgotten_item_leaves_its_key_and_its_costs_and_nothing_that_it_said(
+def test_forgetting_an_item_keeps_its_key_and_costs_and_erases_its_content(
     pool: Engine, capsys: Told
 ) -> None:
     with pool.begin() as connection:
@@ -216,7 +214,9 @@ def test_a_forgotten_item_leaves_its_key_and_its_costs_and_nothing_that_it_said(
 
 
 @pytest.mark.slow
-def test_what_was_refused_under_a_forgotten_key_is_erased_too(pool: Engine, capsys: Told) -> None:
+def test_forgetting_a_key_also_erases_inputs_that_were_refused_under_it(
+    pool: Engine, capsys: Told
+) -> None:
     with pool.begin() as connection:
         conflict, late = (
             submission("new", payload={"text": SECRET}),
@@ -256,7 +256,7 @@ def test_what_was_refused_under_a_forgotten_key_is_erased_too(pool: Engine, caps
 @pytest.mark.long_cases
 @pytest.mark.parametrize("outcome", [Outcome.VALID, Outcome.INVALID, Outcome.POISON])
 @pytest.mark.parametrize("lane", list(Lane))
-def test_an_answer_that_comes_after_its_item_was_forgotten_leaves_no_word(
+def test_a_late_answer_to_a_forgotten_item_stores_none_of_its_content(
     pool: Engine, lane: Lane, outcome: Outcome
 ) -> None:
     with pool.begin() as connection:

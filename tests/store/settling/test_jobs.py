@@ -1,4 +1,4 @@
-"""Jobs as they stand: progress, failures, cost and end; and what a person does to one."""
+"""The status of jobs (progress, failures, cost and expected end) and a person's actions on a job."""
 
 import json
 from contextlib import suppress
@@ -32,7 +32,7 @@ def status(connection: Connection, name: str = "mine") -> JobStatus:
 
 
 def closed(connection: Connection, name: str = "mine") -> None:
-    """The job was sent as a whole."""
+    """Mark the job as completely sent."""
     connection.exec_driver_sql(
         f"update lanes.job set digest = '', sent = 4, refused = 0, closed_at = created_at where name = '{name}'"
     )
@@ -40,13 +40,13 @@ def closed(connection: Connection, name: str = "mine") -> None:
 
 @pytest.fixture
 def mixed(connection: Connection) -> Connection:
-    """As `mix`, in the test's transaction."""
+    """Run `mix` in the test's transaction."""
     mix(connection)
     return connection
 
 
 def mix(connection: Connection) -> None:
-    """A job of four items in real time: one settled, one failed, two claimed."""
+    """Create a job of four real-time items: one settled, one failed, two claimed."""
     publish(connection, now=NOON, max_failures=1)
     admit(connection, "a", "b", "c", "d", now=NOON, lane=Lane.REALTIME, job="mine")
     admit(connection, "other", now=NOON, lane=Lane.REALTIME)
@@ -55,7 +55,7 @@ def mix(connection: Connection) -> None:
     save(connection, tried(found["a"]), tried(found["other"]), tried(found["b"], Outcome.POISON))
 
 
-def test_a_status_counts_the_items_of_the_job_alone(mixed: Connection) -> None:
+def test_a_status_counts_only_the_items_of_the_job(mixed: Connection) -> None:
     found = status(mixed)
     assert (found.received, found.settled, found.failed, found.waiting) == (4, 1, 1, 2)
     (reason,) = found.failures
@@ -64,13 +64,15 @@ def test_a_status_counts_the_items_of_the_job_alone(mixed: Connection) -> None:
     assert found.state is JobState.OPEN
 
 
-def test_the_cost_in_the_end_adds_what_the_routes_of_the_open_items_say(mixed: Connection) -> None:
+def test_the_estimated_cost_adds_the_route_estimates_of_the_open_items(mixed: Connection) -> None:
     found = status(mixed)
     each = row(mixed, "route_log", key="c").realtime_usd
     assert found.estimated_usd == pytest.approx(found.cost_usd + 2 * each)
 
 
-def test_the_end_of_real_time_follows_the_pace_of_the_last_two_minutes(mixed: Connection) -> None:
+def test_the_expected_end_of_real_time_follows_the_pace_of_the_last_two_minutes(
+    mixed: Connection,
+) -> None:
     of_minute = status(mixed)
     assert of_minute.expected_end_at is not None
     assert later(minutes=3) < of_minute.expected_end_at < later(minutes=10)  # one a minute, 2 left
@@ -79,14 +81,14 @@ def test_the_end_of_real_time_follows_the_pace_of_the_last_two_minutes(mixed: Co
     assert (idle.expected_end_at, idle.probability) == (None, None)
 
 
-def test_the_page_shows_how_far_the_job_is(mixed: Connection) -> None:
+def test_the_page_shows_the_progress_of_the_job(mixed: Connection) -> None:
     page = report.render(status(mixed), NOON)
     assert page.startswith("# Job mine of letters is open\n")
     assert f"`{'█' * 20}{'░' * 20}` 50 % no longer wait" in page
     assert "- 2 of 4 items over (2 waiting, 1 settled, 1 failed)." in page
 
 
-def test_a_lambda_item_in_real_time_ends_with_the_batch_that_confirms_it(
+def test_the_expected_end_of_a_lambda_job_includes_the_batch_that_confirms_its_items(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON, mode="lambda")
@@ -108,14 +110,14 @@ def test_a_form_for_the_job_of_another_workload_changes_nothing(mixed: Connectio
     assert status(mixed).canceled == 2
 
 
-def test_the_cost_is_told_beside_the_budget(mixed: Connection) -> None:
+def test_the_outlook_compares_the_cost_with_the_budget(mixed: Connection) -> None:
     mixed.exec_driver_sql("update lanes.job set budget_usd = 1")
     assert "in the end, of its budget of $1.00." in report.outlook(status(mixed), NOON)[0]
     mixed.exec_driver_sql("update lanes.job set budget_usd = 0.00001")
     assert ", above its budget of $" in report.outlook(status(mixed), NOON)[0]
 
 
-def test_the_end_is_when_all_batches_are_back_with_the_confidence_of_the_workload(
+def test_the_expected_end_of_batch_items_uses_the_confidence_of_the_workload(
     connection: Connection,
 ) -> None:
     letters = publish(connection, now=NOON)
@@ -130,7 +132,7 @@ def test_the_end_is_when_all_batches_are_back_with_the_confidence_of_the_workloa
     assert waits.probability == out.probability == letters.spec.confidence
 
 
-def test_a_job_is_done_once_every_item_is_over(mixed: Connection) -> None:
+def test_a_job_is_done_once_every_item_has_ended(mixed: Connection) -> None:
     closed(mixed)
     assert not status(mixed).is_done
     assert jobs.cancel(mixed, "mine", now=NOON) == 2
@@ -140,7 +142,9 @@ def test_a_job_is_done_once_every_item_is_over(mixed: Connection) -> None:
     assert found.estimated_usd == found.cost_usd
 
 
-def test_canceling_in_the_middle_of_a_batch_bills_and_shows_nothing(connection: Connection) -> None:
+def test_canceling_a_job_during_a_batch_bills_its_answers_and_shows_none(
+    connection: Connection,
+) -> None:
     letters = publish(connection, now=NOON)
     admit(connection, "a", "b", now=NOON, lane=Lane.BATCH, job="mine")
     route(connection, now=NOON)
@@ -156,7 +160,7 @@ def test_canceling_in_the_middle_of_a_batch_bills_and_shows_nothing(connection: 
     assert rows(connection, "current_results") == []
 
 
-def test_failed_items_of_the_job_are_tried_again_and_no_others(mixed: Connection) -> None:
+def test_retrying_a_job_retries_only_the_failed_items_of_the_job(mixed: Connection) -> None:
     admit(mixed, "stranger", now=NOON, lane=Lane.REALTIME)
     route(mixed, now=NOON)
     (stranger,) = claim(mixed)
@@ -166,13 +170,13 @@ def test_failed_items_of_the_job_are_tried_again_and_no_others(mixed: Connection
     assert row(mixed, "item_status", key="stranger").state == "failed"
 
 
-def test_an_unknown_job_is_told(connection: Connection) -> None:
+def test_an_unknown_job_is_an_error(connection: Connection) -> None:
     for act in (jobs.status, jobs.cancel, jobs.retry):
         with pytest.raises(UnknownItem, match='no job "nothing"; `lanes jobs`'):
             act(connection, "nothing", now=NOON)
 
 
-def test_a_job_that_was_sent_as_a_whole_is_told_once_when_it_is_done(mixed: Connection) -> None:
+def test_a_completely_sent_job_emits_one_event_when_it_is_done(mixed: Connection) -> None:
     closed(mixed)
     assert jobs.finish(mixed, now=NOON) == []
     jobs.cancel(mixed, "mine", now=NOON)
@@ -189,7 +193,7 @@ def test_a_job_that_was_sent_as_a_whole_is_told_once_when_it_is_done(mixed: Conn
     assert [each.settled for each in jobs.finish(mixed, now=later(seconds=3))] == [2]
 
 
-def test_a_job_that_comes_item_by_item_is_done_a_minute_after_its_last_item(
+def test_a_job_received_item_by_item_is_done_a_minute_after_its_last_item(
     mixed: Connection,
 ) -> None:
     jobs.cancel(mixed, "mine", now=NOON)
@@ -199,7 +203,7 @@ def test_a_job_that_comes_item_by_item_is_done_a_minute_after_its_last_item(
     assert status(mixed).is_done
 
 
-def test_a_job_that_got_items_after_its_end_was_told_is_told_again_and_no_duplicate_does_that(
+def test_new_items_after_the_end_of_a_job_cause_a_second_end_but_duplicates_do_not(
     mixed: Connection,
 ) -> None:
     jobs.cancel(mixed, "mine", now=NOON)
@@ -216,14 +220,14 @@ def test_a_job_that_got_items_after_its_end_was_told_is_told_again_and_no_duplic
     assert [each.received for each in jobs.finish(mixed, now=later(minutes=7))] == [5]
 
 
-def test_a_job_whose_inputs_were_all_items_before_is_done(mixed: Connection) -> None:
+def test_a_job_whose_inputs_are_all_duplicates_is_done(mixed: Connection) -> None:
     admit(mixed, "a", "b", now=NOON, lane=Lane.REALTIME, job="again")
     assert jobs.finish(mixed, now=later(seconds=59)) == []
     (done,) = jobs.finish(mixed, now=later(seconds=60))
     assert (done.job, done.received, done.is_done) == ("again", 0, True)
 
 
-def test_a_retry_of_nothing_does_not_tell_of_the_end_again(connection: Connection) -> None:
+def test_a_retry_without_failed_items_does_not_report_the_end_again(connection: Connection) -> None:
     publish(connection, now=NOON)
     admit(connection, "a", now=NOON, lane=Lane.REALTIME, job="mine")
     jobs.cancel(connection, "mine", now=NOON)
@@ -266,7 +270,7 @@ select count(*)::int as received,
     st.sampled_from(["plain", "lambda"]),
     st.lists(st.tuples(st.sampled_from(DONE_TO_A_JOB), st.sampled_from("abc")), max_size=16),
 )
-def test_whatever_happens_the_counts_of_a_job_are_those_of_its_items(
+def test_the_counts_of_a_job_always_equal_those_of_its_items(
     connection: Connection, mode: str, done: list[tuple[str, str]]
 ) -> None:
     with connection.begin_nested() as nested:
@@ -348,7 +352,7 @@ class TestCommands:
         assert commands.job("mine", follow=True) == 0
         assert "mine: 4 of 4" in capsys.readouterr().err
 
-    def test_its_answers_are_written_to_a_file(self, tmp_path: Path) -> None:
+    def test_the_results_of_a_job_are_written_to_a_file(self, tmp_path: Path) -> None:
         file = tmp_path / "answers.jsonl"
         assert commands.job("mine", results=file) == 0
         lines = [json.loads(line) for line in file.read_text().splitlines()]
@@ -359,7 +363,7 @@ class TestCommands:
             ("d", "working"),
         ]
 
-    def test_wrong_calls_are_told(self, capsys: Told, tmp_path: Path) -> None:
+    def test_invalid_job_commands_print_an_error(self, capsys: Told, tmp_path: Path) -> None:
         assert commands.job("nothing") == 2
         assert commands.job("mine", cancel=True, retry=True) == 2
         assert commands.job("mine", results=tmp_path / "no folder" / "x") == 1

@@ -1,4 +1,4 @@
-"""Late context: what it asks again, when, for how much, and that it never does so twice."""
+"""Late context: the passes that it causes, their window and budget, and no repeated passes."""
 
 import random
 from datetime import datetime, timedelta
@@ -24,7 +24,7 @@ ALL_DAY = {"off_peak_start": "00:00", "off_peak_end": "00:00"}
 
 
 class Letters:
-    """A workload with a context whose items of one entity are answered, and whose days pass."""
+    """A workload with a context, the answers to its items of one entity, and a clock that moves."""
 
     def __init__(self, connection: Connection, **fields: Any) -> None:
         connection.execute(text("create schema if not exists ops"))
@@ -41,7 +41,7 @@ class Letters:
         route(self.connection, now=self.now)
 
     def answer(self, output: dict[str, Any] = A, outcome: Outcome = Outcome.VALID) -> set[str]:
-        """What waits is asked in a batch and answered; return its keys."""
+        """Submit and answer all waiting batch work, and return its keys."""
         self.now += timedelta(minutes=1)
         batch_id, waiting = submit(self.connection, self.version, now=self.now)
         of = {each.claim.work_id: {"payload": each.payload, "consumer": None} for each in waiting}
@@ -53,7 +53,7 @@ class Letters:
         return {each.key for each in waiting}
 
     def owed(self, at: datetime | None = None) -> dict[str, str]:
-        """The items that late context asks again on the next day, and what had changed of it."""
+        """Return the items that late context asks again on the next day, with the kinds of context that changed."""
         self.now = at or self.now + timedelta(days=1)
         late_context.owe(self.connection, now=self.now)
         found = rows(self.connection, "revision_log", source="late_context")
@@ -81,7 +81,9 @@ def letters(connection: Connection) -> Letters:
     return of
 
 
-def test_a_late_label_asks_again_once_and_the_correction_says_why(letters: Letters) -> None:
+def test_a_late_label_causes_one_more_pass_and_its_correction_names_the_reason(
+    letters: Letters,
+) -> None:
     assert letters.owed() == {}
     letters.label("a", "b")
     assert letters.owed() == {"b": "label"}
@@ -101,9 +103,11 @@ def test_a_late_label_asks_again_once_and_the_correction_says_why(letters: Lette
     ]
 
 
-def test_each_kind_of_late_context_asks_again_for_the_items_that_read_it(letters: Letters) -> None:
+def test_each_kind_of_late_context_causes_a_pass_for_the_items_that_read_it(
+    letters: Letters,
+) -> None:
     letters.amend("a", "amended")
-    assert letters.answer(B) == {"a"}  # its own amendment is answered as always
+    assert letters.answer(B) == {"a"}  # the usual pass for its own amendment
     assert letters.owed() == {"b": "history"}
     assert letters.answer() == {"b"}
     letters.arrive("early", occurred_at=NOON - timedelta(hours=1))
@@ -120,12 +124,14 @@ def test_each_kind_of_late_context_asks_again_for_the_items_that_read_it(letters
     letters.fact("delete from ops.facts")
     assert letters.owed() == {"b": "reference"}
     letters.answer(B)
-    assert letters.owed() == {}  # another answer of an earlier item is no late context
+    assert letters.owed() == {}  # a changed answer to an earlier item is no late context
     items.cancel(letters.connection, "letters", "early")
     assert letters.owed() == {}
 
 
-def test_an_item_without_an_authoritative_pass_is_asked_again_too(connection: Connection) -> None:
+def test_late_context_also_causes_a_pass_for_an_item_without_an_authoritative_pass(
+    connection: Connection,
+) -> None:
     of = Letters(connection)
     of.arrive("a", "b", lane=Lane.REALTIME)
     save(connection, *map(tried, claim(connection, now=of.now)), now=of.now)
@@ -142,7 +148,7 @@ def test_an_item_without_an_authoritative_pass_is_asked_again_too(connection: Co
     assert of.owed() == {"a": "reference"}  # compared with its context of the day before
 
 
-def test_a_pass_for_late_context_that_fails_leaves_the_answer_and_is_not_owed_again(
+def test_a_failed_pass_for_late_context_keeps_the_answer_and_is_not_owed_again(
     letters: Letters,
 ) -> None:
     letters.label("a", "b")
@@ -154,7 +160,9 @@ def test_a_pass_for_late_context_that_fails_leaves_the_answer_and_is_not_owed_ag
     assert letters.owed() == {}
 
 
-def test_late_context_asks_in_the_window_within_horizon_and_budget(connection: Connection) -> None:
+def test_late_context_causes_passes_only_in_the_window_and_within_horizon_and_budget(
+    connection: Connection,
+) -> None:
     night = {"off_peak_start": "22:00", "off_peak_end": "06:00"}
     of = Letters(connection, **night, context=CONTEXT | {"horizon_days": 2})
     of.arrive("a", "b")
@@ -177,7 +185,7 @@ def test_late_context_asks_in_the_window_within_horizon_and_budget(connection: C
 
 
 @pytest.mark.parametrize("off", [{"mode": "plain"}, {"context": CONTEXT | {"horizon_days": 0}}])
-def test_late_context_asks_nothing_of_plain_workloads_or_without_a_horizon(
+def test_late_context_causes_no_pass_in_plain_mode_or_without_a_horizon(
     connection: Connection, off: dict[str, Any]
 ) -> None:
     of = Letters(connection, **off)
@@ -187,7 +195,7 @@ def test_late_context_asks_nothing_of_plain_workloads_or_without_a_horizon(
     assert of.owed() == {}
 
 
-def test_a_reference_that_cannot_be_read_asks_nothing_and_says_why(letters: Letters) -> None:
+def test_an_unreadable_reference_is_reported_with_its_reason(letters: Letters) -> None:
     letters.fact("drop table ops.facts")
     (said,) = late_context.owe(letters.connection, now=later(days=1))
     assert "there is no table or view ops.facts" in said
@@ -215,7 +223,7 @@ def test_a_pass_is_owed_if_and_only_if_its_context_changed(
                 key = chance.choice("abc")
                 of.amend(key, f"{key} {chance.random()}")
                 dirty |= {each for each in "abc" if each > key}
-                dirty -= of.answer(chance.choice([A, B]))  # which has read what is newest
+                dirty -= of.answer(chance.choice([A, B]))  # this pass has read the newest context
             case 2:
                 of.fact(
                     f"insert into ops.facts select payload ->> 'text', '{number}' from lanes.item where key = 'b'"

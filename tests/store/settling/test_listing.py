@@ -66,7 +66,7 @@ def letters(connection: Connection) -> Version:
 
 @pytest.fixture
 def fates(connection: Connection, letters: Version) -> None:
-    """An item in every state, in this order."""
+    """Create an item in every state, in this order."""
     for number, (key, outcome) in enumerate(
         {"settled": Outcome.VALID, "failed": Outcome.POISON}.items(), 1
     ):
@@ -82,7 +82,7 @@ def fates(connection: Connection, letters: Version) -> None:
     admit(connection, "received", now=later(minutes=7))
 
 
-# -- what is said of an item
+# -- fields of an item
 
 
 def test_an_item_that_only_waits_has_no_answer(connection: Connection, letters: Version) -> None:
@@ -102,7 +102,7 @@ def test_an_item_that_only_waits_has_no_answer(connection: Connection, letters: 
     assert (found.received_at, found.changed_at, found.attempts) == (NOON, NOON, 0)
 
 
-def test_an_item_shows_its_current_answer_and_since_when_it_stands(
+def test_an_item_shows_its_current_answer_and_the_time_of_its_last_change(
     connection: Connection, letters: Version
 ) -> None:
     save(connection, tried(claimed_item(connection), output=A), now=later(minutes=1))
@@ -136,7 +136,7 @@ def test_an_item_shows_its_current_answer_and_since_when_it_stands(
     assert found.attempts == 2
 
 
-def test_an_item_that_failed_says_why_and_since_when(
+def test_a_failed_item_shows_its_reason_and_the_time_of_its_failure(
     connection: Connection, letters: Version
 ) -> None:
     save(
@@ -149,7 +149,7 @@ def test_an_item_that_failed_says_why_and_since_when(
     assert "too long" in (found.failure or "")
 
 
-def test_an_amended_item_shows_the_answer_to_what_it_was(
+def test_an_amended_item_shows_the_answer_to_its_older_revision(
     connection: Connection, letters: Version
 ) -> None:
     save(connection, tried(claimed_item(connection), output=A), now=later(minutes=1))
@@ -161,7 +161,7 @@ def test_an_amended_item_shows_the_answer_to_what_it_was(
 
 
 @pytest.mark.slow
-def test_a_replay_shows_nothing_before_it_is_promoted(connection: Connection) -> None:
+def test_a_replay_is_shown_only_while_it_is_promoted(connection: Connection) -> None:
     version = publish(connection, now=NOON)
     save(connection, tried(claimed_item(connection), output=A), now=later(minutes=1))
     again = begin_replay(connection)
@@ -184,18 +184,18 @@ def test_a_replay_shows_nothing_before_it_is_promoted(connection: Connection) ->
     )
 
 
-def test_what_was_forgotten_is_not_shown(connection: Connection, letters: Version) -> None:
+def test_a_forgotten_item_shows_no_answer(connection: Connection, letters: Version) -> None:
     save(connection, tried(claimed_item(connection), output=A))
     emptying.forget(connection, "letters", "k", now=NOON)
     assert (one(connection).state, one(connection).output) == ("canceled", None)
 
 
-# -- which items
+# -- selection of items
 
 
 @pytest.mark.usefixtures("fates")
 @pytest.mark.parametrize(("looked_at", "passed_over"), [(2_000, 100_000), (1, 100_000), (1, 2)])
-def test_the_items_of_some_states_are_chosen_as_the_view_names_them(
+def test_items_are_selected_by_the_states_of_the_item_status_view(
     connection: Connection, looked_at: int, passed_over: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listing, "LOOKED_AT", looked_at)
@@ -233,7 +233,7 @@ def test_the_items_of_some_states_are_chosen_as_the_view_names_them(
         (later(minutes=8), []),
     ],
 )
-def test_only_what_changed_since_a_moment_is_found(
+def test_only_items_that_changed_since_the_given_time_are_listed(
     connection: Connection,
     since: datetime,
     found: list[str],
@@ -242,13 +242,13 @@ def test_only_what_changed_since_a_moment_is_found(
 ) -> None:
     monkeypatch.setattr(listing, "LOOKED_AT", looked_at)
     changed = ListingQuery("letters", since=since)
-    # the clock of what was canceled is the database's
+    # A cancellation is timed by the clock of the database.
     assert [key for key in keys(connection, changed) if key != "canceled"] == found
     back = [key for key in backwards(connection, changed) if key != "canceled"]
     assert back == found[::-1]
 
 
-def test_pages_pass_over_items_that_have_not_changed(
+def test_pages_skip_unchanged_items(
     connection: Connection, letters: Version, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listing, "LOOKED_AT", 1)
@@ -263,7 +263,9 @@ def test_pages_pass_over_items_that_have_not_changed(
         assert [[each.key for each in items] for items in looks] == [["10"], []]
 
 
-def test_another_workload_has_its_own_items(connection: Connection, letters: Version) -> None:
+def test_a_listing_contains_only_items_of_its_workload(
+    connection: Connection, letters: Version
+) -> None:
     publish(connection, "invoices", now=NOON)
     admit(connection, "a", now=NOON, workload="invoices")
     admit(connection, "b", now=NOON)
@@ -273,7 +275,7 @@ def test_another_workload_has_its_own_items(connection: Connection, letters: Ver
 
 
 @pytest.mark.usefixtures("fates")
-def test_named_items_are_found_among_the_wanted(connection: Connection) -> None:
+def test_given_items_are_filtered_by_the_states_of_the_query(connection: Connection) -> None:
     ids = {each.key: each.item_id for each in listed(connection)}
     wanted = ListingQuery("letters", [ItemState.SETTLED, ItemState.FAILED])
     found = among(connection, wanted, [ids["routed"], ids["failed"], ids["settled"], ItemId(99)])
@@ -296,7 +298,7 @@ def few_bytes(patch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("limit", [few_looked_at, few_bytes])
-def test_pages_together_hold_every_item_once_forwards_and_backwards(
+def test_pages_together_contain_every_item_once_in_both_directions(
     connection: Connection, letters: Version, monkeypatch: pytest.MonkeyPatch, limit: Limit
 ) -> None:
     publish(connection, "invoices", now=NOON)
@@ -311,7 +313,7 @@ def test_pages_together_hold_every_item_once_forwards_and_backwards(
     assert max(map(len, looked(connection, LETTERS, END, NEWEST_FIRST))) <= 3
 
 
-def test_pages_of_a_job_hold_every_item_once_in_any_order_of_arrival(
+def test_pages_of_a_job_contain_every_item_once_in_order_of_admission(
     connection: Connection, letters: Version, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for key, minutes in (("late", 2), ("early", 0), ("between", 1)):
@@ -326,12 +328,14 @@ def test_pages_of_a_job_hold_every_item_once_in_any_order_of_arrival(
     assert keys(connection) == ["early", "between", "late"]
 
 
-def test_without_any_item_there_is_no_page(connection: Connection, letters: Version) -> None:
+def test_a_workload_without_items_has_an_empty_page(
+    connection: Connection, letters: Version
+) -> None:
     assert page(connection, LETTERS, onwards=BEGIN) == ListingPage()
     assert page(connection, LETTERS, onwards=END, order=NEWEST_FIRST) == ListingPage()
 
 
-def test_one_page_says_that_no_item_is_in_any_of_some_states(
+def test_a_single_page_shows_that_no_item_has_the_given_states(
     connection: Connection, letters: Version, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listing, "PASSED_OVER", 1)
@@ -346,7 +350,7 @@ def test_one_page_says_that_no_item_is_in_any_of_some_states(
     assert sorted(keys(connection, working)) == ["a", "b", "c"]
 
 
-def test_nothing_is_held_between_two_pages(pool: Engine) -> None:
+def test_no_snapshot_is_held_between_two_pages(pool: Engine) -> None:
     with pool.begin() as connection:
         publish(connection, now=NOON)
         admit(connection, "a", "b", now=NOON)
@@ -373,6 +377,8 @@ def test_the_schema_in_force_comes_first_then_the_newest(connection: Connection)
     ]
 
 
-def test_a_workload_that_nobody_published_is_said(connection: Connection) -> None:
+def test_a_request_for_the_schemas_of_an_unpublished_workload_is_an_error(
+    connection: Connection,
+) -> None:
     with pytest.raises(UnknownWorkload, match='there is no workload "ghosts"'):
         schemas(connection, "ghosts")

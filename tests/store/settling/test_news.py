@@ -1,4 +1,4 @@
-"""What comes to be known of answers is told once: however late it is committed, and whatever else is written meanwhile."""
+"""News of answers, each reported once, even if its transaction commits late or other transactions write meanwhile."""
 
 from collections.abc import Callable, Iterator
 
@@ -18,14 +18,14 @@ from tests.store.tries import A, B, claim, said, save, submit, tried
 
 @pytest.fixture(autouse=True)
 def letters(pool: Engine) -> Version:
-    """A Lambda workload."""
+    """Publish a Lambda workload."""
     with pool.begin() as connection:
         return publish(connection, now=NOON, mode="lambda", max_failures=1)
 
 
 @pytest.fixture
 def open_(pool: Engine) -> Iterator[Callable[[], Connection]]:
-    """Opens connections that commit when they are told to."""
+    """Yield a function that opens connections, which the test commits."""
     opened: list[Connection] = []
 
     def connect() -> Connection:
@@ -38,7 +38,7 @@ def open_(pool: Engine) -> Iterator[Callable[[], Connection]]:
 
 
 def claimed(pool: Engine, *keys: str, workload: str = "letters") -> list[ClaimedWork]:
-    """Items whose real-time work is ours."""
+    """Admit items and claim their real-time work."""
     with pool.begin() as connection:
         admit(connection, *keys, now=NOON, workload=workload, lane=Lane.REALTIME)
         route(connection, now=NOON)
@@ -51,7 +51,7 @@ def begun(pool: Engine) -> News:
 
 
 def heard(pool: Engine, news: News) -> list[str]:
-    """The keys of the items that came to be known."""
+    """Read the news and return the keys of its items."""
     with pool.begin() as connection:
         ids = news.read(connection)
         news.confirm_read()
@@ -63,10 +63,12 @@ def gaps(news: News) -> list[object]:
     return [gap for tail in news._tails.values() for gap in tail.gaps]
 
 
-# -- what is news
+# -- reported changes
 
 
-def test_an_answer_and_its_correction_are_each_told_once(pool: Engine, letters: Version) -> None:
+def test_an_answer_and_its_correction_are_each_reported_once(
+    pool: Engine, letters: Version
+) -> None:
     (work,) = claimed(pool, "k")
     news = begun(pool)
     assert heard(pool, news) == []
@@ -82,14 +84,14 @@ def test_an_answer_and_its_correction_are_each_told_once(pool: Engine, letters: 
     assert heard(pool, news) == []
 
 
-def test_what_stood_before_is_not_told(pool: Engine) -> None:
+def test_an_answer_from_before_the_start_is_not_reported(pool: Engine) -> None:
     (work,) = claimed(pool, "k")
     with pool.begin() as connection:
         save(connection, tried(work))
     assert heard(pool, begun(pool)) == []
 
 
-def test_a_failure_is_told_and_so_is_its_answer_after_another_chance(pool: Engine) -> None:
+def test_a_failure_and_the_answer_after_its_retry_are_each_reported(pool: Engine) -> None:
     (work,) = claimed(pool, "k")
     news = begun(pool)
     with pool.begin() as connection:
@@ -104,7 +106,7 @@ def test_a_failure_is_told_and_so_is_its_answer_after_another_chance(pool: Engin
     assert heard(pool, news) == ["k"]
 
 
-def test_a_provisional_answer_that_is_settled_for_good_is_told(
+def test_a_failed_second_pass_that_settles_a_provisional_answer_is_reported(
     pool: Engine, letters: Version
 ) -> None:
     (work,) = claimed(pool, "k")
@@ -117,7 +119,7 @@ def test_a_provisional_answer_that_is_settled_for_good_is_told(
     assert heard(pool, news) == ["k"]
 
 
-def test_a_try_that_moves_no_item_is_not_told(pool: Engine) -> None:
+def test_an_attempt_that_changes_no_item_state_is_not_reported(pool: Engine) -> None:
     with pool.begin() as connection:
         publish(connection, now=NOON, mode="plain", max_failures=9)
     (work,) = claimed(pool, "k")
@@ -127,7 +129,7 @@ def test_a_try_that_moves_no_item_is_not_told(pool: Engine) -> None:
     assert heard(pool, news) == []
 
 
-def test_what_arrives_after_the_end_is_billed_and_not_told(pool: Engine) -> None:
+def test_an_attempt_after_its_item_failed_is_recorded_but_not_reported(pool: Engine) -> None:
     (work,) = claimed(pool, "k")
     with pool.begin() as connection:
         save(connection, tried(work, Outcome.UNKNOWN), now=later(seconds=1))
@@ -141,7 +143,7 @@ def test_what_arrives_after_the_end_is_billed_and_not_told(pool: Engine) -> None
     assert heard(pool, news) == []
 
 
-def test_another_workload_is_not_told_of(pool: Engine) -> None:
+def test_an_answer_of_another_workload_is_not_reported(pool: Engine) -> None:
     with pool.begin() as connection:
         publish(connection, "invoices", now=NOON)
     (work,) = claimed(pool, "k", workload="invoices")
@@ -152,7 +154,7 @@ def test_another_workload_is_not_told_of(pool: Engine) -> None:
 
 
 @pytest.mark.slow
-def test_a_replay_is_told_when_it_is_promoted_and_when_that_is_taken_back(pool: Engine) -> None:
+def test_a_replay_is_reported_when_it_is_promoted_and_when_it_is_demoted(pool: Engine) -> None:
     with pool.begin() as connection:
         letters = publish(connection, now=NOON, mode="plain")
     works = claimed(pool, "a", "b", "c")
@@ -177,7 +179,7 @@ def test_a_replay_is_told_when_it_is_promoted_and_when_that_is_taken_back(pool: 
         assert heard(pool, news) == []
 
 
-def test_more_than_one_reading_brings_comes_in_several(
+def test_news_beyond_the_limit_of_one_read_is_returned_in_several_reads(
     pool: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(results, "MOST", 2)
@@ -190,13 +192,13 @@ def test_more_than_one_reading_brings_comes_in_several(
     assert [more for _, more in told] == [True, True, False, False]
 
 
-def test_what_was_read_is_handed_out_until_it_has_arrived(pool: Engine) -> None:
+def test_unconfirmed_news_is_returned_again_by_the_next_read(pool: Engine) -> None:
     (work,) = claimed(pool, "k")
     news = begun(pool)
     with pool.begin() as connection:
         save(connection, tried(work))
     with pool.begin() as connection:
-        assert len(news.read(connection)) == 1  # and then the database was gone
+        assert len(news.read(connection)) == 1  # not confirmed, as after a lost connection
     assert heard(pool, news) == ["k"]
     assert heard(pool, news) == []
 
@@ -205,7 +207,7 @@ def test_what_was_read_is_handed_out_until_it_has_arrived(pool: Engine) -> None:
 
 
 @pytest.mark.slow
-def test_an_answer_that_is_committed_after_later_ones_is_told(
+def test_an_answer_that_is_committed_after_later_answers_is_reported(
     pool: Engine, open_: Callable[[], Connection]
 ) -> None:
     first, second = claimed(pool, "first", "second")
@@ -223,7 +225,7 @@ def test_an_answer_that_is_committed_after_later_ones_is_told(
 
 
 @pytest.mark.slow
-def test_an_answer_whose_transaction_was_open_before_we_looked_is_told(
+def test_an_answer_whose_transaction_was_open_before_the_start_is_reported(
     pool: Engine, open_: Callable[[], Connection]
 ) -> None:
     first, second, third = claimed(pool, "first", "second", "third")
@@ -243,7 +245,7 @@ def test_an_answer_whose_transaction_was_open_before_we_looked_is_told(
 
 
 @pytest.mark.slow
-def test_an_answer_written_within_a_savepoint_is_told_when_its_transaction_is_committed(
+def test_an_answer_written_in_a_savepoint_is_reported_when_its_transaction_commits(
     pool: Engine, open_: Callable[[], Connection]
 ) -> None:
     first, second = claimed(pool, "first", "second")
@@ -259,7 +261,7 @@ def test_an_answer_written_within_a_savepoint_is_told_when_its_transaction_is_co
 
 
 @pytest.mark.slow
-def test_one_that_began_while_another_was_open_and_outlasts_it_is_told(
+def test_an_answer_whose_transaction_outlasts_an_overlapping_one_is_reported(
     pool: Engine, open_: Callable[[], Connection]
 ) -> None:
     one, two, three = claimed(pool, "one", "three", "two")
@@ -277,7 +279,7 @@ def test_one_that_began_while_another_was_open_and_outlasts_it_is_told(
 
 
 @pytest.mark.slow
-def test_what_is_rolled_back_is_neither_told_nor_waited_for(
+def test_a_rolled_back_answer_is_neither_reported_nor_waited_for(
     pool: Engine, open_: Callable[[], Connection]
 ) -> None:
     first, second = claimed(pool, "first", "second")
@@ -295,7 +297,7 @@ def test_what_is_rolled_back_is_neither_told_nor_waited_for(
 
 
 @pytest.mark.slow
-def test_somebody_who_leaves_a_transaction_open_elsewhere_keeps_nothing_waiting(
+def test_unrelated_open_transactions_do_not_delay_the_news(
     pool: Engine, open_: Callable[[], Connection]
 ) -> None:
     first, second = claimed(pool, "first", "second")

@@ -1,4 +1,4 @@
-"""What an attempt makes of its item: every row of the table of cases and outcomes, in one file because it is one table."""
+"""Effects of attempts on their items: every row of the table of cases and outcomes, in one file because it is one table."""
 
 import json
 from decimal import Decimal
@@ -55,7 +55,7 @@ def state(connection: Connection, key: str = "k") -> str:
 def in_batch(
     connection: Connection, version: Version, *keys: str, now: Any = NOON
 ) -> tuple[BatchId, list[ClaimedWork]]:
-    """Items routed to batch, and their batch, submitted."""
+    """Route items to batch and submit their batch."""
     admit(connection, *keys, now=now, workload=version.workload, lane=Lane.BATCH)
     route(connection, now=now)
     return submit(connection, version, now=now)
@@ -64,13 +64,13 @@ def in_batch(
 def provisional(
     connection: Connection, version: Version, output: dict[str, Any] = A
 ) -> tuple[BatchId, ClaimedWork]:
-    """A Lambda item answered in real time whose authoritative pass is with the provider."""
+    """Answer a Lambda item in real time and submit its authoritative pass."""
     save(connection, tried(claimed_item(connection), output=output))
     batch_id, (pass_,) = submit(connection, version, now=later(minutes=1))
     return batch_id, pass_
 
 
-def test_what_a_version_cost_and_answered_is_saved_though_no_release_can_read_it_any_more(
+def test_attempts_of_a_version_with_an_unreadable_spec_are_saved_and_billed(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON, mode="lambda", max_failures=1)
@@ -165,7 +165,7 @@ def test_an_authoritative_answer_settles_the_item_and_replaces_the_provisional_o
     ]
 
 
-def test_a_correction_says_what_changed_and_by_how_much(connection: Connection) -> None:
+def test_a_correction_records_the_changed_fields_and_their_distance(connection: Connection) -> None:
     letters = publish(connection, now=NOON, mode="lambda")
     batch_id, work = provisional(connection, letters, {"category": "a", "note": "same"})
     saved = save(
@@ -198,7 +198,7 @@ def test_a_correction_says_what_changed_and_by_how_much(connection: Connection) 
         ({"category": "b", "note": "other"}, ["category"]),
     ],
 )
-def test_only_the_compared_fields_make_a_correction(
+def test_only_a_difference_in_compared_fields_makes_a_correction(
     connection: Connection, authoritative: dict[str, Any], changed: list[str] | None
 ) -> None:
     letters = publish(connection, now=NOON, mode="lambda", compare_fields=["category"])
@@ -210,7 +210,7 @@ def test_only_the_compared_fields_make_a_correction(
     )
 
 
-def test_an_authoritative_pass_that_fails_for_good_settles_on_the_provisional_result_and_keeps_the_reason(
+def test_a_failed_authoritative_pass_settles_on_the_provisional_result_and_stores_the_reason(
     connection: Connection,
 ) -> None:
     letters = publish(connection, now=NOON, mode="lambda", max_failures=1)
@@ -230,7 +230,7 @@ def test_an_authoritative_pass_that_fails_for_good_settles_on_the_provisional_re
 
 
 def free_item(connection: Connection, key: str = "k", **fields: Any) -> ClaimedWork:
-    """A claimed item that the split alone sent to real time."""
+    """Return a claimed item that only the split sent to real time."""
     return claimed_item(connection, key, lane=None, **fields)
 
 
@@ -260,7 +260,7 @@ def test_a_plain_item_that_may_wait_fails_only_once_both_lanes_spent_their_retry
     assert [each.items for each in rows(connection, "spend")] == [1, 1, 1]
 
 
-def test_a_late_answer_of_a_lost_claim_settles_a_plain_item_and_its_batch_is_not_asked(
+def test_a_late_answer_of_a_lost_claim_settles_a_plain_item_and_cancels_its_batch_work(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON, max_failures=1, split_percent=100)
@@ -273,7 +273,7 @@ def test_a_late_answer_of_a_lost_claim_settles_a_plain_item_and_its_batch_is_not
 
 
 @pytest.mark.parametrize("mode", ["plain", "lambda"])
-def test_a_fall_back_is_a_route_with_its_reason_and_both_costs(
+def test_a_fallback_writes_a_route_with_its_reason_and_both_costs(
     connection: Connection, mode: str
 ) -> None:
     letters = publish(connection, now=NOON, mode=mode, max_failures=1, split_percent=100)
@@ -300,7 +300,9 @@ def test_a_fall_back_is_a_route_with_its_reason_and_both_costs(
     assert (status.lane, status.route_reason) == ("batch", "fallback")
 
 
-def test_a_fall_back_counts_the_history_that_its_batch_reads(connection: Connection) -> None:
+def test_the_cost_of_a_fallback_includes_the_history_that_its_batch_reads(
+    connection: Connection,
+) -> None:
     letters = publish(
         connection, now=NOON, mode="lambda", max_failures=1, split_percent=100, history_items=3
     )
@@ -343,7 +345,7 @@ BINDING: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("mode", ["plain", "lambda"])
 @pytest.mark.parametrize("asked", BINDING)
-def test_an_item_that_must_be_realtime_keeps_its_budget_there_then_fails_and_is_told(
+def test_an_item_bound_to_real_time_spends_its_retry_budget_there_and_fails_with_an_event(
     connection: Connection, asked: dict[str, Any], mode: str
 ) -> None:
     publish(connection, now=NOON, mode=mode, max_failures=2, split_percent=100)
@@ -359,7 +361,7 @@ def test_an_item_that_must_be_realtime_keeps_its_budget_there_then_fails_and_is_
     assert len(events(connection, "lanes.item.failed")) == 1
 
 
-def test_an_item_whose_due_time_came_close_meanwhile_must_be_realtime_too(
+def test_an_item_whose_due_time_is_too_close_for_a_batch_fails_without_a_fallback(
     connection: Connection,
 ) -> None:
     publish(
@@ -376,7 +378,7 @@ def test_an_item_whose_due_time_came_close_meanwhile_must_be_realtime_too(
 
 
 def rescued(connection: Connection, version: Version) -> tuple[BatchId, ClaimedWork, ClaimedWork]:
-    """An item whose batch is out and that real time answers meanwhile: the batch's id, its work, the claim."""
+    """Return the batch's id, its work and the real-time claim of an item that is with both lanes."""
     batch_id, (late,) = in_batch(connection, version, "k")
     connection.execute(
         text("""
@@ -389,7 +391,7 @@ def rescued(connection: Connection, version: Version) -> tuple[BatchId, ClaimedW
     return batch_id, late, rescue
 
 
-def test_of_two_passes_that_fail_in_one_save_the_last_one_fails_the_item(
+def test_the_last_failure_fails_the_item_when_both_passes_fail_in_one_save(
     connection: Connection,
 ) -> None:
     _, late, rescue = rescued(connection, publish(connection, now=NOON, max_failures=1))
@@ -398,7 +400,9 @@ def test_of_two_passes_that_fail_in_one_save_the_last_one_fails_the_item(
     assert len(events(connection, "lanes.item.failed")) == 1
 
 
-def test_work_of_an_older_revision_keeps_no_item_from_failing(connection: Connection) -> None:
+def test_open_work_of_an_older_revision_does_not_prevent_an_item_from_failing(
+    connection: Connection,
+) -> None:
     letters = publish(connection, now=NOON, max_failures=1)
     in_batch(connection, letters, "k")
     amend(
@@ -430,7 +434,7 @@ def test_work_that_fails_within_its_budget_is_ready_again(
 
 
 @pytest.mark.parametrize("outcome", UNANSWERED)
-def test_an_item_whose_budget_is_spent_fails_with_its_reason_and_its_event(
+def test_an_item_whose_retry_budget_is_spent_fails_with_a_reason_and_an_event(
     connection: Connection, outcome: Outcome
 ) -> None:
     publish(connection, now=NOON, max_failures=1)
@@ -461,7 +465,7 @@ def test_an_answer_after_a_failure_clears_the_failure(connection: Connection) ->
     assert row(connection, "item").failed_at is None
 
 
-# -- late, canceled, doubled
+# -- late, canceled and duplicate answers
 
 
 def test_a_late_answer_of_a_batch_is_billed_and_recorded_and_never_shown(
@@ -517,7 +521,7 @@ def test_a_provisional_answer_stays_when_the_item_is_canceled_afterwards(
     assert state(connection) == "canceled"
 
 
-def test_of_two_passes_for_one_item_in_one_save_the_first_valid_answer_wins(
+def test_the_first_valid_answer_wins_when_one_save_contains_two_passes_of_an_item(
     connection: Connection,
 ) -> None:
     letters = publish(connection, now=NOON)
@@ -542,7 +546,9 @@ def test_saving_no_attempts_changes_nothing(connection: Connection) -> None:
     assert save(connection) == SaveResult()
 
 
-def test_one_failed_attempt_in_a_save_harms_no_other(connection: Connection) -> None:
+def test_a_failed_attempt_does_not_affect_other_attempts_in_its_save(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON, max_failures=1)
     good, bad = claimed_item(connection, "good"), claimed_item(connection, "bad")
     saved = save(connection, tried(bad, Outcome.POISON), tried(good))
@@ -553,7 +559,7 @@ def test_one_failed_attempt_in_a_save_harms_no_other(connection: Connection) -> 
 # -- an attempt exists once
 
 
-def test_a_line_that_comes_twice_in_one_save_is_one_attempt_and_one_result(
+def test_a_duplicate_line_in_one_save_is_one_attempt_and_one_result(
     connection: Connection,
 ) -> None:
     batch_id, (work,) = in_batch(connection, publish(connection, now=NOON), "k")
@@ -566,7 +572,7 @@ def test_a_line_that_comes_twice_in_one_save_is_one_attempt_and_one_result(
 
 
 @pytest.mark.parametrize("outcome", [Outcome.ERRORED, Outcome.EXPIRED, Outcome.CANCELED])
-def test_a_line_without_a_response_that_comes_twice_is_one_attempt(
+def test_a_duplicate_line_without_a_response_is_one_attempt(
     connection: Connection, outcome: Outcome
 ) -> None:
     batch_id, (work,) = in_batch(connection, publish(connection, now=NOON), "k")
@@ -580,7 +586,7 @@ def test_a_line_without_a_response_that_comes_twice_is_one_attempt(
     "outcome", [Outcome.VALID, Outcome.ERRORED, Outcome.EXPIRED, Outcome.CANCELED, Outcome.MISSING]
 )
 @pytest.mark.parametrize("fate", ["superseded", "canceled", "given up"])
-def test_every_line_of_a_batch_is_an_outcome_whatever_became_of_its_work(
+def test_every_line_of_a_batch_is_counted_even_if_its_work_was_released_or_canceled(
     connection: Connection, fate: str, outcome: Outcome
 ) -> None:
     letters = publish(connection, now=NOON)
@@ -605,7 +611,7 @@ def test_every_line_of_a_batch_is_an_outcome_whatever_became_of_its_work(
     assert sum(counted) == kept.items == 1
 
 
-def test_a_result_that_comes_after_it_was_thought_missing_is_counted_instead(
+def test_a_late_result_replaces_its_missing_outcome_in_the_batch_counts(
     connection: Connection,
 ) -> None:
     batch_id, (work,) = in_batch(connection, publish(connection, now=NOON), "k")
@@ -620,7 +626,7 @@ def test_a_result_that_comes_after_it_was_thought_missing_is_counted_instead(
     ]
 
 
-def test_a_call_that_ended_without_an_answer_after_its_item_was_canceled_keeps_its_bound(
+def test_a_call_without_an_answer_for_a_canceled_item_records_its_cost_bound(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)
@@ -630,7 +636,7 @@ def test_a_call_that_ended_without_an_answer_after_its_item_was_canceled_keeps_i
     assert row(connection, "attempt_log").bound_usd == Decimal("0.01")
 
 
-def test_work_that_was_given_back_since_it_was_thought_lost_has_no_attempt(
+def test_work_given_back_after_it_was_listed_as_abandoned_has_no_attempt(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)
@@ -642,7 +648,7 @@ def test_work_that_was_given_back_since_it_was_thought_lost_has_no_attempt(
     assert row(connection, "work").failures == 0
 
 
-def test_an_error_that_quotes_what_cannot_be_stored_is_kept_readable(
+def test_an_error_with_characters_that_cannot_be_stored_is_stored_with_replacements(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON, max_failures=1)
@@ -653,11 +659,11 @@ def test_an_error_that_quotes_what_cannot_be_stored_is_kept_readable(
     assert row(connection, "item_status").failure.startswith("poison: bad byte \ufffd")
 
 
-# -- what is announced
+# -- announcements
 
 
 @pytest.mark.parametrize("lane", list(Lane))
-def test_an_item_that_was_sent_with_ack_has_its_answer_announced_beside_silent_ones(
+def test_a_workload_that_announces_a_summary_announces_answers_only_to_items_with_ack(
     connection: Connection, lane: Lane
 ) -> None:
     letters = publish(connection, now=NOON, announces="summary")
@@ -674,7 +680,7 @@ def test_an_item_that_was_sent_with_ack_has_its_answer_announced_beside_silent_o
     assert len(work) == 2
 
 
-def test_failures_and_corrections_are_announced_whatever_the_workload_says(
+def test_failures_and_corrections_are_announced_even_if_the_workload_announces_a_summary(
     connection: Connection,
 ) -> None:
     letters = publish(connection, now=NOON, mode="lambda", announces="summary", max_failures=1)
@@ -688,7 +694,7 @@ def test_failures_and_corrections_are_announced_whatever_the_workload_says(
     assert events(connection, "lanes.item.answered") == []
 
 
-def test_a_late_answer_that_was_recorded_shows_nothing_when_it_is_saved_again_after_a_retry(
+def test_saving_a_recorded_late_answer_again_after_a_retry_changes_nothing(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)
@@ -704,7 +710,7 @@ def test_a_late_answer_that_was_recorded_shows_nothing_when_it_is_saved_again_af
 
 
 @pytest.mark.parametrize("answer_first", [True, False])
-def test_an_answer_of_a_lost_claim_counts_beside_the_failure_of_the_claim_that_replaced_it(
+def test_an_answer_of_a_lost_claim_counts_despite_a_failure_of_the_newer_claim(
     connection: Connection, answer_first: bool
 ) -> None:
     publish(connection, now=NOON)

@@ -1,4 +1,4 @@
-"""A sample of packed items is answered alone too: owed once, behind everything else, compared, and never seen by the item."""
+"""Pack checks: a sample of packed items answered alone, owed once, ranked last, compared, and never shown to the item."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -25,7 +25,7 @@ SHARE = 0.2
 def answered_in_packs(
     connection: Connection, *keys: str, size: int = 10, lane: Lane = Lane.REALTIME
 ) -> None:
-    """The items were answered in calls of so many."""
+    """Answer the items in calls of `size` items."""
     admit(connection, *keys, now=NOON, lane=lane)
     route(connection, now=NOON)
     taken = claim(connection)
@@ -51,7 +51,7 @@ def say(
         save(connection, tried(each, output=output), now=later(minutes=minute))
 
 
-def test_so_many_of_the_items_of_packs_are_owed_a_shadow_as_the_share_says_each_once(
+def test_the_configured_share_of_packed_items_owes_one_shadow_each(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON, realtime_pack=10, pack_check_share=SHARE)
@@ -67,7 +67,7 @@ def test_so_many_of_the_items_of_packs_are_owed_a_shadow_as_the_share_says_each_
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("size", "share"), [(1, SHARE), (10, 0.0)])
-def test_items_of_single_calls_and_of_workloads_that_check_nothing_owe_none(
+def test_items_of_single_calls_and_of_workloads_without_checks_owe_no_shadow(
     connection: Connection, size: int, share: float
 ) -> None:
     publish(connection, now=NOON, realtime_pack=10, pack_check_share=share)
@@ -75,7 +75,7 @@ def test_items_of_single_calls_and_of_workloads_that_check_nothing_owe_none(
     assert checks(connection) == rows(connection, "work", purpose="shadow") == []
 
 
-def test_a_shadow_comes_after_everything_that_is_owed_presses_nobody_and_starts_no_drain(
+def test_a_shadow_ranks_behind_other_work_has_no_due_time_and_counts_in_no_backlog(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON, realtime_pack=10, pack_check_share=SHARE)
@@ -96,7 +96,7 @@ def test_a_shadow_comes_after_everything_that_is_owed_presses_nobody_and_starts_
 
 
 @pytest.mark.slow
-def test_what_says_the_same_alone_agrees_and_the_item_stays_as_it_was(
+def test_an_equal_answer_alone_agrees_and_leaves_the_item_unchanged(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON, realtime_pack=10, pack_check_share=SHARE)
@@ -120,7 +120,7 @@ def test_what_says_the_same_alone_agrees_and_the_item_stays_as_it_was(
 
 
 @pytest.mark.slow
-def test_what_says_something_else_alone_disagrees_over_the_fields_that_are_compared(
+def test_a_different_answer_alone_disagrees_only_over_compared_fields(
     connection: Connection,
 ) -> None:
     publish(
@@ -134,7 +134,7 @@ def test_what_says_something_else_alone_disagrees_over_the_fields_that_are_compa
 
 
 @pytest.mark.slow
-def test_a_third_of_them_is_asked_again_and_compared_with_what_it_said_alone(
+def test_some_checks_are_repeated_and_compared_with_their_first_answer_alone(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON, realtime_pack=10, pack_check_share=SHARE)
@@ -154,7 +154,7 @@ def test_a_third_of_them_is_asked_again_and_compared_with_what_it_said_alone(
     assert shadows(connection, minute=9) == []
 
 
-def test_on_the_batch_lane_too(connection: Connection) -> None:
+def test_packs_on_the_batch_lane_are_checked(connection: Connection) -> None:
     letters = publish(connection, now=NOON, batch_pack=10, pack_check_share=SHARE)
     admit(connection, *KEYS, now=NOON, lane=Lane.BATCH)
     route(connection, now=NOON)
@@ -169,7 +169,7 @@ def test_on_the_batch_lane_too(connection: Connection) -> None:
 
 
 @pytest.mark.slow
-def test_in_lambda_mode_each_lane_of_an_item_is_checked_by_itself(connection: Connection) -> None:
+def test_in_lambda_mode_each_lane_of_an_item_is_checked_separately(connection: Connection) -> None:
     letters = publish(
         connection, now=NOON, mode="lambda", realtime_pack=10, batch_pack=10, pack_check_share=SHARE
     )
@@ -191,7 +191,7 @@ def test_in_lambda_mode_each_lane_of_an_item_is_checked_by_itself(connection: Co
     }
 
 
-def test_a_save_that_comes_twice_checks_once(connection: Connection) -> None:
+def test_a_repeated_save_adds_no_second_check(connection: Connection) -> None:
     publish(connection, now=NOON, realtime_pack=40, pack_check_share=SHARE)
     admit(connection, *KEYS, now=NOON, lane=Lane.REALTIME)
     route(connection, now=NOON)
@@ -203,7 +203,7 @@ def test_a_save_that_comes_twice_checks_once(connection: Connection) -> None:
     assert checks(connection) == before
 
 
-def test_a_shadow_that_fails_or_is_outdated_compares_nothing(connection: Connection) -> None:
+def test_a_failed_or_outdated_shadow_is_not_compared(connection: Connection) -> None:
     publish(connection, now=NOON, realtime_pack=10, pack_check_share=SHARE, max_failures=1)
     answered_in_packs(connection, *KEYS)
     first, second, *others = shadows(connection)
@@ -222,7 +222,7 @@ def test_a_shadow_that_fails_or_is_outdated_compares_nothing(connection: Connect
 
 
 @pytest.mark.slow
-def test_what_was_said_alone_is_emptied_with_its_item(connection: Connection) -> None:
+def test_the_stored_answer_of_a_check_is_emptied_with_its_item(connection: Connection) -> None:
     publish(connection, now=NOON, realtime_pack=10, pack_check_share=SHARE)
     answered_in_packs(connection, *KEYS)
     say(connection, shadows(connection), B)
@@ -233,7 +233,7 @@ def test_what_was_said_alone_is_emptied_with_its_item(connection: Connection) ->
 
 
 @pytest.mark.slow
-def test_an_items_story_tells_of_its_check(connection: Connection) -> None:
+def test_the_story_of_an_item_reports_its_check(connection: Connection) -> None:
     publish(connection, now=NOON, realtime_pack=10, pack_check_share=SHARE)
     answered_in_packs(connection, *KEYS)
     taken = shadows(connection)

@@ -1,4 +1,4 @@
-"""What owners and readers do with an item: cancel it, label it, read its result."""
+"""Actions of owners and readers on an item: cancel it, label it, read its result."""
 
 import pytest
 from sqlalchemy import Connection, text
@@ -22,14 +22,16 @@ def letters(connection: Connection) -> None:
 # -- cancel
 
 
-def test_an_item_can_be_withdrawn_before_it_is_routed(connection: Connection) -> None:
+def test_an_item_can_be_canceled_before_it_is_routed(connection: Connection) -> None:
     admit(connection, "k", now=NOON)
     assert items.cancel(connection, "letters", "k") == "canceled"
     assert row(connection, "item_status").state == "canceled"
 
 
 @pytest.mark.parametrize("is_claimed", [False, True])
-def test_a_withdrawn_item_is_not_worked_on(connection: Connection, is_claimed: bool) -> None:
+def test_the_work_of_a_canceled_item_is_canceled_and_cannot_be_claimed(
+    connection: Connection, is_claimed: bool
+) -> None:
     admit(connection, "k", now=NOON, lane=Lane.REALTIME)
     route(connection, now=NOON)
     if is_claimed:
@@ -41,7 +43,9 @@ def test_a_withdrawn_item_is_not_worked_on(connection: Connection, is_claimed: b
     assert claim(connection, now=later(hours=1)) == []
 
 
-def test_withdrawing_twice_says_the_same_and_changes_nothing(connection: Connection) -> None:
+def test_canceling_twice_returns_the_same_outcome_and_changes_nothing(
+    connection: Connection,
+) -> None:
     admit(connection, "k", now=NOON)
     items.cancel(connection, "letters", "k")
     before = row(connection, "item")
@@ -49,21 +53,21 @@ def test_withdrawing_twice_says_the_same_and_changes_nothing(connection: Connect
     assert row(connection, "item") == before
 
 
-def test_a_settled_item_cannot_be_withdrawn(connection: Connection) -> None:
+def test_a_settled_item_cannot_be_canceled(connection: Connection) -> None:
     save(connection, tried(claimed_item(connection)))
     assert items.cancel(connection, "letters", "k") == "settled"
     assert row(connection, "item_status").state == "settled"
 
 
 @pytest.mark.parametrize(("workload", "key"), [("letters", "other"), ("ghosts", "k")])
-def test_an_unknown_item_cannot_be_withdrawn(
+def test_an_unknown_item_cannot_be_canceled(
     connection: Connection, workload: str, key: str
 ) -> None:
     admit(connection, "k", now=NOON)
     assert items.cancel(connection, workload, key) == "unknown_item"
 
 
-def test_withdrawing_one_item_leaves_the_others(connection: Connection) -> None:
+def test_canceling_one_item_does_not_cancel_others(connection: Connection) -> None:
     publish(connection, "invoices", now=NOON)
     for workload in ("letters", "invoices"):
         admit(connection, "k", now=NOON, workload=workload, lane=Lane.REALTIME)
@@ -79,7 +83,7 @@ def test_withdrawing_one_item_leaves_the_others(connection: Connection) -> None:
 # -- label
 
 
-def test_a_label_says_what_is_right_and_who_says_so(connection: Connection) -> None:
+def test_a_label_stores_the_expected_output_its_source_and_its_time(connection: Connection) -> None:
     admit(connection, "k", now=NOON)
     query = text(
         "select lanes.label('letters', 'k', cast('{\"category\": \"a\"}' as jsonb), 'ada', :now)"
@@ -89,7 +93,7 @@ def test_a_label_says_what_is_right_and_who_says_so(connection: Connection) -> N
     assert (kept.expected, kept.source, kept.labeled_at) == (A, "ada", NOON)
 
 
-def test_the_newest_label_of_a_source_counts_and_sources_stand_side_by_side(
+def test_each_source_has_its_own_newest_label(
     connection: Connection,
 ) -> None:
     admit(connection, "k", now=NOON)
@@ -111,12 +115,14 @@ def test_the_newest_label_of_a_source_counts_and_sources_stand_side_by_side(
         ("lanes.label(workload => 'letters', key => 'k', expected => '{}')", "labeled"),
     ],
 )
-def test_a_label_that_cannot_be_kept_is_told(connection: Connection, call: str, told: str) -> None:
+def test_labeling_returns_the_outcome_of_valid_and_invalid_calls(
+    connection: Connection, call: str, told: str
+) -> None:
     admit(connection, "k", now=NOON)
     assert connection.execute(text(f"select {call}")).scalar_one() == told
 
 
-def test_labels_of_unknown_keys_are_passed_over(connection: Connection) -> None:
+def test_labels_of_unknown_keys_are_skipped(connection: Connection) -> None:
     admit(connection, "k", now=NOON)
     items.label(connection, "letters", {"ghost": A, "k": B}, source="ada")
     items.label(connection, "letters", {}, source="ada")
@@ -126,7 +132,7 @@ def test_labels_of_unknown_keys_are_passed_over(connection: Connection) -> None:
 # -- read
 
 
-def test_reading_a_result_records_who_read_it_and_when(connection: Connection) -> None:
+def test_reading_a_result_records_the_reader_and_the_time(connection: Connection) -> None:
     save(connection, tried(claimed_item(connection)))
     query = text("select * from lanes.read_result('letters', 'k', 'desk', :now)")
     taken = connection.execute(query, {"now": later(minutes=3)}).one()
@@ -142,13 +148,15 @@ def test_reading_a_result_records_who_read_it_and_when(connection: Connection) -
     assert kept.result_id == row(connection, "item").result_id
 
 
-def test_reading_too_early_gives_nothing_and_is_recorded_too(connection: Connection) -> None:
+def test_reading_before_the_answer_returns_nothing_and_is_recorded(connection: Connection) -> None:
     admit(connection, "k", now=NOON)
     assert results.read(connection, "letters", "k", reader="desk") is None
     assert row(connection, "read").result_id is None
 
 
-def test_reading_an_unknown_item_gives_nothing_and_records_nothing(connection: Connection) -> None:
+def test_reading_an_unknown_item_returns_nothing_and_records_nothing(
+    connection: Connection,
+) -> None:
     assert results.read(connection, "letters", "ghost", reader="desk") is None
     assert rows(connection, "read") == []
 
@@ -178,7 +186,9 @@ def test_a_reader_sees_the_correction_after_the_provisional_answer(connection: C
     assert first.result_id != second.result_id
 
 
-def test_a_provisional_answer_confirmed_for_good_reads_as_settled(connection: Connection) -> None:
+def test_a_provisional_answer_whose_second_pass_failed_is_read_as_settled(
+    connection: Connection,
+) -> None:
     version = publish(connection, now=NOON, mode="lambda", max_failures=1)
     save(connection, tried(claimed_item(connection)))
     batch_id, (work,) = submit(connection, version)
@@ -186,10 +196,10 @@ def test_a_provisional_answer_confirmed_for_good_reads_as_settled(connection: Co
     found = results.current(connection, "letters", "k")
     assert found is not None
     assert (found.standing, found.is_settled) == (Standing.PROVISIONAL, True)
-    assert rows(connection, "read") == []  # looking is not reading
+    assert rows(connection, "read") == []  # `current` records no read
 
 
-def test_many_who_wait_are_each_told_in_order_and_only_what_they_take_is_a_read(
+def test_many_requests_are_answered_in_order_and_only_returned_results_count_as_reads(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON, mode="lambda")
@@ -226,7 +236,7 @@ def test_many_who_wait_are_each_told_in_order_and_only_what_they_take_is_a_read(
 
 
 def corrected(connection: Connection, *readers: str) -> None:
-    """Item "k" is answered `A` in real time, which these read, and `B` by its batch."""
+    """Answer item "k" with `A` in real time, let `readers` read it, and correct it to `B` by its batch."""
     letters = publish(connection, now=NOON, mode="lambda")
     save(connection, tried(claimed_item(connection), output=A))
     for each in readers:
@@ -241,7 +251,7 @@ def read_as(connection: Connection, reader: str) -> None:
     )
 
 
-def test_who_took_an_answer_that_was_corrected_is_told_both_outputs_until_they_read_it_again(
+def test_a_reader_of_a_corrected_answer_gets_both_outputs_until_the_next_read(
     connection: Connection,
 ) -> None:
     corrected(connection, "crm")
@@ -253,7 +263,7 @@ def test_who_took_an_answer_that_was_corrected_is_told_both_outputs_until_they_r
     assert results.to_correct(connection, "crm") == []
 
 
-def test_a_reader_is_told_what_stands_now_however_often_it_was_corrected_and_nothing_if_it_came_back(
+def test_a_reader_gets_only_the_newest_correction_and_none_if_the_first_answer_is_restored(
     connection: Connection,
 ) -> None:
     corrected(connection, "crm")
@@ -271,14 +281,14 @@ def test_a_reader_is_told_what_stands_now_however_often_it_was_corrected_and_not
         assert [(each.taken, each.output) for each in found] == [(A, output)] * told
 
 
-def test_the_event_of_a_correction_names_who_read_the_answer_before(connection: Connection) -> None:
+def test_a_correction_event_names_the_readers_of_the_earlier_answer(connection: Connection) -> None:
     corrected(connection, "zoe", "crm", "crm")
     read_as(connection, "late")
     (event,) = events(connection, "lanes.item.corrected")
     assert event.payload["readers"] == ["crm", "zoe"]
 
 
-def test_the_event_of_a_correction_that_concerns_no_reader_names_none(
+def test_a_correction_event_of_an_unread_answer_names_no_reader(
     connection: Connection,
 ) -> None:
     corrected(connection)

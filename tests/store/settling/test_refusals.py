@@ -1,4 +1,4 @@
-"""The provider refuses a version as such: its items are kept, it is stopped, and the next version goes on with them."""
+"""Versions that the provider refuses as such: they are stopped, and the next version continues with their items."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -26,7 +26,7 @@ KEYS = ("a", "b", "c", "d", "e")
 def refused(
     work: ClaimedWork, *, at: datetime = NOON, error: str = SCHEMA_400, call: str | None = None
 ) -> Attempt:
-    """The provider refused a call of this work for what it says."""
+    """Return an attempt whose call the provider refused because of its content."""
     attempt = tried(work, Outcome.POISON, at=at, error=error)
     return attempt._replace(
         judged=attempt.judged._replace(refused_call=call or str(work.claim.work_id))
@@ -40,7 +40,7 @@ def waiting(connection: Connection, *keys: str, lane: Lane = Lane.REALTIME, **sp
 
 
 def stands(connection: Connection) -> dict[str, tuple[str, int]]:
-    """Each item's state, and what is spent of its retry budget."""
+    """Return each item's state and the spent part of its retry budget."""
     spent = "select s.key, s.state, w.failures from lanes.work w join lanes.item_status s using (item_id)"
     return {each.key: (each.state, each.failures) for each in connection.exec_driver_sql(spent)}
 
@@ -53,7 +53,7 @@ def is_paused(connection: Connection) -> bool:
     return row(connection, "workload", name="letters").paused_at is not None
 
 
-def test_the_first_few_identical_refusals_stop_the_version_and_keep_every_item(
+def test_a_few_identical_refusals_stop_the_version_and_fail_no_item(
     connection: Connection,
 ) -> None:
     waiting(connection, *KEYS)
@@ -74,13 +74,13 @@ def test_the_first_few_identical_refusals_stop_the_version_and_keep_every_item(
     assert claim(connection, now=later(hours=1)) == []
 
 
-def test_refusals_of_one_save_stop_it_too(connection: Connection) -> None:
+def test_identical_refusals_in_one_save_stop_the_version(connection: Connection) -> None:
     waiting(connection, *KEYS)
     save(connection, *map(refused, claim(connection)))
     assert (stands(connection), is_paused(connection)) == (dict.fromkeys(KEYS, ("routed", 0)), True)
 
 
-def test_a_corrected_version_goes_on_by_itself_with_everything_that_was_kept(
+def test_a_corrected_version_resumes_by_itself_with_all_waiting_items(
     connection: Connection,
 ) -> None:
     waiting(connection, *KEYS)
@@ -98,13 +98,15 @@ def test_a_corrected_version_goes_on_by_itself_with_everything_that_was_kept(
     save(connection, *(tried(each, at=later(minutes=3)) for each in again), now=later(minutes=3))
     save(
         connection, refused(late, at=later(minutes=3)), now=later(minutes=3)
-    )  # its call had begun with the version before
+    )  # its call began with the previous version
     assert refusals.go_on(connection, now=later(minutes=3)) == 1
     (last,) = claim(connection, now=later(minutes=4))
     assert (last.version_id, is_paused(connection)) == (better.id, False)
 
 
-def test_who_paused_the_workload_resumes_it(connection: Connection) -> None:
+def test_a_workload_that_a_person_paused_stays_paused_when_a_stop_ends(
+    connection: Connection,
+) -> None:
     waiting(connection, *KEYS)
     taken = claim(connection)
     workloads.pause(connection, "letters", since=later(minutes=1))
@@ -115,7 +117,7 @@ def test_who_paused_the_workload_resumes_it(connection: Connection) -> None:
     assert incident(connection) == [("version 1", "resolved")]
 
 
-def test_resuming_asks_the_same_version_again(connection: Connection) -> None:
+def test_resuming_the_workload_retries_the_same_version(connection: Connection) -> None:
     waiting(connection, *KEYS)
     save(connection, *map(refused, claim(connection)))
     workloads.pause(connection, "letters", since=None)
@@ -126,7 +128,9 @@ def test_resuming_asks_the_same_version_again(connection: Connection) -> None:
     assert stands(connection) == dict.fromkeys(KEYS, ("settled", 0))
 
 
-def test_a_refusal_beside_answers_of_its_version_is_the_items_own(connection: Connection) -> None:
+def test_a_refusal_in_a_save_with_answers_of_its_version_fails_only_its_item(
+    connection: Connection,
+) -> None:
     waiting(connection, *KEYS)
     bad, *others = claim(connection)
     save(connection, refused(bad), *(tried(each) for each in others))
@@ -134,7 +138,7 @@ def test_a_refusal_beside_answers_of_its_version_is_the_items_own(connection: Co
     assert (is_paused(connection), incident(connection)) == (False, [])
 
 
-def test_a_burst_of_items_at_fault_does_not_stop_a_version_that_answered_before(
+def test_a_burst_of_refused_items_does_not_stop_a_version_that_answered_before(
     connection: Connection,
 ) -> None:
     waiting(connection, "good", *KEYS)
@@ -152,7 +156,7 @@ def test_a_burst_of_items_at_fault_does_not_stop_a_version_that_answered_before(
     assert stands(connection) == {"good": ("settled", 0)} | dict.fromkeys(KEYS, ("failed", 1))
 
 
-def test_a_version_that_is_refused_after_it_answered_stops_once_that_lasts(
+def test_a_version_that_answered_before_stops_once_its_refusals_last(
     connection: Connection,
 ) -> None:
     keys = [f"k{number}" for number in range(MOST_REFUSED)]
@@ -180,7 +184,7 @@ def test_a_version_that_is_refused_after_it_answered_stops_once_that_lasts(
     assert is_paused(connection)
 
 
-def test_an_answer_that_is_saved_after_the_stop_ends_it(connection: Connection) -> None:
+def test_an_answer_that_is_saved_after_a_stop_ends_the_stop(connection: Connection) -> None:
     waiting(connection, *KEYS)
     good, *bad = claim(connection)
     save(connection, *(refused(each, at=later(seconds=1)) for each in bad), now=later(seconds=3))
@@ -190,7 +194,7 @@ def test_an_answer_that_is_saved_after_the_stop_ends_it(connection: Connection) 
     assert (is_paused(connection), incident(connection)) == (False, [("version 1", "resolved")])
 
 
-def test_an_item_at_fault_fails_once_its_version_has_answered_another(
+def test_a_refused_item_fails_once_its_version_has_answered_another_item(
     connection: Connection,
 ) -> None:
     waiting(connection, "a", "b")
@@ -203,7 +207,7 @@ def test_an_item_at_fault_fails_once_its_version_has_answered_another(
     assert stands(connection) == {"a": ("failed", 1), "b": ("settled", 0)}
 
 
-def test_an_item_that_is_refused_alone_fails_after_a_few_tries(connection: Connection) -> None:
+def test_a_single_refused_item_fails_after_three_attempts(connection: Connection) -> None:
     waiting(connection, "a")
     for second in (0, 5):
         (bad,) = claim(connection, now=later(seconds=second))
@@ -214,7 +218,9 @@ def test_an_item_that_is_refused_alone_fails_after_a_few_tries(connection: Conne
     assert stands(connection) == {"a": ("failed", 1)}
 
 
-def test_different_refusals_are_the_items_own(connection: Connection) -> None:
+def test_different_refusals_fail_their_items_and_do_not_stop_the_version(
+    connection: Connection,
+) -> None:
     waiting(connection, *KEYS)
     for second in (0, 5, 10):
         taken = claim(connection, now=later(seconds=second))
@@ -226,7 +232,7 @@ def test_different_refusals_are_the_items_own(connection: Connection) -> None:
     assert not is_paused(connection)
 
 
-def test_items_that_failed_one_by_one_before_it_was_known_are_brought_back(
+def test_items_that_failed_one_by_one_before_a_stop_are_restored(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)
@@ -247,7 +253,7 @@ def test_items_that_failed_one_by_one_before_it_was_known_are_brought_back(
 
 
 @pytest.mark.parametrize("mode", list(Mode))
-def test_a_batch_of_a_refused_version_comes_home_unspent_and_its_packs_stay_packs(
+def test_a_batch_of_a_refused_version_spends_no_retry_budget_and_its_packs_stay_packs(
     connection: Connection, mode: Mode
 ) -> None:
     waiting(connection, *KEYS, lane=Lane.BATCH, mode=mode)
@@ -265,7 +271,7 @@ def test_a_batch_of_a_refused_version_comes_home_unspent_and_its_packs_stay_pack
     assert {each.alone for each in rows(connection, "work")} == {False}
 
 
-def test_neighbours_and_the_other_lane_of_other_workloads_go_on(connection: Connection) -> None:
+def test_a_refused_version_does_not_stop_another_workload(connection: Connection) -> None:
     waiting(connection, *KEYS)
     publish(connection, "bills", now=NOON)
     admit(connection, "x", "y", "z", "bad", now=NOON, workload="bills", lane=Lane.REALTIME)
@@ -287,7 +293,7 @@ def test_neighbours_and_the_other_lane_of_other_workloads_go_on(connection: Conn
     assert {each.subject for each in rows(connection, "incident", workload="bills")} == set()
 
 
-def test_a_stop_ends_when_all_that_it_held_is_gone(connection: Connection) -> None:
+def test_a_stop_ends_when_all_its_items_are_canceled(connection: Connection) -> None:
     waiting(connection, *KEYS)
     save(connection, *map(refused, claim(connection)))
     connection.exec_driver_sql("select lanes.cancel('letters', key) from lanes.item")

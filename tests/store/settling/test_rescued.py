@@ -1,4 +1,4 @@
-"""What becomes of both answers of a rescued item, in either mode, in whichever order they come."""
+"""Effects of both answers to a rescued item, in either mode and in either order."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -35,7 +35,7 @@ ANY_MODE = pytest.mark.parametrize("mode", list(Mode))
 
 
 def taken_over(connection: Connection, mode: Mode = Mode.PLAIN) -> tuple[BatchId, ClaimedWork]:
-    """Item k is in a batch, late, and claimed by real time."""
+    """Put item k into a late batch, rescue it, and return the batch and the real-time claim."""
     batch_id = in_batch(connection, "k", mode=mode)
     rescue(connection)
     (mine,) = claim(connection, now=LATE)
@@ -50,12 +50,12 @@ def batch_answers(
     now: datetime = HOME_AT,
     **tried_as: Any,
 ) -> SaveResult:
-    """The answer of the batch comes."""
+    """Save the answer of the batch."""
     attempt = tried(of_batch(connection, batch_id), outcome, at=now, **tried_as)
     return save(connection, attempt, batch_id=batch_id, now=now)
 
 
-def test_in_plain_mode_the_first_answer_settles_and_the_late_one_is_billed_and_recorded_and_never_shown(
+def test_in_plain_mode_the_first_answer_settles_and_the_late_one_is_billed_but_not_shown(
     connection: Connection,
 ) -> None:
     batch_id, mine = taken_over(connection)
@@ -73,7 +73,7 @@ def test_in_plain_mode_the_first_answer_settles_and_the_late_one_is_billed_and_r
     assert len(events(connection, "lanes.item.answered")) == 1
 
 
-def test_in_plain_mode_the_batch_may_be_first_and_then_nobody_asks_real_time(
+def test_in_plain_mode_a_batch_answer_settles_the_item_and_cancels_the_rescue(
     connection: Connection,
 ) -> None:
     batch_id = in_batch(connection, "k")
@@ -85,7 +85,7 @@ def test_in_plain_mode_the_batch_may_be_first_and_then_nobody_asks_real_time(
 
 
 @ANY_MODE
-def test_a_real_time_answer_under_way_when_the_batch_settled_is_recorded_and_not_shown(
+def test_a_real_time_answer_after_the_batch_settled_the_item_is_recorded_but_not_shown(
     connection: Connection, mode: Mode
 ) -> None:
     batch_id, mine = taken_over(connection, mode=mode)
@@ -96,7 +96,7 @@ def test_a_real_time_answer_under_way_when_the_batch_settled_is_recorded_and_not
     assert {each.state for each in rows(connection, "work")} == {"done"}
 
 
-def test_in_lambda_mode_the_rescued_answer_is_provisional_and_its_batch_is_the_pass_owed(
+def test_in_lambda_mode_the_rescued_answer_is_provisional_and_the_batch_work_is_the_owed_pass(
     connection: Connection,
 ) -> None:
     batch_id, mine = taken_over(connection, mode=Mode.LAMBDA)
@@ -109,7 +109,7 @@ def test_in_lambda_mode_the_rescued_answer_is_provisional_and_its_batch_is_the_p
     assert [each.shown for each in rows(connection, "attempt", "id")] == [True, True]
 
 
-def test_in_lambda_mode_a_rescued_item_that_had_not_departed_owes_a_pass_as_any_other(
+def test_in_lambda_mode_an_item_rescued_before_submission_owes_an_authoritative_pass(
     connection: Connection,
 ) -> None:
     waiting(connection, "k", mode=Mode.LAMBDA)
@@ -124,7 +124,7 @@ def test_in_lambda_mode_a_rescued_item_that_had_not_departed_owes_a_pass_as_any_
 @ANY_MODE
 @pytest.mark.parametrize("outcome", [Outcome.POISON, Outcome.GIVEN_UP])
 @pytest.mark.parametrize("first", list(Lane))
-def test_an_item_fails_only_with_the_last_of_its_work(
+def test_a_rescued_item_fails_only_when_its_last_work_fails(
     connection: Connection, mode: Mode, outcome: Outcome, first: Lane
 ) -> None:
     batch_id, mine = taken_over(connection, mode=mode)
@@ -150,7 +150,7 @@ def test_an_item_whose_rescue_failed_for_good_is_answered_by_its_batch(
 
 
 @ANY_MODE
-def test_a_batch_that_expires_after_a_rescue_leaves_nothing_to_ask_once_the_item_is_settled(
+def test_an_expired_batch_after_a_rescue_leaves_only_the_pass_that_lambda_mode_owes(
     connection: Connection, mode: Mode
 ) -> None:
     batch_id, mine = taken_over(connection, mode=mode)
@@ -159,11 +159,11 @@ def test_a_batch_that_expires_after_a_rescue_leaves_nothing_to_ask_once_the_item
     left = by_lane(connection)["batch"].state
     assert left == (
         "done" if mode is Mode.PLAIN else "ready"
-    )  # the pass that is owed goes with the next batch
+    )  # the owed pass goes into the next batch
 
 
 @ANY_MODE
-def test_a_rescued_call_without_an_answer_is_asked_again_and_costs_the_item_nothing_else(
+def test_a_rescue_call_without_an_answer_is_repeated_and_the_item_is_answered(
     connection: Connection, mode: Mode
 ) -> None:
     in_batch(connection, "k", mode=mode)
@@ -176,7 +176,7 @@ def test_a_rescued_call_without_an_answer_is_asked_again_and_costs_the_item_noth
     assert row(connection, "item_status").state == ("settled" if mode is Mode.PLAIN else "answered")
 
 
-def test_a_late_pack_brings_its_other_items_home_and_shows_nothing_of_the_one_that_was_rescued(
+def test_a_late_pack_answers_its_other_items_but_not_the_rescued_one(
     connection: Connection,
 ) -> None:
     batch_id = in_batch(connection, "a", "b", "c", pack=3)
@@ -197,7 +197,7 @@ def test_a_late_pack_brings_its_other_items_home_and_shows_nothing_of_the_one_th
 
 
 @ANY_MODE
-def test_an_amended_item_is_owed_anew_by_both_lanes_and_is_not_rescued_again(
+def test_an_amended_rescued_item_is_owed_anew_by_both_lanes_and_is_not_rescued_again(
     connection: Connection, mode: Mode
 ) -> None:
     batch_id = in_batch(connection, "k", mode=mode)
@@ -214,7 +214,7 @@ def test_an_amended_item_is_owed_anew_by_both_lanes_and_is_not_rescued_again(
     assert newest.state == ("canceled" if mode is Mode.PLAIN else "ready")
 
 
-def test_a_rescued_item_that_failed_is_still_one_that_was_rescued_when_it_is_amended(
+def test_a_failed_rescued_item_is_still_marked_as_rescued_after_an_amendment(
     connection: Connection,
 ) -> None:
     batch_id, mine = taken_over(connection)
@@ -231,7 +231,7 @@ def test_a_rescued_item_that_failed_is_still_one_that_was_rescued_when_it_is_ame
     )
 
 
-def test_of_a_canceled_item_both_answers_are_billed_and_neither_is_shown(
+def test_both_answers_to_a_canceled_item_are_billed_and_neither_is_shown(
     connection: Connection,
 ) -> None:
     batch_id, mine = taken_over(connection)
@@ -244,7 +244,7 @@ def test_of_a_canceled_item_both_answers_are_billed_and_neither_is_shown(
 
 
 @ANY_MODE
-def test_resubmitting_a_batch_asks_nobody_again_for_what_was_settled_meanwhile(
+def test_resubmitting_a_batch_cancels_the_work_of_a_settled_item_and_keeps_an_owed_pass(
     connection: Connection, mode: Mode
 ) -> None:
     batch_id, mine = taken_over(connection, mode=mode)
@@ -254,7 +254,7 @@ def test_resubmitting_a_batch_asks_nobody_again_for_what_was_settled_meanwhile(
 
 
 @ANY_MODE
-def test_giving_a_batch_up_fails_no_item_that_real_time_still_answers(
+def test_giving_up_a_batch_fails_no_item_with_open_real_time_work(
     connection: Connection, mode: Mode
 ) -> None:
     batch_id = in_batch(connection, "k", mode=mode)
@@ -266,7 +266,7 @@ def test_giving_a_batch_up_fails_no_item_that_real_time_still_answers(
     assert row(connection, "item_status").state == ("settled" if mode is Mode.PLAIN else "answered")
 
 
-def test_what_a_late_batch_bills_for_a_rescued_item_is_booked_on_the_batch_lane_and_never_shown(
+def test_a_late_answer_of_a_released_batch_is_billed_on_the_batch_lane_and_never_shown(
     connection: Connection,
 ) -> None:
     letters = waiting(connection, "a", "b")

@@ -1,4 +1,4 @@
-"""`lanes results`: a workload's items get out whole, in the form that was asked for, and go on coming; one file
+"""`lanes results`: all items of a workload in the requested form, and new answers with `--follow`; one file
 because every form is written of the same items."""
 
 import csv
@@ -36,7 +36,7 @@ FOLLOWING = "following letters: Ctrl-C ends it\n"
 
 @pytest.fixture(autouse=True)
 def letters(pool: Engine, address: str) -> None:
-    """Three Lambda letters: one corrected, one answered, one failed."""
+    """Prepare three Lambda letters: one corrected, one answered, one failed."""
     with pool.begin() as connection:
         version = publish(connection, now=NOON, mode="lambda", max_failures=1)
         admit(connection, "corrected", "failed", now=NOON, lane=Lane.REALTIME)
@@ -64,7 +64,7 @@ def claimed(pool: Engine, *keys: str, at: int) -> list[ClaimedWork]:
 
 
 def got(told: Told, *arguments: str, code: int = 0) -> str:
-    """What the command printed; with another exit code the sentence that it said."""
+    """Return the output of the command or, if `code` is not 0, its error message."""
     assert app(["results", "letters", *arguments]) == code
     out, err = told.readouterr()
     return out if code == 0 else err.strip()
@@ -89,7 +89,7 @@ def test_without_a_terminal_every_item_is_a_json_line(capsys: Told) -> None:
     )
 
 
-def test_json_is_one_list(capsys: Told) -> None:
+def test_json_output_is_one_list(capsys: Told) -> None:
     assert [each["key"] for each in json.loads(got(capsys, "--json"))] == [
         "corrected",
         "failed",
@@ -98,7 +98,7 @@ def test_json_is_one_list(capsys: Told) -> None:
     assert json.loads(got(capsys, "--json", "--state", "canceled")) == []
 
 
-def test_csv_has_the_fields_of_the_workloads_output(capsys: Told) -> None:
+def test_csv_output_has_a_column_for_each_field_of_the_answers(capsys: Told) -> None:
     found = list(csv.DictReader(io.StringIO(got(capsys, "--csv"))))
     assert [(each["key"], each["output.category"], each["output.note"]) for each in found] == [
         ("corrected", "b", ""),
@@ -108,7 +108,7 @@ def test_csv_has_the_fields_of_the_workloads_output(capsys: Told) -> None:
 
 
 @pytest.mark.slow
-def test_states_and_moments_choose(capsys: Told) -> None:
+def test_items_are_selected_by_state_and_by_time_of_change(capsys: Told) -> None:
     assert keys(got(capsys, "--state", "settled,failed")) == ["corrected", "failed"]
     assert keys(got(capsys, "--state", "answered", "--state", "failed")) == ["failed", "answered"]
     assert keys(got(capsys, "--since", "2026-11-24T12:03")) == ["corrected", "answered"]
@@ -141,18 +141,18 @@ def test_states_and_moments_choose(capsys: Told) -> None:
         ),
     ],
 )
-def test_wrong_usage_is_one_sentence_and_exit_code_2(
+def test_wrong_usage_prints_one_sentence_and_exits_with_2(
     capsys: Told, arguments: list[str], said: str
 ) -> None:
     assert said in got(capsys, *arguments, code=2)
 
 
-def test_an_unknown_workload_is_exit_code_2(capsys: Told) -> None:
+def test_an_unknown_workload_exits_with_2(capsys: Told) -> None:
     assert app(["results", "ghosts"]) == 2
     assert 'there is no workload "ghosts"' in capsys.readouterr().err
 
 
-def test_getting_results_out_is_not_reading_them(pool: Engine, capsys: Told) -> None:
+def test_printing_results_without_a_reader_records_no_read(pool: Engine, capsys: Told) -> None:
     got(capsys)
     with pool.begin() as connection:
         assert rows(connection, "read") == []
@@ -166,7 +166,7 @@ def readers(pool: Engine) -> list[tuple[str, str]]:
         return [(key, reader) for key, reader in connection.execute(text(query))]
 
 
-def test_a_named_reader_has_read_the_answers_that_were_written(
+def test_a_named_reader_gets_a_read_recorded_for_each_printed_answer(
     pool: Engine, capsys: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     got(capsys, "--reader", "crm", "--csv", "--state", "settled,failed")
@@ -177,7 +177,7 @@ def test_a_named_reader_has_read_the_answers_that_were_written(
     assert readers(pool)[1:] == [("answered", "ada")]  # only the last was shown
 
 
-def test_on_a_terminal_the_last_are_shown_and_how_to_get_all(
+def test_a_terminal_shows_the_last_items_and_the_command_for_all_items(
     pool: Engine, capsys: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
@@ -206,7 +206,7 @@ Step = Callable[[], None]
 def followed(
     pool: Engine, *steps: Step, states: tuple[ItemState, ...] = (), reader: str | None = None
 ) -> list[list[tuple[str, str, Any]]]:
-    """What came to be known after each step, which is taken whenever nothing waits."""
+    """Return the news after each step; the next step runs whenever no news waits."""
     with pool.begin() as connection:
         news = News(connection, "letters")
     told: list[list[tuple[str, str, Any]]] = []
@@ -237,7 +237,9 @@ def saves(pool: Engine, *attempts: Any, at: int, batch_id: BatchId | None = None
     return step
 
 
-def test_new_and_corrected_answers_and_failures_come_as_they_stand(pool: Engine) -> None:
+def test_following_returns_new_answers_corrections_and_failures_in_their_current_state(
+    pool: Engine,
+) -> None:
     one, two = claimed(pool, "one", "two", at=5)
 
     def corrected() -> None:
@@ -266,7 +268,7 @@ def test_new_and_corrected_answers_and_failures_come_as_they_stand(pool: Engine)
     ]
 
 
-def test_only_the_states_that_were_asked_for_come(pool: Engine) -> None:
+def test_following_returns_only_the_requested_states(pool: Engine) -> None:
     one, two = claimed(pool, "one", "two", at=5)
     step = saves(pool, tried(one), tried(two, Outcome.POISON), at=6)
     assert followed(pool, step, states=(ItemState.FAILED, ItemState.ROUTED)) == [
@@ -274,7 +276,7 @@ def test_only_the_states_that_were_asked_for_come(pool: Engine) -> None:
     ]
 
 
-def test_an_answer_that_is_committed_late_comes_late(pool: Engine) -> None:
+def test_following_returns_an_answer_once_its_late_transaction_commits(pool: Engine) -> None:
     one, two = claimed(pool, "one", "two", at=5)
     with pool.connect() as slow:
         save(slow, tried(one), now=later(minutes=5))
@@ -284,7 +286,7 @@ def test_an_answer_that_is_committed_late_comes_late(pool: Engine) -> None:
     assert [[key for key, *_ in step] for step in told] == [["two"], [], ["one"], []]
 
 
-def test_the_read_of_an_item_that_others_have_locked_is_recorded_once_it_is_free(
+def test_the_read_of_a_locked_item_is_recorded_once_the_lock_is_released(
     pool: Engine,
 ) -> None:
     (one,) = claimed(pool, "one", at=5)
@@ -303,7 +305,7 @@ def test_the_read_of_an_item_that_others_have_locked_is_recorded_once_it_is_free
     assert readers(pool) == [("one", "crm")]
 
 
-def test_a_database_that_is_away_for_a_moment_costs_no_answer(pool: Engine) -> None:
+def test_following_misses_no_answer_when_its_database_connection_is_lost(pool: Engine) -> None:
     one, two = claimed(pool, "one", "two", at=5)
     others = "from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
 
@@ -316,7 +318,7 @@ def test_a_database_that_is_away_for_a_moment_costs_no_answer(pool: Engine) -> N
     assert sorted(key for step in told for key, *_ in step) == ["one", "two"]
 
 
-def test_how_long_answers_took_to_be_read_counts_to_no_outage(
+def test_the_time_between_two_reads_by_the_caller_does_not_count_as_an_outage(
     pool: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (one,) = claimed(pool, "one", at=5)
@@ -338,7 +340,7 @@ def test_how_long_answers_took_to_be_read_counts_to_no_outage(
 
 
 def lost(_: Connection) -> list[ItemId]:
-    """A look that meets no database."""
+    """Raise the error of a read without a database."""
     raise OperationalError("gone", None, Exception())
 
 
@@ -347,7 +349,7 @@ def lost(_: Connection) -> list[ItemId]:
 
 @pytest.fixture
 def run(database_url: str, tmp_path: Path) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
-    """Starts `lanes results letters`."""
+    """Yield a function that starts `lanes results letters`."""
     running: list[subprocess.Popen[str]] = []
     environment = {**os.environ, "LANES_DATABASE_URL": database_url, "LANES_HOME": str(tmp_path)}
 
@@ -359,7 +361,7 @@ def run(database_url: str, tmp_path: Path) -> Iterator[Callable[..., "subprocess
             "-c",
             'trap "" INT; exec "$@"',
             "sh",
-        ]  # as a script starts what it runs in the background
+        ]  # as a script starts a background process
         running.append(
             subprocess.Popen([*shell, *words], env=environment, text=True, stdout=pipe, stderr=pipe)
         )
@@ -378,7 +380,7 @@ def line(process: "subprocess.Popen[str]") -> dict[str, Any]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
-def test_whoever_follows_gets_what_comes_and_ends_it_with_ctrl_c(
+def test_a_following_process_prints_new_answers_and_exits_with_0_on_a_signal(
     pool: Engine, run: Callable[..., "subprocess.Popen[str]"], ending: signal.Signals
 ) -> None:
     (work,) = claimed(pool, "new", at=5)
@@ -394,7 +396,7 @@ def test_whoever_follows_gets_what_comes_and_ends_it_with_ctrl_c(
 
 
 @pytest.mark.slow
-def test_whoever_closes_the_pipe_leaves_no_traceback(
+def test_closing_the_pipe_of_a_following_process_causes_no_traceback(
     pool: Engine, run: Callable[..., "subprocess.Popen[str]"]
 ) -> None:
     following = run("--follow")
@@ -407,7 +409,7 @@ def test_whoever_closes_the_pipe_leaves_no_traceback(
 
 
 @pytest.mark.slow
-def test_whoever_leaves_in_the_middle_of_much_leaves_no_traceback(
+def test_closing_the_pipe_during_a_long_listing_causes_no_traceback(
     pool: Engine, run: Callable[..., "subprocess.Popen[str]"]
 ) -> None:
     with pool.begin() as connection:
@@ -423,7 +425,7 @@ def test_whoever_leaves_in_the_middle_of_much_leaves_no_traceback(
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
-def test_a_full_disk_is_one_sentence_and_exit_code_1(database_url: str) -> None:
+def test_a_full_disk_prints_one_sentence_and_exits_with_1(database_url: str) -> None:
     environment = {**os.environ, "LANES_DATABASE_URL": database_url}
     with Path("/dev/full").open("w") as full:
         words = [sys.executable, "-m", "lanes", "results", "letters", "--csv"]
@@ -444,7 +446,7 @@ def admit_many(connection: Connection, number: int) -> None:
     )
 
 
-def test_what_takes_a_while_says_how_far_it_is(
+def test_a_long_listing_reports_its_progress_unless_a_terminal_shows_the_rows(
     capsys: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     got(capsys)
@@ -453,5 +455,5 @@ def test_what_takes_a_while_says_how_far_it_is(
     assert app(["results", "letters"]) == 0
     assert capsys.readouterr().err == "letters: 3 written so far\n"
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    assert app(["results", "letters", "--csv"]) == 0  # somebody looks at the rows themselves
+    assert app(["results", "letters", "--csv"]) == 0  # the terminal shows the rows themselves
     assert capsys.readouterr().err == ""

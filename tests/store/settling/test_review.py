@@ -1,4 +1,4 @@
-"""The review queue: which items it asks for, which labels are a fair sample, and a person at a terminal."""
+"""The review queue: its items, the labels that are a fair sample, and labeling at a terminal."""
 
 import json
 import os
@@ -29,7 +29,7 @@ SOON = later(minutes=1)
 
 
 def answered(connection: Connection, *keys: str, wrong: tuple[str, ...] = (), **spec: Any) -> None:
-    """A Lambda workload answered `keys` with `A`; a batch corrected the wrong ones to `B`."""
+    """Answer `keys` of a Lambda workload with `A`, and let a batch correct the `wrong` ones to `B`."""
     version = publish(connection, now=NOON, mode="lambda", **spec)
     admit(connection, *keys, now=NOON, lane=Lane.REALTIME)
     route(connection, now=NOON)
@@ -52,7 +52,7 @@ def share(connection: Connection) -> float:
 
 
 def members(connection: Connection, below: float) -> list[str]:
-    """The keys of the uniform share, in the order of their hash."""
+    """Return the keys of the uniform share, in the order of their hash."""
     query = (
         "select key from (select key, lanes.review_chance(workload, key) as chance from lanes.item) i"
         " where chance < :below order by chance"
@@ -71,7 +71,9 @@ def bases(connection: Connection) -> dict[str, str]:
     return {each.key: each.basis for each in connection.execute(text(query))}
 
 
-def test_the_uniform_share_is_a_fair_sample_of_keys_alone(connection: Connection) -> None:
+def test_the_uniform_share_is_a_fair_sample_of_keys_and_independent_between_workloads(
+    connection: Connection,
+) -> None:
     query = text(
         "select avg((lanes.review_chance('letters', 'k' || n) < 0.1)::int)::float8 as share,"
         " corr(lanes.review_chance('letters', 'k' || n), lanes.review_chance('parcels', 'k' || n)) as alike"
@@ -82,7 +84,7 @@ def test_the_uniform_share_is_a_fair_sample_of_keys_alone(connection: Connection
     assert abs(found.alike) < 0.03
 
 
-def test_the_share_comes_first_by_its_hash_and_differing_answers_fill_the_rest(
+def test_the_queue_starts_with_the_uniform_share_by_hash_and_continues_with_corrected_items(
     connection: Connection,
 ) -> None:
     answered(connection, *KEYS, wrong=tuple(KEYS[::2]), review_share=0.3)
@@ -92,7 +94,7 @@ def test_the_share_comes_first_by_its_hash_and_differing_answers_fill_the_rest(
     assert [each.key for each in found[:5]] == uniform[:5]
     assert {tuple(each.why) for each in found[:5]} == {("uniform",)}
     assert {tuple(each.why) for each in found[5:]} == {("corrected",)}
-    # a member whose answers differ waits for its place in the share
+    # A corrected member of the share waits for its place in the share.
     assert {each.key for each in found[5:]} <= set(KEYS[::2]) - set(uniform)
     everything = queue(connection, most=1_000)
     assert {each.key for each in everything} == set(uniform) | set(KEYS[::2])
@@ -100,7 +102,7 @@ def test_the_share_comes_first_by_its_hash_and_differing_answers_fill_the_rest(
 
 
 @pytest.mark.slow
-def test_the_newest_answers_of_a_class_that_drifts_are_asked_for_until_the_drift_ends(
+def test_the_queue_contains_the_newest_answers_of_a_drifting_class_until_the_drift_is_accepted(
     connection: Connection,
 ) -> None:
     quality_drift(connection)
@@ -117,7 +119,7 @@ def test_the_newest_answers_of_a_class_that_drifts_are_asked_for_until_the_drift
     assert [each.why for each in left if "class that drifts" in each.why] == []
 
 
-def test_what_was_labeled_leaves_the_queue_and_a_day_asks_for_so_many(
+def test_labeled_items_leave_the_queue_and_a_day_has_a_limit(
     connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answered(connection, *KEYS, wrong=tuple(KEYS[::2]), review_share=0.3)
@@ -136,7 +138,7 @@ def test_what_was_labeled_leaves_the_queue_and_a_day_asks_for_so_many(
     assert len(decisions.review_queue(connection, version, now=later(days=1))) == 8
 
 
-def test_a_label_knows_how_its_item_was_chosen(connection: Connection) -> None:
+def test_a_label_stores_how_its_item_was_selected(connection: Connection) -> None:
     answered(connection, *KEYS, wrong=tuple(KEYS[::2]), review_share=0.3)
     uniform = members(connection, 0.3)
     other = [each for each in KEYS if each not in uniform]
@@ -150,7 +152,7 @@ def test_a_label_knows_how_its_item_was_chosen(connection: Connection) -> None:
         uniform[2]: "given",
         other[1]: "given",
     }
-    # the share is one of the answered items, even if others label some of them
+    # The share is drawn from all answered items, including those that other sources labeled.
     assert uniform[2] in {each.key for each in queue(connection, most=1_000)}
 
 
@@ -159,7 +161,9 @@ def accuracy(connection: Connection) -> set[tuple[str, int, float, str]]:
     return {(each.lane, each.labels, each.share, each.basis) for each in found}
 
 
-def test_labels_chosen_by_differing_answers_move_no_estimate(connection: Connection) -> None:
+def test_labels_of_items_selected_for_their_correction_do_not_change_the_estimate(
+    connection: Connection,
+) -> None:
     wrong = tuple(KEYS[::4])
     answered(connection, *KEYS, wrong=wrong, review_share=0.3)
     truth = {key: B if key in wrong else A for key in KEYS}
@@ -189,7 +193,7 @@ def test_only_fields_with_a_closed_set_of_values_have_keys() -> None:
 
 @pytest.fixture
 def asked(pool: Engine, address: str) -> Engine:
-    """Three items whose label is asked for; one has an input that acts on a terminal."""
+    """Queue three items for review; the payload of one contains a terminal control sequence."""
     with pool.begin() as connection:
         now = clock(connection)
         publish(connection, now=now, review_share=1.0)
@@ -219,7 +223,7 @@ def labels(pool: Engine) -> list[tuple[str, Any, str]]:
         return [(each.key, each.expected, each.source) for each in connection.execute(text(query))]
 
 
-def test_a_key_labels_and_a_mistake_is_taken_back(
+def test_a_key_labels_an_item_and_another_key_undoes_the_label(
     asked: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with asked.begin() as connection:
@@ -239,7 +243,7 @@ def test_a_key_labels_and_a_mistake_is_taken_back(
     assert 'answered: {"category": "a"}' in told
 
 
-def test_a_label_that_is_refused_is_not_counted(
+def test_a_refused_label_is_not_counted(
     asked: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     typed(asked, "1q", monkeypatch, user="a" * 600)
@@ -248,7 +252,7 @@ def test_a_label_that_is_refused_is_not_counted(
     assert told.endswith("0 of 3 items labeled\n")
 
 
-def test_keys_that_are_typed_ahead_are_kept_and_a_closed_terminal_quits(
+def test_keys_typed_ahead_are_read_in_order_and_a_closed_terminal_quits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     person, terminal = os.openpty()
@@ -260,7 +264,7 @@ def test_keys_that_are_typed_ahead_are_kept_and_a_closed_terminal_quits(
         assert commands.read_key() == "q"
 
 
-def test_the_form_labels_an_item_and_writes_the_queue_with_the_values_that_a_label_may_have(
+def test_the_form_labels_an_item_and_shows_the_queue_with_the_allowed_values(
     asked: Engine,
 ) -> None:
     by: dict[str, Any] = {"workload": "letters", "who": "ada", "why": "my share"}
@@ -297,11 +301,13 @@ def test_without_a_terminal_the_queue_is_listed(capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("name", "how"), [("letters", {"most": 0}), ("letters", {"most": 1 << 63}), ("parcels", {})]
 )
-def test_a_review_of_nothing_is_refused(name: str, how: dict[str, Any]) -> None:
+def test_a_review_with_an_invalid_limit_or_an_unknown_workload_is_refused(
+    name: str, how: dict[str, Any]
+) -> None:
     assert commands.review(name, **how) == 2
 
 
-def test_a_workload_without_closed_fields_is_labeled_by_sql(
+def test_a_review_of_a_workload_without_closed_fields_refers_to_the_sql_function(
     asked: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with asked.begin() as connection:

@@ -1,4 +1,4 @@
-"""An item whose second pass is left out: its whole life, and what the passes of others showed."""
+"""Items whose second pass is left out: their life cycle, and the evidence from the passes of other items."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ SAMPLED = {"risk": 0.1, "sample": 0.001}
 
 
 def answer(connection: Connection, *keys: str, output: dict[str, Any] = A, **at: float) -> None:
-    """Items, answered in real time."""
+    """Admit items and answer them in real time."""
     now = later(**at)
     admit(connection, *keys, now=now, lane=Lane.REALTIME)
     route(connection, now=now)
@@ -30,7 +30,7 @@ def answer(connection: Connection, *keys: str, output: dict[str, Any] = A, **at:
 
 
 def settle(connection: Connection, of: Any, output: dict[str, Any], **at: float) -> None:
-    """The passes that are owed come back in a batch."""
+    """Answer the owed passes in a batch."""
     now = later(**at)
     batch_id, owed = submit(connection, of, now=now)
     tries = [tried(each, output=output, at=now) for each in owed]
@@ -74,7 +74,7 @@ def test_an_answer_that_fails_the_check_owes_its_second_pass(connection: Connect
     assert [(each.compared, each.corrected) for each in seen.agreement] == [(1, 1)]
 
 
-def test_late_data_opens_an_item_that_was_not_sampled_again(connection: Connection) -> None:
+def test_late_data_reopens_an_item_that_was_not_sampled(connection: Connection) -> None:
     of = publish(connection, now=NOON, mode="lambda", second_pass=CHECK)
     answer(connection, "k")
     late = Amendment("letters", "k", {"text": "late"}, place="late")
@@ -86,11 +86,12 @@ def test_late_data_opens_an_item_that_was_not_sampled_again(connection: Connecti
     assert (again.state, again.settled_reason) == ("settled", None)
 
 
-def test_a_class_is_sampled_once_its_passes_agreed_often_enough_and_is_not_once_they_differ(
+def test_a_class_is_sampled_once_enough_of_its_passes_agreed_and_not_after_they_differed(
     connection: Connection,
 ) -> None:
     of = publish(connection, now=NOON, mode="lambda", second_pass=SAMPLED)
-    comparisons.fold_passes(connection, now=NOON)  # what came before a workload says so is not read
+    # Results from before a workload leaves out passes are not read.
+    comparisons.fold_passes(connection, now=NOON)
     answer(connection, *(f"k{n}" for n in range(100)))
     assert len(rows(connection, "work", purpose="authoritative")) == 100
     settle(connection, of, A, hours=1)
@@ -115,7 +116,7 @@ def test_a_class_is_sampled_once_its_passes_agreed_often_enough_and_is_not_once_
     assert row(connection, "item_status", key="full").state == "answered"
 
 
-def test_without_a_workload_that_leaves_passes_out_nothing_is_read(connection: Connection) -> None:
+def test_no_passes_are_read_if_no_workload_leaves_out_second_passes(connection: Connection) -> None:
     publish(connection, now=NOON, mode="lambda")
     comparisons.fold_passes(connection, now=NOON)
     assert rows(connection, "second_pass") == rows(connection, "watermark") == []

@@ -1,4 +1,4 @@
-"""The trace of an item, made of what the database keeps of it."""
+"""The trace of an item, built from its rows in the database."""
 
 import json
 
@@ -20,7 +20,7 @@ SENDER = bytes.fromhex("00f067aa0ba902b7")
 
 
 def corrected(connection: Connection, traceparent: str | None = PARENT) -> None:
-    """Item "k" was answered after a second, and corrected by a batch that also answered "other"."""
+    """Answer item "k" within seconds, and correct it by a batch that also answers "other"."""
     letters = publish(connection, now=NOON, mode="lambda")
     admit(connection, "k", now=NOON, lane=Lane.REALTIME, traceparent=traceparent)
     admit(connection, "other", now=NOON, lane=Lane.REALTIME)
@@ -65,7 +65,9 @@ def test_the_trace_of_a_corrected_item_has_its_senders_id_and_a_span_for_each_st
     assert len({each.ref for each in (*own, batch)}) == 6
 
 
-def test_a_call_says_what_the_conventions_for_generative_ai_name(connection: Connection) -> None:
+def test_a_call_span_has_the_attributes_of_the_conventions_for_generative_ai(
+    connection: Connection,
+) -> None:
     corrected(connection)
     early = whole(connection)[2]
     assert (early.name, early.kind) == ("chat claude-haiku-5-5", SpanKind.CLIENT)
@@ -84,7 +86,7 @@ def test_a_call_says_what_the_conventions_for_generative_ai_name(connection: Con
     }
 
 
-def test_an_item_without_a_sender_has_a_trace_that_every_process_derives(
+def test_an_item_without_a_sender_has_a_deterministic_trace(
     connection: Connection,
 ) -> None:
     corrected(connection, traceparent=None)
@@ -94,7 +96,7 @@ def test_an_item_without_a_sender_has_a_trace_that_every_process_derives(
     assert first[0].ref.trace_id != whole(connection, "other")[0].ref.trace_id
 
 
-def test_each_span_is_told_with_one_attempt(connection: Connection) -> None:
+def test_each_span_of_an_item_is_reported_with_one_attempt(connection: Connection) -> None:
     corrected(connection)
     item, route_, early, passed, correction, batch = whole(connection)
     assert item.told_with == route_.told_with == early.told_with
@@ -104,7 +106,7 @@ def test_each_span_is_told_with_one_attempt(connection: Connection) -> None:
     assert batch.told_with is None
 
 
-def test_a_call_of_several_items_has_a_span_of_its_own_that_is_linked_with_theirs(
+def test_a_packed_call_has_its_own_span_linked_with_the_spans_of_its_items(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)
@@ -126,7 +128,9 @@ def test_a_call_of_several_items_has_a_span_of_its_own_that_is_linked_with_their
     assert others[3] == call
 
 
-def test_a_failure_says_its_outcome_and_not_the_words_of_the_error(connection: Connection) -> None:
+def test_a_failed_span_contains_the_outcome_but_not_the_text_of_the_error(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON, max_failures=1)
     work = claimed_item(connection)
     error, ended = "the provider answered 400: Winterbourne", later(seconds=2)
@@ -136,7 +140,7 @@ def test_a_failure_says_its_outcome_and_not_the_words_of_the_error(connection: C
     assert "Winterbourne" not in repr((item, call))
 
 
-def test_an_item_that_nothing_was_tried_for_has_a_span_that_goes_on(connection: Connection) -> None:
+def test_an_item_without_attempts_has_an_open_span(connection: Connection) -> None:
     publish(connection, now=NOON)
     admit(connection, "k", now=NOON)
     [item] = whole(connection)
@@ -170,7 +174,7 @@ def test_explain_prints_the_trace_as_a_tree(
     )
 
 
-def test_a_line_of_the_log_names_the_item_and_the_trace_of_its_work(connection: Connection) -> None:
+def test_the_log_ids_of_work_are_its_item_and_its_trace(connection: Connection) -> None:
     publish(connection, now=NOON)
     work = claimed_item(connection, traceparent=PARENT)
     told = traces.log_ids_of(connection, work.claim.work_id)

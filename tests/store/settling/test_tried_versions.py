@@ -1,4 +1,4 @@
-"""An attempt names the version that was tried, whatever version its work has by now."""
+"""The version of an attempt, which is the version of its call even after its work has another version."""
 
 from sqlalchemy import Connection
 
@@ -19,7 +19,7 @@ def versions(connection: Connection) -> list[tuple[int, str]]:
     return [(each.version, each.outcome) for each in rows(connection, "attempt_log", "attempt")]
 
 
-def test_a_retry_with_another_version_leaves_past_attempts_with_theirs(
+def test_a_retry_with_another_version_does_not_change_the_version_of_past_attempts(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)
@@ -31,7 +31,7 @@ def test_a_retry_with_another_version_leaves_past_attempts_with_theirs(
     assert versions(connection) == [(1, "poison"), (2, "valid")]
 
 
-def test_a_call_that_is_answered_after_a_retry_names_the_version_that_it_asked_with(
+def test_a_call_answered_after_a_retry_names_the_version_of_its_request(
     connection: Connection,
 ) -> None:
     publish(connection, now=NOON)

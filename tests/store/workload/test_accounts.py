@@ -1,4 +1,4 @@
-"""Which account answers which workload, as the database knows it."""
+"""The provider account of each workload, as recorded in the database."""
 
 import pytest
 from sqlalchemy import Connection, Engine, text
@@ -23,7 +23,7 @@ from tests.store.tries import claim, row, save, tried
 MODEL = "claude-haiku-5-5"
 
 
-def test_a_workload_has_the_account_of_its_block_from_when_a_run_opened_that(
+def test_a_workload_gets_its_blocks_account_once_a_run_has_noted_that_account(
     connection: Connection,
 ) -> None:
     publish(connection, "letters", now=NOON)
@@ -38,7 +38,7 @@ def test_a_workload_has_the_account_of_its_block_from_when_a_run_opened_that(
     assert sorted(accounts.list_workloads(connection, None)) == ["bills", "letters"]
 
 
-def test_a_version_with_another_block_moves_its_workload_once_it_is_in_force(
+def test_a_version_with_another_block_moves_its_workload_to_the_account_of_that_block(
     connection: Connection,
 ) -> None:
     publish(connection, "letters", now=NOON)
@@ -52,7 +52,7 @@ def test_a_version_with_another_block_moves_its_workload_once_it_is_in_force(
     assert accounts.last_change(connection) == later(hours=2)
 
 
-def test_a_run_that_read_an_old_name_of_the_account_does_not_write_it_again(
+def test_a_run_with_an_outdated_account_name_does_not_overwrite_the_new_name(
     connection: Connection,
 ) -> None:
     publish(connection, "letters", now=NOON)
@@ -63,12 +63,12 @@ def test_a_run_that_read_an_old_name_of_the_account_does_not_write_it_again(
     assert accounts.last_change(connection) is None
 
 
-def test_the_hash_of_a_version_that_names_no_block_is_as_before(connection: Connection) -> None:
+def test_naming_the_default_block_makes_no_new_version(connection: Connection) -> None:
     first = publish(connection, "letters", now=NOON)
     assert publish(connection, "letters", now=NOON, provider="lanes").id == first.id
 
 
-def test_a_workload_that_another_transaction_holds_is_noted_by_the_next_call(pool: Engine) -> None:
+def test_the_next_call_notes_a_workload_that_another_transaction_had_locked(pool: Engine) -> None:
     with pool.begin() as connection:
         publish(connection, "letters", now=NOON)
         publish(connection, "bills", now=NOON)
@@ -87,7 +87,7 @@ def test_a_workload_that_another_transaction_holds_is_noted_by_the_next_call(poo
 
 
 def trouble_abroad(connection: Connection, abroad: str = "bills") -> list[Incident]:
-    """Two workloads ask the same model of two accounts; one account does not answer, and then refuses."""
+    """Publish two workloads that use one model through two accounts; one account fails, then refuses. Return open incidents."""
     for name in ("letters", "bills"):
         provider = "eu" if name == abroad else "lanes"
         publish(connection, name, now=NOON, provider=provider)
@@ -99,12 +99,14 @@ def trouble_abroad(connection: Connection, abroad: str = "bills") -> list[Incide
     return incidents.list_newest(connection, states=[IncidentState.OPEN])
 
 
-def test_incidents_of_an_account_concern_its_own_workloads(connection: Connection) -> None:
+def test_incidents_of_an_account_concern_only_its_own_workloads(connection: Connection) -> None:
     for each in trouble_abroad(connection):
         assert causes.workloads_of(connection, each) == ["bills"]
 
 
-def test_what_waits_is_explained_by_the_troubles_of_its_own_account(connection: Connection) -> None:
+def test_waiting_items_are_explained_by_faults_of_their_own_account_only(
+    connection: Connection,
+) -> None:
     trouble_abroad(connection)
     told = {
         name: next_step(story.records(connection, name, f"of {name}", now=NOON), NOON)
@@ -114,9 +116,7 @@ def test_what_waits_is_explained_by_the_troubles_of_its_own_account(connection: 
     assert "402: no credit" in told["bills"]
 
 
-def test_an_account_that_is_refused_is_over_by_its_own_workloads_alone(
-    connection: Connection,
-) -> None:
+def test_only_answers_to_its_own_workloads_thaw_a_frozen_account(connection: Connection) -> None:
     trouble_abroad(connection)
     of = {each.workload: each for each in claim(connection, now=NOON)}
     save(connection, tried(of["letters"], at=later(minutes=1)), now=later(minutes=1))
@@ -125,7 +125,9 @@ def test_an_account_that_is_refused_is_over_by_its_own_workloads_alone(
     assert len(recording.thaw(connection, now=later(minutes=4))) == 1
 
 
-def test_a_model_down_at_one_account_rests_in_its_load_alone(connection: Connection) -> None:
+def test_an_outage_at_one_account_appears_only_in_the_load_of_that_account(
+    connection: Connection,
+) -> None:
     trouble_abroad(connection)
     rests = {
         name: set(load.snapshot(connection, LaneAccount(name, 0, provider), now=NOON).rests)
@@ -137,7 +139,7 @@ def test_a_model_down_at_one_account_rests_in_its_load_alone(connection: Connect
 @pytest.mark.parametrize(
     ("abroad", "hindered"), [("bills", []), ("letters", ["provider_down", "provider_frozen"])]
 )
-def test_a_rollout_is_hindered_by_the_troubles_of_its_own_account(
+def test_a_rollout_is_hindered_only_by_incidents_of_its_own_account(
     connection: Connection, abroad: str, hindered: list[str]
 ) -> None:
     trouble_abroad(connection, abroad)

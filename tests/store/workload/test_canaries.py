@@ -1,4 +1,4 @@
-"""A candidate version: stored beside the one in force, it gets a share of the newly routed items."""
+"""Candidate versions: each is stored next to the version in force and gets a share of the newly routed items."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ NEW: dict[str, Any] = {"patience_s": 5}
 
 
 def stored(connection: Connection) -> tuple[VersionId, VersionId]:
-    """Return the version in force, and a candidate beside it."""
+    """Return the version in force and a new candidate version."""
     before = publish(connection, now=NOON)
     return before.id, candidates.store(connection, "letters", spec(**NEW), now=NOON).id
 
@@ -44,7 +44,7 @@ def versions_of_work(connection: Connection) -> dict[str, VersionId]:
 
 
 def expected(*keys: str, share: int, old: VersionId, new: VersionId) -> dict[str, VersionId]:
-    """Return which version the keys belong to."""
+    """Map each key to the version that its bucket selects."""
     return {
         key: new if version_bucket("letters", entity=None, key=key) < share else old for key in keys
     }
@@ -61,7 +61,7 @@ def test_a_candidate_is_stored_once_and_not_in_force(connection: Connection) -> 
     assert versions_of_work(connection) == {"a": old}
 
 
-def test_publishers_leave_a_candidate_alone_until_a_person_wants_it_in_force(
+def test_a_candidate_ends_only_when_its_own_definition_is_dismissed_and_can_then_be_published(
     connection: Connection,
 ) -> None:
     _, new = stored(connection)
@@ -73,13 +73,15 @@ def test_publishers_leave_a_candidate_alone_until_a_person_wants_it_in_force(
     assert publish(connection, now=NOON, **NEW).id == new
 
 
-def test_another_version_takes_the_place_of_a_candidate(connection: Connection) -> None:
+def test_publishing_another_version_drops_the_candidate(connection: Connection) -> None:
     stored(connection)
     publish(connection, now=NOON, patience_s=7)
     assert candidates.find(connection, "letters") is None
 
 
-def test_what_cannot_be_a_candidate_is_refused(connection: Connection) -> None:
+def test_a_first_version_and_the_version_in_force_are_refused_as_candidates(
+    connection: Connection,
+) -> None:
     with pytest.raises(ActionRefused, match=r"no version in force .* publish it without --canary"):
         candidates.store(connection, "letters", spec(), now=NOON)
     publish(connection, now=NOON)
@@ -88,7 +90,7 @@ def test_what_cannot_be_a_candidate_is_refused(connection: Connection) -> None:
     assert len(rows(connection, "version")) == 1
 
 
-def test_nothing_is_published_while_a_canary_is_open(connection: Connection) -> None:
+def test_no_other_version_is_published_while_a_canary_is_open(connection: Connection) -> None:
     stored(connection)
     candidates.set_share(connection, "letters", 0)
     refused = "open canary of version 2: let it end, or run `lanes rollout abort letters`"
@@ -102,8 +104,8 @@ def test_nothing_is_published_while_a_canary_is_open(connection: Connection) -> 
     assert publish(connection, now=NOON).number == 1  # in force: nothing to do
 
 
-def test_items_keep_their_version_while_the_share_moves(pool: Engine) -> None:
-    """Items are admitted by one connection before, between and after the moves of another."""
+def test_items_keep_their_version_while_the_share_changes(pool: Engine) -> None:
+    """Admit items on one connection before, between and after changes of the share on another."""
     with pool.begin() as connection:
         old, new = stored(connection)
     keys = [f"k{n}" for n in range(60)]
@@ -123,7 +125,7 @@ def test_items_keep_their_version_while_the_share_moves(pool: Engine) -> None:
     assert set(wanted.values()) == {old, new}
 
 
-def test_all_new_items_get_a_candidate_that_is_put_in_force(connection: Connection) -> None:
+def test_all_new_items_get_the_candidate_once_it_is_in_force(connection: Connection) -> None:
     old, new = stored(connection)
     candidates.set_share(connection, "letters", 5_000)
     admit(connection, *(f"k{n}" for n in range(10)), now=NOON)
@@ -140,7 +142,7 @@ def test_all_new_items_get_a_candidate_that_is_put_in_force(connection: Connecti
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("in_this_process")
-def test_a_version_whose_canary_was_rolled_back_is_put_in_force_by_force_alone(
+def test_a_version_whose_canary_was_rolled_back_is_put_in_force_only_with_force(
     pool: Engine, prefect: PrefectStandIn, capsys: Told
 ) -> None:
     stands(pool, prefect, patience_s=5)

@@ -1,4 +1,4 @@
-"""A golden set that is given with a first version: the version answers it before it is in force."""
+"""Golden sets given with a first version: the version answers the set before it is in force."""
 
 from typing import Any
 
@@ -21,12 +21,12 @@ from tests.store.workload.test_golden import KEYS, MOVED, add, answer, in_force,
 
 
 def first(connection: Connection, *lines: FileLine, **fields: Any) -> list[golden.GoldenLine]:
-    """A golden set is given with the first definition."""
+    """Add a golden set together with the first definition."""
     given = {"spec": spec(**fields), "who": "ada", "now": NOON}
     return golden.add(connection, "letters", lines or [line(key) for key in KEYS], **given)
 
 
-def test_a_first_version_is_in_force_once_it_has_answered_its_set_whatever_its_score(
+def test_a_first_version_is_in_force_once_it_has_answered_its_golden_set_at_any_score(
     connection: Connection,
 ) -> None:
     assert {each.outcome for each in first(connection)} == {"added"}
@@ -38,7 +38,8 @@ def test_a_first_version_is_in_force_once_it_has_answered_its_set_whatever_its_s
         "answered. Until then items are refused: no version is in force"
     )
     assert {each.version_id for each in rows(connection, "work")} == {newest(connection).version_id}
-    assert ready_work.pressing(connection, now=NOON) == ["letters"]  # no schedule takes it along
+    # No schedule covers a candidate.
+    assert ready_work.pressing(connection, now=NOON) == ["letters"]
     assert golden.decide(connection, now=NOON) == []
     answer(connection, 1, *KEYS[:3])
     (run,) = golden.decide(connection, now=NOON)
@@ -49,7 +50,7 @@ def test_a_first_version_is_in_force_once_it_has_answered_its_set_whatever_its_s
     )
 
 
-def test_items_sent_before_a_first_version_is_in_force_are_refused_and_kept(
+def test_items_sent_before_a_first_version_is_in_force_are_logged_as_rejected(
     connection: Connection,
 ) -> None:
     first(connection)
@@ -63,7 +64,7 @@ def test_items_sent_before_a_first_version_is_in_force_are_refused_and_kept(
     assert row(connection, "item_status").state == "routed"
 
 
-def test_another_first_version_replaces_the_candidate_and_one_may_be_forced(
+def test_another_first_version_replaces_the_candidate_and_force_puts_one_in_force(
     connection: Connection,
 ) -> None:
     first(connection)
@@ -76,7 +77,9 @@ def test_another_first_version_replaces_the_candidate_and_one_may_be_forced(
     assert {each.state for each in rows(connection, "work")} == {"canceled"}
 
 
-def test_a_set_that_comes_with_a_definition_has_to_fit_that_one(connection: Connection) -> None:
+def test_a_golden_set_given_with_a_definition_must_fit_that_definition(
+    connection: Connection,
+) -> None:
     narrow = {"type": "object", "properties": {"text": {"maxLength": 9}}}
     told = first(
         connection, line("a"), line("longer"), line("b", {"category": "z"}), input_schema=narrow

@@ -1,4 +1,4 @@
-"""Golden sets: what fits is kept, a candidate answers out of sight, and is in force unless it is surely worse."""
+"""Golden sets: valid lines are stored; a candidate answers them unseen and is put in force unless it is surely worse."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -27,7 +27,7 @@ MOVED = PublishReply(moved=True)
 
 @pytest.fixture
 def old(connection: Connection) -> Version:
-    """A version in force, and a golden set of items that are all labeled `A`."""
+    """Return the version in force, with a golden set in which every item is labeled `A`."""
     return a_set(connection)
 
 
@@ -49,7 +49,7 @@ def add(connection: Connection, *lines: FileLine) -> list[golden.GoldenLine]:
 def offer(
     connection: Connection, options: PublishOptions | None = None, **fields: Any
 ) -> PublishReply:
-    """The definition is published."""
+    """Publish the definition."""
     return golden.publish(
         connection, "letters", spec(**(fields or NEWER)), options=options, now=NOON
     )
@@ -67,7 +67,7 @@ def in_force(connection: Connection) -> int:
 
 
 def answer(connection: Connection, number: int, *right: str, now: datetime = NOON) -> None:
-    """The version answers what it owes to the golden set: `A` for these keys, else `B`; None of them is invalid."""
+    """Answer all golden work of a version: `A` for the keys in `right`, `B` for the others; every answer is valid."""
     found = next(
         each for each in rows(connection, "version", workload="letters") if each.number == number
     )
@@ -80,7 +80,7 @@ def answer(connection: Connection, number: int, *right: str, now: datetime = NOO
     )
 
 
-def test_a_line_that_does_not_fit_is_refused_and_its_neighbours_are_kept(
+def test_a_line_that_does_not_fit_is_refused_and_the_other_lines_are_stored(
     connection: Connection,
 ) -> None:
     publish(
@@ -116,7 +116,7 @@ def test_a_line_that_does_not_fit_is_refused_and_its_neighbours_are_kept(
     ]
 
 
-def test_a_line_replaces_the_item_of_its_key_and_the_same_line_again_changes_nothing(
+def test_a_line_replaces_the_item_with_its_key_and_an_identical_line_changes_nothing(
     connection: Connection, old: Version
 ) -> None:
     told = add(connection, line("g00"), line("g01", B), line("g02", payload={"text": "another"}))
@@ -128,7 +128,7 @@ def test_a_line_replaces_the_item_of_its_key_and_the_same_line_again_changes_not
 
 
 def _hidden(connection: Connection, said: str) -> str:
-    """The key of the erased item that had this text."""
+    """Return the key of the erased item that had this text."""
     (key,) = (
         each.key
         for each in rows(connection, "item")
@@ -137,7 +137,7 @@ def _hidden(connection: Connection, said: str) -> str:
     return key
 
 
-def test_a_workload_without_a_version_has_no_golden_set(connection: Connection) -> None:
+def test_a_workload_without_a_version_accepts_no_golden_set(connection: Connection) -> None:
     with pytest.raises(UnknownWorkload):
         add(connection, line("g00"))
 
@@ -158,7 +158,7 @@ def test_a_new_version_is_a_candidate_and_both_versions_answer_the_set(
     assert len(rows(connection, "golden_run")) == 1
 
 
-def test_no_consumer_sees_anything_of_a_golden_run(connection: Connection, old: Version) -> None:
+def test_a_golden_run_is_invisible_to_consumers(connection: Connection, old: Version) -> None:
     offer(connection)
     answer(connection, 1, *KEYS)
     answer(connection, 2, *KEYS)
@@ -180,7 +180,7 @@ def test_no_consumer_sees_anything_of_a_golden_run(connection: Connection, old: 
     assert sum(each.cost_usd for each in rows(connection, "attempt_log")) == billed > 0
 
 
-def test_an_item_with_the_key_of_a_golden_item_is_an_item_of_its_own(
+def test_an_item_with_the_key_of_a_golden_item_is_a_separate_item(
     connection: Connection, old: Version
 ) -> None:
     admit(connection, "g00", now=NOON, lane=Lane.REALTIME)
@@ -188,7 +188,7 @@ def test_an_item_with_the_key_of_a_golden_item_is_an_item_of_its_own(
     assert [each.key for each in claim(connection)] == ["g00"]
 
 
-def test_a_version_that_is_not_surely_worse_is_in_force_once_its_last_item_is_answered(
+def test_a_version_that_is_not_surely_worse_is_in_force_once_all_its_items_are_answered(
     connection: Connection, old: Version
 ) -> None:
     offer(connection)
@@ -211,7 +211,7 @@ def bounds(run: GoldenRun) -> str:
     return f"99 % bounds of the gain: {100 * low:+.1f} to {100 * high:+.1f} points"
 
 
-def test_a_version_that_is_surely_worse_stays_out_of_force_until_it_is_forced(
+def test_a_surely_worse_version_stays_out_of_force_until_it_is_published_with_force(
     connection: Connection, old: Version
 ) -> None:
     offer(connection)
@@ -224,16 +224,15 @@ def test_a_version_that_is_surely_worse_stays_out_of_force_until_it_is_forced(
         f"version 1 12 ({bounds(run)}); lost: g00, g01, g02, g03, g04 and 5 more. "
         "`lanes publish --force` puts it in force anyway"
     )
-    assert offer(connection) == PublishReply(
-        refusal=run.sentence
-    )  # the router reads the same block
+    # The router reads the same block again.
+    assert offer(connection) == PublishReply(refusal=run.sentence)
     assert len(rows(connection, "golden_run")) == 1
     assert offer(connection, PublishOptions(force=True)) == MOVED
     assert in_force(connection) == 2
     assert offer(connection) == PublishReply()
 
 
-def test_a_person_who_publishes_a_refused_version_again_has_only_what_changed_asked(
+def test_publishing_a_refused_version_again_rescores_its_answers_with_changed_labels(
     connection: Connection, old: Version
 ) -> None:
     offer(connection)
@@ -246,7 +245,7 @@ def test_a_person_who_publishes_a_refused_version_again_has_only_what_changed_as
     assert len(rows(connection, "work")) == 2 * len(KEYS)
 
 
-def test_an_item_that_failed_is_wrong(connection: Connection, old: Version) -> None:
+def test_a_failed_golden_item_counts_as_wrong(connection: Connection, old: Version) -> None:
     offer(connection)
     answer(connection, 1, *KEYS)
     version = workloads.one(connection, newest(connection).version_id)
@@ -256,7 +255,7 @@ def test_an_item_that_failed_is_wrong(connection: Connection, old: Version) -> N
     assert (run.state, run.score and run.score.right_now) == (GoldenState.REFUSED, 0)
 
 
-def test_answers_of_the_version_in_force_are_asked_once_for_a_set(
+def test_the_version_in_force_is_asked_only_for_golden_items_that_are_new_to_it(
     connection: Connection, old: Version
 ) -> None:
     offer(connection)
@@ -269,7 +268,7 @@ def test_answers_of_the_version_in_force_are_asked_once_for_a_set(
     assert [sum(each.generation == -n for each in owed) for n in (1, 2, 3)] == [0, 1, 13]
 
 
-def test_a_version_that_was_in_force_is_judged_by_the_answers_that_it_gave(
+def test_a_former_version_is_judged_by_its_stored_answers(
     connection: Connection, old: Version
 ) -> None:
     offer(connection)
@@ -294,7 +293,9 @@ def test_another_version_replaces_the_candidate(connection: Connection, old: Ver
     assert in_force(connection) == 1
 
 
-def test_a_candidate_goes_on_with_the_set_as_it_was(connection: Connection, old: Version) -> None:
+def test_changes_of_the_golden_set_do_not_affect_a_running_candidate(
+    connection: Connection, old: Version
+) -> None:
     offer(connection)
     assert golden.remove(connection, "letters", ["g00", "none"], now=NOON) == ["g00"]
     add(connection, line("g01", B), line("new"))
@@ -309,13 +310,12 @@ def test_a_candidate_goes_on_with_the_set_as_it_was(connection: Connection, old:
     assert rows(connection, "golden_answer", item_id=gone.id) == []
 
 
-def test_real_time_answers_the_set_where_a_person_wishes_it(
+def test_the_real_time_lane_answers_the_golden_set_on_request(
     connection: Connection, old: Version
 ) -> None:
     offer(connection)
-    assert (
-        offer(connection, PublishOptions(Lane.REALTIME)) == MOVED
-    )  # the batch has not departed yet
+    # The batch has not departed yet.
+    assert offer(connection, PublishOptions(Lane.REALTIME)) == MOVED
     assert newest(connection).lane is Lane.REALTIME
     waiting = claim(connection)
     assert {each.workload for each in waiting} == {"letters"}
@@ -342,7 +342,7 @@ def test_live_work_is_claimed_before_golden_items(connection: Connection, old: V
 
 
 @pytest.mark.parametrize("field", ["input_schema", "output_schema"])
-def test_a_definition_that_the_set_does_not_fit_is_refused_with_items_and_fields(
+def test_a_definition_that_the_golden_set_does_not_fit_is_refused_with_items_and_fields(
     connection: Connection, old: Version, field: str
 ) -> None:
     short = {"type": "object", "properties": {"text": {"maxLength": 3}}}
@@ -361,7 +361,7 @@ def test_a_definition_that_the_set_does_not_fit_is_refused_with_items_and_fields
     assert in_force(connection) == 2
 
 
-def test_a_version_beside_one_that_cannot_be_read_is_in_force_at_once_and_its_score_is_shown(
+def test_a_version_that_replaces_an_unreadable_one_is_in_force_at_once_and_scored_later(
     connection: Connection, old: Version
 ) -> None:
     connection.execute(text("update lanes.version set spec = '{}'"))
@@ -376,7 +376,7 @@ def test_a_version_beside_one_that_cannot_be_read_is_in_force_at_once_and_its_sc
     assert run.sentence.startswith("version 2 answered 9 of 12 golden items right (99 % bounds ")
 
 
-def test_two_that_judge_at_once_put_it_in_force_once(pool: Engine) -> None:
+def test_two_concurrent_decisions_put_a_version_in_force_once(pool: Engine) -> None:
     with pool.begin() as connection:
         a_set(connection)
         offer(connection)
@@ -395,7 +395,7 @@ def test_two_that_judge_at_once_put_it_in_force_once(pool: Engine) -> None:
         assert in_force(connection) == 2
 
 
-def test_two_that_publish_at_once_make_one_run(pool: Engine) -> None:
+def test_two_concurrent_publishes_create_one_golden_run(pool: Engine) -> None:
     with pool.begin() as connection:
         a_set(connection)
     with ThreadPoolExecutor(1) as others, pool.begin() as connection:

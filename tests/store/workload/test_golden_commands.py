@@ -1,4 +1,4 @@
-"""`lanes golden` and `lanes publish` beside a golden set: what is kept, refused and shown."""
+"""`lanes golden`, and `lanes publish` with a golden set: stored items, refusals and output."""
 
 import json
 from pathlib import Path
@@ -31,7 +31,7 @@ __all__ = ["in_this_process", "prefect"]
 
 @pytest.fixture
 def published(pool: Engine, prefect: PrefectStandIn) -> PrefectStandIn:
-    """The workload is in force, and its block says so."""
+    """Put the workload in force with a matching block."""
     stands(pool, prefect)
     return prefect
 
@@ -65,7 +65,7 @@ def test_lines_are_added_refused_listed_and_removed(capsys: Told) -> None:
 
 
 @pytest.mark.usefixtures("published")
-def test_a_csv_file_names_its_columns(capsys: Told) -> None:
+def test_golden_items_are_read_from_the_named_columns_of_a_csv_file(capsys: Told) -> None:
     Path("golden.csv").write_text("id,text,category\n1,one,a\n2,two,b\n")
     columns = Columns(field="text", label="category", key="id")
     assert golden("add", "golden.csv", workload="letters", columns=columns) == 0
@@ -87,14 +87,14 @@ def test_a_csv_file_names_its_columns(capsys: Told) -> None:
         ("list", (), "parcels"),
     ],
 )
-def test_a_call_that_asks_for_nothing_possible_is_refused(
+def test_missing_unknown_or_superfluous_arguments_are_wrong_usage(
     do: Any, what: tuple[str, ...], workload: str
 ) -> None:
     assert golden(do, *what, workload=workload) == 2
 
 
 @pytest.mark.usefixtures("published")
-def test_a_lane_for_a_golden_set_needs_one(capsys: Told) -> None:
+def test_publish_refuses_a_golden_lane_for_a_workload_without_a_golden_set(capsys: Told) -> None:
     assert publish(a_file(patience_s=5), yes=True, golden="realtime") == 2
     assert 'workload "letters" has no golden set; `lanes golden add FILE' in capsys.readouterr().err
     assert publish(a_file(patience_s=5), yes=True, golden="batch", force=True) == 2
@@ -102,7 +102,7 @@ def test_a_lane_for_a_golden_set_needs_one(capsys: Told) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("in_this_process")
-def test_a_candidate_its_replacement_and_its_score_are_shown_beside_what_differs(
+def test_publish_shows_the_candidate_its_replacement_and_its_score(
     pool: Engine, published: PrefectStandIn, capsys: Told
 ) -> None:
     golden("add", a_set(), workload="letters")
@@ -157,7 +157,7 @@ def test_a_first_version_is_published_with_its_golden_set(
 
 
 @pytest.mark.usefixtures("in_this_process")
-def test_a_golden_set_that_does_not_fit_the_first_version_leaves_nothing_behind(
+def test_a_golden_set_that_does_not_fit_the_first_version_changes_nothing(
     pool: Engine, prefect: PrefectStandIn, capsys: Told
 ) -> None:
     file = a_set(
@@ -176,7 +176,7 @@ def test_a_golden_set_that_does_not_fit_the_first_version_leaves_nothing_behind(
 @pytest.mark.parametrize(
     "more", [{"force": True}, {"canary": "new-version"}, {"golden_set": Path("none.jsonl")}]
 )
-def test_a_golden_set_that_cannot_be_used_is_refused(
+def test_a_golden_set_with_force_a_canary_or_a_missing_file_is_wrong_usage(
     pool: Engine, prefect: PrefectStandIn, more: dict[str, Any]
 ) -> None:
     assert publish(a_file(), yes=True, **{"golden_set": Path(a_set()), **more}) == 2
@@ -184,7 +184,7 @@ def test_a_golden_set_that_cannot_be_used_is_refused(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("in_this_process")
-def test_a_schema_that_the_set_does_not_fit_is_not_saved(
+def test_a_schema_that_the_golden_set_does_not_fit_is_saved_only_with_force(
     pool: Engine, published: PrefectStandIn, capsys: Told
 ) -> None:
     golden("add", a_set(), workload="letters")

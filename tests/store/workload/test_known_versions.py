@@ -1,4 +1,4 @@
-"""Versions that were read are kept: as many as fit, each database's own; what SQL reads of a version stands in columns."""
+"""The cache of versions, bounded and separate for each engine, and the columns of a version that SQL reads."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,7 +35,7 @@ OTHERWISE = {
 
 @contextmanager
 def statements(engine: Engine) -> Iterator[list[str]]:
-    """What is asked of the database meanwhile."""
+    """Collect the statements that the engine executes meanwhile."""
     said: list[str] = []
 
     def hear(*given: object) -> None:
@@ -48,12 +48,12 @@ def statements(engine: Engine) -> Iterator[list[str]]:
 
 @pytest.fixture
 def letters(pool: Engine) -> list[Version]:
-    """Three versions of one workload."""
+    """Publish three versions of one workload."""
     with pool.begin() as connection:
         return [publish(connection, now=NOON, patience_s=seconds) for seconds in (1, 2, 3)]
 
 
-def test_a_version_is_read_once_whatever_connection_asks_for_it(
+def test_a_version_is_read_once_for_all_connections_of_an_engine(
     pool: Engine, letters: list[Version]
 ) -> None:
     ids = [each.id for each in letters]
@@ -68,7 +68,7 @@ def test_a_version_is_read_once_whatever_connection_asks_for_it(
         assert ["spec" in each for each in said] == [False]
 
 
-def test_another_database_is_read_for_itself(
+def test_versions_are_cached_separately_for_each_engine(
     pool: Engine, letters: list[Version], database_url: str
 ) -> None:
     other = create_engine(database_url)
@@ -79,7 +79,7 @@ def test_another_database_is_read_for_itself(
     other.dispose()
 
 
-def test_what_was_asked_for_last_is_kept_and_more_than_that_is_still_read(
+def test_the_cache_keeps_the_most_recent_versions_and_larger_reads_still_succeed(
     connection: Connection, letters: list[Version]
 ) -> None:
     one, two, three = (each.id for each in letters)
@@ -96,7 +96,7 @@ def test_what_was_asked_for_last_is_kept_and_more_than_that_is_still_read(
     assert asked(one, two, three) == 1
 
 
-def test_a_version_whose_publishing_failed_is_not_mistaken_for_the_next(
+def test_a_rolled_back_version_is_not_mistaken_for_the_next_version(
     pool: Engine, letters: list[Version]
 ) -> None:
     with pool.connect() as failing:
@@ -110,7 +110,7 @@ def test_a_version_whose_publishing_failed_is_not_mistaken_for_the_next(
 
 
 def columns(connection: Connection, of: str) -> dict[str, Any]:
-    """What stands of the workload's version beside its spec."""
+    """Return the columns of the workload's version that repeat parts of its spec."""
     own = {"id", "workload", "number", "hash", "spec", "published_at"}
     return {
         name: value
@@ -120,20 +120,22 @@ def columns(connection: Connection, of: str) -> dict[str, Any]:
 
 
 def said(of: Spec) -> dict[str, Any]:
-    """The same as the spec says it."""
+    """Return the same values, read from the spec."""
     names = [*OTHERWISE.keys() - {"promises"}, "realtime_p95_s"]
     said = {name: getattr(of.promises if name == "realtime_p95_s" else of, name) for name in names}
     return {**said, "input_schema": of.input_schema or None}
 
 
-def test_publishing_writes_what_sql_reads(connection: Connection) -> None:
+def test_publishing_writes_the_columns_that_sql_reads(connection: Connection) -> None:
     letters = publish(connection, now=NOON, **OTHERWISE)
     assert columns(connection, "letters") == said(letters.spec)
     plain = publish(connection, "plain", now=NOON)
     assert columns(connection, "plain") == said(plain.spec)
 
 
-def test_a_definition_that_no_longer_says_each_has_the_default(connection: Connection) -> None:
+def test_a_definition_that_no_longer_sets_announces_gets_the_default(
+    connection: Connection,
+) -> None:
     publish(connection, now=NOON, announces="each")
     assert not workloads.is_in_force(connection, "letters", spec())
     assert publish(connection, now=NOON).number == 2

@@ -1,4 +1,4 @@
-"""`lanes preview`: one item of any file, of a published workload or one that is still a file; nothing is written."""
+"""`lanes preview` of one item from any file, for a published workload or a workload file; the command writes nothing."""
 
 import io
 import json
@@ -92,7 +92,7 @@ def test_a_line_of_a_file_is_shown_as_submit_would_send_it(capsys: Told) -> None
         ("-", '{"text": "Hello"}\n'),
     ],
 )
-def test_an_item_is_json_or_an_events_payload(
+def test_an_item_is_plain_json_or_an_event_payload(
     name: str, content: str, monkeypatch: pytest.MonkeyPatch, capsys: Told
 ) -> None:
     if name == "-":
@@ -105,7 +105,7 @@ def test_an_item_is_json_or_an_events_payload(
 
 
 @pytest.mark.usefixtures("letters")
-def test_a_person_reads_route_estimates_and_the_exact_request(capsys: Told) -> None:
+def test_preview_prints_the_route_the_estimates_and_the_exact_request(capsys: Told) -> None:
     assert preview("letters", item=a_file("item.json", '{"text": "Answer me now"}')) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == [
@@ -123,9 +123,7 @@ def test_a_person_reads_route_estimates_and_the_exact_request(capsys: Told) -> N
     assert (request["system"], request["max_tokens"]) == ("Sort the letter.", 300)
 
 
-def test_a_workload_that_is_still_a_file_is_shown_as_it_would_be_published(
-    pool: Engine, capsys: Told
-) -> None:
+def test_a_workload_file_is_previewed_as_it_would_be_published(pool: Engine, capsys: Told) -> None:
     schema = {
         "type": "object",
         "properties": {"reasoning": {"type": "string"}, "kind": {"type": "string"}},
@@ -143,11 +141,10 @@ def test_a_workload_that_is_still_a_file_is_shown_as_it_would_be_published(
         "realtime",
     )
     wire = said["lanes"]["realtime"]["request"]["output_config"]["format"]["schema"]["properties"]
-    assert list(wire) == ["kind", "reasoning"]  # as the database keeps it
+    assert list(wire) == ["kind", "reasoning"]  # in the key order of the database
     with pool.begin() as connection:
-        put_in_force(
-            connection, now=NOON
-        )  # its split is in force, whatever the file says of a first one
+        # The split in force counts, not the first split in the file.
+        put_in_force(connection, now=NOON)
         workloads.set_split(connection, Split("letters", None, 0), who="ada", why="trial", now=NOON)
     assert preview("./own.yaml", item=item) == 0
     assert capsys.readouterr().out.startswith(
@@ -156,7 +153,9 @@ def test_a_workload_that_is_still_a_file_is_shown_as_it_would_be_published(
     )
 
 
-def test_what_a_person_should_know_of_it_is_noted(pool: Engine, capsys: Told) -> None:
+def test_notes_report_refusal_departure_packing_history_and_a_missing_key(
+    pool: Engine, capsys: Told
+) -> None:
     with pool.begin() as connection:
         put_in_force(
             connection,
@@ -189,7 +188,7 @@ def test_what_a_person_should_know_of_it_is_noted(pool: Engine, capsys: Told) ->
 
 
 @pytest.mark.usefixtures("letters")
-def test_nothing_is_written(pool: Engine, capsys: Told) -> None:
+def test_preview_writes_nothing(pool: Engine, capsys: Told) -> None:
     with pool.connect() as connection:
         before = [
             rows(connection, table)
@@ -254,7 +253,7 @@ def test_nothing_is_written(pool: Engine, capsys: Told) -> None:
         ("letters", "rows.txt", "{}", {}, 2, '"rows.txt" is neither .jsonl nor .csv'),
     ],
 )
-def test_what_cannot_be_shown_is_said_in_a_sentence(
+def test_invalid_input_is_reported_with_a_reason_and_an_exit_code(
     workload: str,
     name: str,
     content: str,
@@ -267,7 +266,7 @@ def test_what_cannot_be_shown_is_said_in_a_sentence(
     assert capsys.readouterr().err.startswith(said)
 
 
-def test_a_workload_file_that_is_not_valid_says_where(capsys: Told) -> None:
+def test_an_invalid_workload_file_is_reported_with_line_and_column(capsys: Told) -> None:
     a_file("own.yaml", "name: letters\ninstructions: Sort.\noutput_schema: {}\n")
     assert preview("own.yaml", item=a_file("item.json", "{}")) == 1
     assert "line 3, column 1, output_schema: " in capsys.readouterr().err
@@ -279,9 +278,7 @@ def test_a_missing_item_file_is_wrong_usage(capsys: Told) -> None:
     assert capsys.readouterr().err == 'there is no file "ghost.json"\n'
 
 
-def test_an_item_that_breaks_the_input_schema_is_refused_as_by_a_door(
-    pool: Engine, capsys: Told
-) -> None:
+def test_an_item_that_breaks_the_input_schema_is_refused(pool: Engine, capsys: Told) -> None:
     with pool.begin() as connection:
         put_in_force(connection, now=NOON, input_schema={"type": "object", "required": ["text"]})
     assert preview("letters", item=a_file("rows.jsonl", '{"texxt": "x"}\n')) == 1

@@ -1,4 +1,4 @@
-"""`lanes publish` and `lanes export`: file, block and database hold one definition, and nobody is overwritten unseen."""
+"""`lanes publish` and `lanes export`: file, block and database hold one definition, and no change is overwritten unseen."""
 
 import asyncio
 import io
@@ -34,7 +34,7 @@ Told = pytest.CaptureFixture[str]
 def prefect(
     prefect: PrefectStandIn, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> PrefectStandIn:
-    """A Prefect of the test's own, as the environment names it, in an empty folder."""
+    """Point the environment at the test's own Prefect and change to an empty folder."""
     monkeypatch.setenv("PREFECT_API_URL", prefect.api_url)
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
     monkeypatch.chdir(tmp_path)
@@ -43,7 +43,7 @@ def prefect(
 
 @pytest.fixture
 def in_this_process(prefect: PrefectStandIn, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a process of its own would save is saved in this one: one that imports Prefect starts for two seconds."""
+    """Save blocks in this process: a process that imports Prefect takes two seconds to start."""
 
     async def told(wished: str) -> str:
         async with Database(address) as db:
@@ -62,7 +62,7 @@ def in_force(pool: Engine) -> Any:
 
 
 def stands(pool: Engine, prefect: PrefectStandIn, **fields: Any) -> None:
-    """The workload is in force, and its block says so."""
+    """Put the workload in force with a matching block."""
     with pool.begin() as connection:
         put_in_force(connection, now=NOON, **fields)
     prefect.blocks["letters"] = spec(**fields).model_dump(mode="json")
@@ -79,11 +79,11 @@ def data(capsys: Told) -> Any:
 
 
 def untouched(prefect: PrefectStandIn) -> bool:
-    """Whether Prefect was only asked."""
+    """Return whether Prefect received no writes."""
     return not any("checksum" in each for each in prefect.requests)
 
 
-def test_what_was_exported_and_is_published_changes_nothing(
+def test_publishing_an_exported_file_changes_nothing(
     pool: Engine, prefect: PrefectStandIn, capsys: Told
 ) -> None:
     odd = {
@@ -137,7 +137,7 @@ def test_a_new_workload_is_shown_whole_and_published_with_its_block(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("in_this_process")
-def test_what_differs_is_shown_field_by_field_and_without_a_yes_nothing_changes(
+def test_publish_shows_each_differing_field_and_changes_nothing_without_yes(
     pool: Engine, prefect: PrefectStandIn, capsys: Told
 ) -> None:
     stands(pool, prefect, instructions="Sort the letter.\nBe quick.\n")
@@ -179,7 +179,7 @@ def test_what_differs_is_shown_field_by_field_and_without_a_yes_nothing_changes(
 @pytest.mark.slow
 @pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize(("answer", "number"), [("y\n", 2), ("n\n", 1), ("\n", 1), ("", 1)])
-def test_a_person_is_asked(
+def test_publish_asks_for_confirmation_on_a_terminal(
     pool: Engine,
     prefect: PrefectStandIn,
     monkeypatch: pytest.MonkeyPatch,
@@ -197,9 +197,10 @@ def test_a_person_is_asked(
     assert publish(a_file(patience_s=5)) == (0 if number == 2 else 1)
     assert "Publish it?" in sys.stdout.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
     assert in_force(pool).number == number
+    # A slow machine prints lines about waiting.
     lines = [
         each for each in capsys.readouterr().err.splitlines() if not each.startswith("waiting for")
-    ]  # on a slow machine
+    ]
     assert lines[0].startswith(
         "Publishing letters: published" if number == 2 else "nothing was changed"
     )
@@ -207,11 +208,11 @@ def test_a_person_is_asked(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("in_this_process")
-def test_a_block_that_says_something_else_is_told_before_it_is_replaced(
+def test_a_differing_block_is_shown_before_it_is_replaced(
     pool: Engine, prefect: PrefectStandIn, capsys: Told
 ) -> None:
     stands(pool, prefect)
-    prefect.blocks["letters"]["weight"] = 9  # edited, and nobody has published it yet
+    prefect.blocks["letters"]["weight"] = 9  # edited, but not published yet
     assert publish(a_file()) == 1
     told = capsys.readouterr().out
     assert "nothing differs from version 1" in told
@@ -235,7 +236,7 @@ def test_a_workload_without_a_block_gets_one(
     assert (set(prefect.blocks), in_force(pool).number) == ({"letters"}, 1)
 
 
-def test_a_version_that_cannot_be_read_is_replaced(
+def test_export_and_publish_report_a_stored_version_that_cannot_be_read(
     pool: Engine, prefect: PrefectStandIn, capsys: Told
 ) -> None:
     stands(pool, prefect)
@@ -247,7 +248,7 @@ def test_a_version_that_cannot_be_read_is_replaced(
 
 
 @pytest.mark.parametrize("status", [500, 401])
-def test_while_prefect_is_away_nothing_is_half_done(
+def test_publish_changes_nothing_while_prefect_is_unavailable(
     pool: Engine, prefect: PrefectStandIn, capsys: Told, status: int
 ) -> None:
     stands(pool, prefect)
@@ -265,7 +266,7 @@ def test_while_prefect_is_away_nothing_is_half_done(
     )
 
 
-def test_a_file_that_is_not_valid_is_refused_whole_before_anybody_is_asked(
+def test_an_invalid_file_is_refused_before_prefect_receives_a_request(
     prefect: PrefectStandIn, capsys: Told
 ) -> None:
     file = Path("letters.yaml")
@@ -282,7 +283,7 @@ def test_a_file_that_is_not_valid_is_refused_whole_before_anybody_is_asked(
 
 
 @pytest.mark.slow
-def test_an_export_is_what_is_in_force_and_tells_of_a_block_that_says_otherwise(
+def test_an_export_shows_the_version_in_force_and_reports_a_differing_block(
     pool: Engine, prefect: PrefectStandIn, capsys: Told
 ) -> None:
     stands(pool, prefect, patience_s=5)
@@ -305,7 +306,7 @@ def test_an_export_is_what_is_in_force_and_tells_of_a_block_that_says_otherwise(
     assert export("letters", block=True) == 1
 
 
-def test_an_export_needs_no_prefect_and_keeps_the_authors_order(
+def test_an_export_needs_no_prefect_and_keeps_the_key_order_of_the_author(
     pool: Engine, prefect: PrefectStandIn, capsys: Told
 ) -> None:
     stands(pool, prefect)  # the database sorts the keys of an object
@@ -322,7 +323,7 @@ def test_an_export_needs_no_prefect_and_keeps_the_authors_order(
 
 
 @pytest.mark.slow
-def test_an_export_overwrites_no_file_unasked(
+def test_an_export_overwrites_a_differing_file_only_with_force(
     pool: Engine, prefect: PrefectStandIn, capsys: Told
 ) -> None:
     stands(pool, prefect)
@@ -331,11 +332,13 @@ def test_an_export_overwrites_no_file_unasked(
     assert export("letters", out=file) == 1
     assert (file.read_text(), "--force overwrites it" in capsys.readouterr().err) == (before, True)
     assert export("letters", out=file, force=True) == 0
-    assert export("letters", out=file) == 0  # as it says already
+    assert export("letters", out=file) == 0  # the file has this content already
     assert "patience_s: 60" in file.read_text()
 
 
-def test_a_workload_that_is_none_is_wrong_usage(prefect: PrefectStandIn, capsys: Told) -> None:
+def test_an_export_of_an_unknown_workload_is_wrong_usage(
+    prefect: PrefectStandIn, capsys: Told
+) -> None:
     assert export("letters") == 2
     assert export("letters", block=True) == 2
     assert export("../letters") == 2
@@ -359,7 +362,7 @@ FAILS: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.slow
 @pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize(("changed", "said"), FAILS)
-def test_what_fails_on_items_that_came_is_published_by_force_alone(
+def test_a_definition_that_fails_on_received_items_is_published_only_with_force(
     pool: Engine, prefect: PrefectStandIn, capsys: Told, changed: dict[str, Any], said: str
 ) -> None:
     stands(pool, prefect)
@@ -373,14 +376,13 @@ def test_what_fails_on_items_that_came_is_published_by_force_alone(
     assert (told["outcome"], len(told["faults"]), in_force(pool).number) == ("fails_on_items", 1, 1)
     assert untouched(prefect)
     assert publish(Path("letters.yaml"), yes=True, force=True) == 0
-    assert (
-        publish(a_file(**changed, patience_s=5), yes=True) == 0
-    )  # what is in force holds up no other change
+    # Faults of the version in force block no other change.
+    assert publish(a_file(**changed, patience_s=5), yes=True) == 0
     assert in_force(pool).number == 3
 
 
 @pytest.mark.usefixtures("in_this_process")
-def test_a_canary_stores_the_version_and_asks_for_its_rollout(
+def test_a_canary_stores_the_version_and_requests_its_rollout(
     pool: Engine, prefect: PrefectStandIn, capsys: Told
 ) -> None:
     stands(pool, prefect)
@@ -395,7 +397,7 @@ def test_a_canary_stores_the_version_and_asks_for_its_rollout(
 
 
 @pytest.mark.usefixtures("in_this_process")
-def test_a_canary_by_a_playbook_of_ones_own_names_its_path(
+def test_a_canary_with_a_custom_playbook_passes_the_path_of_the_playbook(
     pool: Engine, prefect: PrefectStandIn, capsys: Told
 ) -> None:
     stands(pool, prefect)
@@ -418,7 +420,7 @@ def test_a_canary_by_a_playbook_of_ones_own_names_its_path(
         ("new-version", {"name": "parcels"}, 'workload "parcels" has no version in force'),
     ],
 )
-def test_what_cannot_be_a_canary_is_refused_before_anything_changes(
+def test_an_invalid_canary_is_refused_before_anything_changes(
     pool: Engine,
     prefect: PrefectStandIn,
     capsys: Told,

@@ -1,4 +1,4 @@
-"""Versions and splits: what is in force, and what stays."""
+"""Versions and splits: which are in force, and which are kept."""
 
 import pytest
 from sqlalchemy import Connection, text
@@ -19,7 +19,7 @@ def test_publishing_the_same_definition_twice_makes_one_version(connection: Conn
     assert row(connection, "version").published_at == NOON
 
 
-def test_changed_content_is_a_new_version_in_force_and_the_old_one_stays(
+def test_changed_content_becomes_a_new_version_in_force_and_the_old_version_is_kept(
     connection: Connection,
 ) -> None:
     first = publish(connection, now=NOON)
@@ -38,18 +38,14 @@ def test_publishing_old_content_again_puts_its_old_version_in_force(connection: 
     assert len(rows(connection, "version")) == 2
 
 
-def test_a_first_version_sets_the_first_split_and_later_ones_leave_it(
-    connection: Connection,
-) -> None:
+def test_only_the_first_version_of_a_workload_sets_its_split(connection: Connection) -> None:
     publish(connection, now=NOON, split_percent=12.5)
     publish(connection, now=NOON, split_percent=80)
     assert workloads.splits(connection).of("letters", None).basis_points == 1_250
     assert row(connection, "split").who == "lanes"
 
 
-def test_the_newest_split_of_a_consumer_is_in_force_and_the_narrower_wins(
-    connection: Connection,
-) -> None:
+def test_the_newest_split_applies_and_a_consumers_own_split_wins(connection: Connection) -> None:
     publish(connection, now=NOON)
     for consumer, points in ((None, 100), ("desk", 200), (None, 300), ("desk", 400)):
         split = Split("letters", consumer, points)
@@ -73,7 +69,7 @@ def test_a_paused_workload_is_not_served_until_it_is_resumed(connection: Connect
 
 
 def spoil(connection: Connection, name: str, spec: str) -> None:
-    """The stored version of the workload differs by that JSON from what this release reads."""
+    """Merge JSON that this release does not expect into the stored version of the workload."""
     connection.execute(
         text("update lanes.version set spec = spec || cast(:spec as jsonb) where workload = :name"),
         {"spec": spec, "name": name},
@@ -88,7 +84,9 @@ def spoil(connection: Connection, name: str, spec: str) -> None:
         '{"promises": {"forgotten": 1}}',
     ],
 )
-def test_a_version_that_was_valid_once_is_read_for_ever(connection: Connection, kept: str) -> None:
+def test_a_stored_version_with_outdated_content_remains_readable(
+    connection: Connection, kept: str
+) -> None:
     stored = publish(connection, now=NOON)
     spoil(connection, "letters", kept)
     assert workloads.in_force(connection)["letters"].number == 1
@@ -99,7 +97,7 @@ def test_a_version_that_was_valid_once_is_read_for_ever(connection: Connection, 
     assert workloads.one(connection, stored.id).id == stored.id
 
 
-def test_a_version_that_cannot_be_read_is_left_out_with_its_problem_and_harms_no_other(
+def test_an_unreadable_version_is_reported_and_affects_no_other_workload(
     connection: Connection,
 ) -> None:
     broken, sound = publish(connection, "broken", now=NOON), publish(connection, now=NOON)
@@ -112,5 +110,5 @@ def test_a_version_that_cannot_be_read_is_left_out_with_its_problem_and_harms_no
     assert list(workloads.versions(connection, [broken.id, sound.id])) == [sound.id]
     with pytest.raises(SpecInvalid, match="weight"):
         workloads.one(connection, broken.id)
-    publish(connection, "broken", now=NOON, patience_s=5)  # which mends it
+    publish(connection, "broken", now=NOON, patience_s=5)  # repairs the workload
     assert workloads.read_in_force(connection).unreadable == []

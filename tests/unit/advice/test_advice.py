@@ -1,4 +1,4 @@
-"""Advice on a workload: the break-even by hand and by property, and what extreme workloads are told;
+"""Advice on a workload: the break-even by hand and by property, and the advice for extreme workloads;
 one file because both read the same evidence."""
 
 import json
@@ -32,7 +32,7 @@ evens = st.builds(
 
 
 def evidence(*consumers: ConsumerUse, **fields: Any) -> Evidence:
-    """A month of 304,000 items at one cent, batch at half of it, unless told otherwise."""
+    """Return a month of 304,000 items at one cent each, half of that on batch, unless `fields` say otherwise."""
     whole = Evidence(
         "letters",
         Mode.PLAIN,
@@ -59,7 +59,7 @@ def shown(advice: Advice) -> str:
     return page.getvalue()
 
 
-def test_the_break_even_is_what_a_calculation_by_hand_gives() -> None:
+def test_the_break_even_matches_a_calculation_by_hand() -> None:
     even = BreakEven(items=100_000, realtime_usd=0.02, discount=0.5, fixed_usd=450)
     assert even.saving(0.1) == pytest.approx(900)  # 100,000 * 0.02 * 0.9 * 0.5
     assert even.net(0.1) == pytest.approx(450)
@@ -75,13 +75,13 @@ def test_the_break_even_share_lies_between_minus_infinity_and_one(even: BreakEve
 
 
 @given(evens)
-def test_at_the_break_even_share_the_saving_pays_exactly_for_the_lane(even: BreakEven) -> None:
+def test_the_saving_at_the_break_even_share_equals_the_fixed_cost(even: BreakEven) -> None:
     if even.share > -1e6:
         assert isclose(even.saving(even.share), even.fixed_usd, rel_tol=1e-6, abs_tol=1e-6)
 
 
 @given(evens, st.floats(0, 0.99))
-def test_at_the_break_even_volume_both_designs_cost_the_same(even: BreakEven, share: float) -> None:
+def test_both_designs_cost_the_same_at_the_break_even_volume(even: BreakEven, share: float) -> None:
     volume = even.volume(share)
     if volume < 1e15:
         assert isclose(
@@ -93,14 +93,14 @@ def test_at_the_break_even_volume_both_designs_cost_the_same(even: BreakEven, sh
 
 
 @given(evens, st.floats(0, 1))
-def test_a_hybrid_gains_money_exactly_below_the_break_even_share(
+def test_a_hybrid_saves_money_exactly_below_the_break_even_share(
     even: BreakEven, share: float
 ) -> None:
     if even.share > -inf and abs(share - even.share) > 1e-6 * max(1, abs(even.share)):
         assert (share < even.share) == (even.net(share) > 0)
 
 
-def test_few_pressing_items_among_many_are_a_hybrid_and_the_rule_agrees() -> None:
+def test_a_workload_where_few_items_need_real_time_gets_a_hybrid_and_the_rule_agrees() -> None:
     advice = advise(evidence())
     assert advice.pattern is Pattern.HYBRID
     assert (advice.rule.says_hybrid, advice.rule.computed_hybrid, advice.rule.agrees) == (
@@ -112,7 +112,7 @@ def test_few_pressing_items_among_many_are_a_hybrid_and_the_rule_agrees() -> Non
     assert leanings(advice)["Volume is large"] is Leaning.BATCH
 
 
-def test_at_a_small_volume_the_rule_of_thumb_misleads() -> None:
+def test_the_rule_of_thumb_misleads_at_a_small_volume() -> None:
     advice = advise(evidence(), items_per_month=3_000)
     assert advice.pattern is Pattern.REALTIME
     assert (advice.rule.says_hybrid, advice.rule.computed_hybrid, advice.rule.agrees) == (
@@ -124,13 +124,13 @@ def test_at_a_small_volume_the_rule_of_thumb_misleads() -> None:
     assert "the rule misleads here" in shown(advice)
 
 
-def test_at_a_large_volume_a_hybrid_pays_far_above_twenty_percent() -> None:
+def test_a_hybrid_pays_at_a_large_volume_even_if_sixty_percent_need_real_time() -> None:
     advice = advise(evidence(ConsumerUse("desk", 1_000, demanded=600, deferred=400)))
     assert advice.pattern is Pattern.HYBRID
     assert advice.rule.agrees is False
 
 
-def test_items_that_all_press_are_for_real_time() -> None:
+def test_a_workload_with_only_urgent_items_gets_real_time() -> None:
     desk = ConsumerUse(
         "desk", 304_000, demanded=304_000, realtime=304_000, reads=100, at_once=99, median_s=1.0
     )
@@ -144,7 +144,7 @@ def test_items_that_all_press_are_for_real_time() -> None:
     assert advice.movable == []
 
 
-def test_items_for_which_nobody_waits_are_for_batch() -> None:
+def test_a_workload_where_every_item_can_wait_gets_batch() -> None:
     advice = advise(
         evidence(ConsumerUse("digest", 304_000, deferred=304_000), days_arrivals=[10_000] * 29)
     )
@@ -153,9 +153,7 @@ def test_items_for_which_nobody_waits_are_for_batch() -> None:
     assert spoken["Work can run off-peak"] is spoken["Arrivals are predictable"] is Leaning.BATCH
 
 
-def test_an_authoritative_pass_that_corrects_much_is_lambda_and_one_that_corrects_nothing_is_not() -> (
-    None
-):
+def test_lambda_is_advised_only_with_enough_compared_and_corrected_answers() -> None:
     for compared, corrected, pattern in (
         (100, 20, Pattern.LAMBDA),
         (100, 0, Pattern.HYBRID),
@@ -168,7 +166,7 @@ def test_an_authoritative_pass_that_corrects_much_is_lambda_and_one_that_correct
 @pytest.mark.parametrize(
     ("mode", "pattern"), [(Mode.LAMBDA, Pattern.LAMBDA), (Mode.PLAIN, Pattern.HYBRID)]
 )
-def test_no_worth_of_a_correction_is_made_up_and_the_second_pass_stays_as_it_is(
+def test_the_second_pass_stays_unchanged_if_the_worth_of_a_correction_is_not_stated(
     mode: Mode, pattern: Pattern
 ) -> None:
     desk = ConsumerUse("desk", 304_000, demanded=30_400, deferred=273_600, realtime=30_400)
@@ -188,11 +186,11 @@ def test_no_worth_of_a_correction_is_made_up_and_the_second_pass_stays_as_it_is(
         assert "Lost by wrong answers" in page
 
 
-def test_a_second_pass_that_corrects_nothing_is_not_kept_whatever_a_correction_is_worth() -> None:
+def test_a_second_pass_that_corrects_nothing_is_dropped_without_a_stated_worth() -> None:
     assert advise(evidence(mode=Mode.LAMBDA, compared=100, corrected=0)).pattern is Pattern.HYBRID
 
 
-def test_it_is_said_which_version_the_figures_are_about_where_others_answered_too() -> None:
+def test_the_advice_names_its_version_and_counts_the_excluded_answers_of_other_versions() -> None:
     few = advise(
         evidence(
             version=3, of_others=4_210, realtime=LaneUse(12, 1.0, 1.0), batch=LaneUse(), **ESTIMATED
@@ -210,7 +208,7 @@ def test_it_is_said_which_version_the_figures_are_about_where_others_answered_to
     assert "About version" not in shown(advise(evidence()))
 
 
-def test_a_batch_lane_that_is_dearer_never_pays() -> None:
+def test_a_more_expensive_batch_lane_never_pays_off() -> None:
     advice = advise(evidence(batch=LaneUse(1_000, 20.0, 10.0)))
     assert advice.pattern is Pattern.REALTIME
     data = as_data(advice)
@@ -222,7 +220,7 @@ def test_a_batch_lane_that_is_dearer_never_pays() -> None:
     assert "it never pays" in shown(advice)
 
 
-def test_who_reads_late_can_be_moved_and_who_reads_seldom_is_not_judged() -> None:
+def test_only_consumers_with_enough_late_reads_are_movable() -> None:
     consumers = (
         ConsumerUse(
             "digest", 500, realtime=500, reads=200, at_once=2, median_s=90_000.0, unknown=3
@@ -243,7 +241,7 @@ def test_undecided_items_need_real_time_as_often_as_their_consumer_reads_at_once
     assert (advice.needs.low, advice.needs.high) == (pytest.approx(0.05), pytest.approx(0.55))
 
 
-def test_a_pattern_that_hangs_on_unrecorded_reads_is_inconclusive() -> None:
+def test_a_pattern_that_depends_on_unrecorded_reads_is_inconclusive() -> None:
     advice = advise(evidence(ConsumerUse(None, 304_000)))
     assert advice.pattern is None
     assert "batch if the items without recorded reads can wait, and realtime if" in advice.because
@@ -251,7 +249,7 @@ def test_a_pattern_that_hangs_on_unrecorded_reads_is_inconclusive() -> None:
     assert leanings(advice)["Work can run off-peak"] is Leaning.UNKNOWN
 
 
-def test_too_little_data_is_inconclusive_and_says_what_is_missing() -> None:
+def test_advice_with_too_little_data_is_inconclusive_and_names_the_missing_data() -> None:
     few = advise(evidence(ConsumerUse("desk", 12, demanded=12)))
     assert (few.pattern, "only 12 items" in few.because) == (None, True)
     brief = evidence(days=0.01)
@@ -264,7 +262,7 @@ def test_too_little_data_is_inconclusive_and_says_what_is_missing() -> None:
     )
 
 
-def test_of_an_unused_workload_nothing_is_claimed() -> None:
+def test_advice_on_an_unused_workload_makes_no_claims() -> None:
     advice = advise(Evidence("letters", Mode.PLAIN, days=0, items=0))
     assert advice.pattern is None
     assert len(advice.criteria) == CRITERIA
@@ -274,7 +272,7 @@ def test_of_an_unused_workload_nothing_is_claimed() -> None:
     json.dumps(as_data(advice), allow_nan=False)
 
 
-def test_a_lane_without_enough_billed_items_is_priced_by_the_other_and_the_estimates() -> None:
+def test_a_lane_with_too_few_billed_items_is_priced_by_the_other_lane_and_the_estimates() -> None:
     seen = evidence(
         batch=LaneUse(3, 9.0, 9.0), estimated_realtime_usd=0.004, estimated_batch_usd=0.001
     )
@@ -310,10 +308,10 @@ def test_names_are_shown_as_they_are_and_never_as_markup() -> None:
     st.floats(0.01, 0.99),
     st.sampled_from([1.0, 0.7, 0.2]),
 )
-def test_a_true_discount_comes_out_as_it_is_whatever_items_each_lane_had(
+def test_the_break_even_finds_the_true_discount_for_any_items_on_each_lane(
     quick: list[float], patient: list[float], discount: float, packing: float
 ) -> None:
-    """`quick` and `patient` are what the items would cost on real-time; packed, one takes `packing` of its tokens."""
+    """`quick` and `patient` are the items' costs on real-time; packing leaves the fraction `packing` of an item's tokens."""
     realtime = LaneUse(len(quick), sum(quick), sum(quick))
     batch = LaneUse(len(patient), sum(patient) * packing * (1 - discount), sum(patient) * packing)
     mean = sum(quick + patient) / len(quick + patient)
@@ -364,14 +362,13 @@ def test_lambda_is_advised_only_where_a_corrected_answer_is_worth_its_price() ->
     )
     assert leanings(advice)["A later, authoritative pass changes answers"] is Leaning.LAMBDA
     assert leanings(cheap)["A later, authoritative pass changes answers"] is Leaning.REALTIME
-    few = advise(
-        seen, items_per_month=100, correction_usd=1
-    )  # 450 dollars of a lane for two corrected answers
+    # A lane for 450 dollars corrects only two answers.
+    few = advise(seen, items_per_month=100, correction_usd=1)
     assert few.pattern is Pattern.REALTIME
 
 
 @given(evens, st.floats(0.001, 1), st.floats(0.001, 1), st.floats(0, 5))
-def test_lambda_is_chosen_exactly_where_what_it_corrects_is_worth_more_than_it_costs(
+def test_lambda_is_chosen_exactly_when_its_corrections_are_worth_more_than_they_cost(
     even: BreakEven, share: float, rate: float, worth: float
 ) -> None:
     corrections = Corrections(rate, 1.0, worth)
@@ -385,7 +382,7 @@ def test_lambda_is_chosen_exactly_where_what_it_corrects_is_worth_more_than_it_c
         assert (cheapest(plans, corrections).pattern is Pattern.LAMBDA) == (price < worth)
 
 
-def test_real_times_own_lane_is_paid_too() -> None:
+def test_the_real_time_lane_has_an_overhead_too() -> None:
     assert Overheads().monthly_usd(Lane.REALTIME) == 120
     advice = advise(evidence(), items_per_month=1_000)
     assert advice.lanes[0].total_usd == pytest.approx(0.13)
@@ -404,7 +401,7 @@ def test_real_times_own_lane_is_paid_too() -> None:
     st.floats(0, 60),
     st.none() | st.floats(1e-3, 1e12),
 )
-def test_whatever_was_seen_every_criterion_is_told_and_everything_can_be_shown(
+def test_advice_on_any_evidence_states_every_criterion_and_can_be_rendered(
     consumers: list[ConsumerUse], items: int, days: float, volume: float | None
 ) -> None:
     advice = advise(

@@ -1,4 +1,4 @@
-"""The money of an advice on its three faces: terminal, artifact and JSON say the same, and what is not known is no number."""
+"""The amounts of an advice in terminal, artifact and JSON: all three agree, and an unknown amount is not shown as a number."""
 
 import base64
 import json
@@ -28,7 +28,7 @@ SAVED = Savings(
 
 @pytest.fixture
 def whole() -> Advice:
-    """Twenty days whose volumes differ, with a limit, another model and savings."""
+    """Return advice from twenty days of differing volume, with a limit, another model and savings."""
     days = [day(items=1_000 + 20 * each) for each in range(20)]
     seen = lived(
         days,
@@ -45,7 +45,7 @@ def whole() -> Advice:
     return advise(seen, overheads, correction_usd=1)
 
 
-def test_every_part_stands_on_the_terminal_and_in_the_artifact(whole: Advice) -> None:
+def test_the_terminal_and_the_artifact_show_every_part_of_the_advice(whole: Advice) -> None:
     terminal, artifact = shown(whole), report.in_page(whole)
     for page in (terminal, artifact):
         for said in (
@@ -64,7 +64,7 @@ def test_every_part_stands_on_the_terminal_and_in_the_artifact(whole: Advice) ->
             "25 % of its fields change",
         ):
             assert said in page, said
-    assert "saved by another model" not in terminal  # nothing is not told
+    assert "saved by another model" not in terminal  # a saving of zero is not shown
     assert whole.against[1:] in terminal.replace("\n", "")
 
 
@@ -121,7 +121,7 @@ def test_json_has_every_part_and_amounts_as_numbers(whole: Advice) -> None:
     assert told["overheads"]["assumed"] == [["realtime", "engineering"]]
 
 
-def test_the_steps_of_the_savings_lead_from_the_first_to_the_last(whole: Advice) -> None:
+def test_the_saving_steps_add_up_from_the_first_amount_to_the_last(whole: Advice) -> None:
     parts = advice_numbers.saving_parts(whole)
     assert parts[0][1] - sum(amount for _, amount in parts[1:-1]) == parts[-1][1]
     assert advice_numbers.saving_rows(whole)[1] == ("saved by packing", "$4.00", "40 %")
@@ -129,7 +129,7 @@ def test_the_steps_of_the_savings_lead_from_the_first_to_the_last(whole: Advice)
     assert "nothing was saved" in report.steps([])
 
 
-def test_of_what_is_not_known_no_number_is_told() -> None:
+def test_unknown_amounts_are_shown_without_a_number() -> None:
     nothing = advise(Evidence("letters", Mode.PLAIN, days=0, items=0))
     for page in (shown(nothing), report.in_page(nothing)):
         assert "No intervals: 0 days seen; they need 7 with billed calls." in page
@@ -148,7 +148,7 @@ def test_of_what_is_not_known_no_number_is_told() -> None:
     assert {name for name, each in told["intervals"].items() if each is not None} == {"days"}
 
 
-def test_the_break_even_is_shaded_where_it_surely_lies() -> None:
+def test_the_break_even_chart_shades_its_confidence_interval() -> None:
     even = advise(evidence()).break_even
     plain, shaded = (
         report.break_even(even, 0.1, each) for each in (None, Interval(80_000, 120_000))
@@ -156,6 +156,6 @@ def test_the_break_even_is_shaded_where_it_surely_lies() -> None:
     assert shaded.count("<rect") == plain.count("<rect") + 1
 
 
-def test_one_that_never_pays_is_told_without_a_share() -> None:
+def test_a_break_even_that_never_pays_is_shown_without_a_share() -> None:
     never = advise(lived([day(items=90)] * 10))
     assert "none: it never pays; 95 % surely" in shown(never)

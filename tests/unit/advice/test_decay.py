@@ -1,4 +1,4 @@
-"""Recorded reads: what they say of a consumer, and how the value of answers decays; unknown reads only make it less certain."""
+"""Recorded reads of a consumer, and the decay of an answer's value; unknown reads only make the estimates less certain."""
 
 from math import inf, log
 from typing import Any
@@ -24,12 +24,12 @@ R, B, U = Leaning.REALTIME, Leaning.BATCH, Leaning.UNKNOWN
 
 
 def use(took_s: float, reads: int = 1_000, **fields: Any) -> ConsumerUse:
-    """A consumer each of whose reads took `took_s` seconds."""
+    """Return a consumer whose reads each took `took_s` seconds."""
     of: dict[str, Any] = {"routed": 2_000, "realtime": 2_000, "delays": [(took_s, reads)]}
     return ConsumerUse("desk", **{**of, "reads": reads, "later": reads, **fields})
 
 
-def test_half_of_the_readers_have_come_by_the_half_life() -> None:
+def test_the_half_life_is_ln_2_of_the_mean_wait_and_leaves_half_of_the_value() -> None:
     found = decay([use(HOUR)])
     assert found is not None
     assert found.half_life_s == pytest.approx(0.6931 * HOUR, rel=1e-3)
@@ -39,7 +39,7 @@ def test_half_of_the_readers_have_come_by_the_half_life() -> None:
     assert found.compute_value_left(0) == 1
 
 
-def test_answers_not_read_so_far_lengthen_the_half_life_by_what_they_waited() -> None:
+def test_the_wait_of_unread_answers_lengthens_the_half_life() -> None:
     found = decay([use(HOUR, 100, unknown=100, unread_s=100 * 5 * HOUR)])
     assert found is not None
     assert found.half_life_s == pytest.approx(0.6931 * 6 * HOUR, rel=1e-3)
@@ -66,7 +66,7 @@ def test_more_unknown_reads_never_make_a_slow_decay_more_certain(
     assert many.low_s <= many.half_life_s <= many.high_s
 
 
-def test_the_half_life_to_write_is_one_that_a_definition_takes() -> None:
+def test_the_advised_half_life_is_at_most_the_longest_that_a_definition_accepts() -> None:
     hardly = advise(evidence(use(HOUR, 20, unknown=10_000, unread_s=1e12)))
     assert f"half_life_s: {LONGEST_S}" in report.in_page(hardly)
     assert spec(half_life_s=LONGEST_S).half_life_s == LONGEST_S
@@ -83,12 +83,12 @@ def test_a_consumer_with_too_few_reads_has_no_half_life() -> None:
     [
         (60.0, {}, Leaning.REALTIME),
         (10 * HOUR, {}, Leaning.BATCH),
-        (1.44 * HOUR, {}, Leaning.UNKNOWN),  # a half-life of about an hour, and a batch takes one
+        (1.44 * HOUR, {}, Leaning.UNKNOWN),  # the half-life and a batch both take about an hour
         (10 * HOUR, {"unknown": 15_000, "unread_s": 1.0}, Leaning.UNKNOWN),
         (60.0, {"unknown": 100, "unread_s": 1e8}, Leaning.UNKNOWN),
     ],
 )
-def test_the_criterion_is_judged_by_reads_as_far_as_they_are_sure(
+def test_the_decay_criterion_follows_the_reads_only_if_they_are_conclusive(
     took_s: float, fields: dict[str, Any], leaning: Leaning
 ) -> None:
     advice = advise(evidence(use(took_s, **fields), batch_expected_s=HOUR))
@@ -97,17 +97,17 @@ def test_the_criterion_is_judged_by_reads_as_far_as_they_are_sure(
     assert "by recorded reads it halves in" in said
 
 
-def test_what_is_declared_urgent_decays_quickly_whatever_its_reads_say() -> None:
+def test_urgent_items_decay_quickly_regardless_of_their_recorded_reads() -> None:
     advice = advise(evidence(use(10 * HOUR), urgent=200_000, batch_expected_s=HOUR))
     assert leanings(advice)[CRITERION] is Leaning.REALTIME
 
 
-def test_the_advice_shows_it_by_consumer_and_says_which_half_life_to_write() -> None:
+def test_the_advice_shows_the_decay_by_consumer_and_the_half_life_to_write() -> None:
     advice = advise(evidence(use(HOUR), batch_expected_s=HOUR))
     for page in (" ".join(shown(advice).split()), report.in_page(advice)):
         assert "How fast answers lose their value" in page
         assert "half_life_s: 2495, with 95 % confidence: 39 min to 44 min" in page
-    assert "37\u00a0%" in report.in_page(advice)  # left after an hour
+    assert "37\u00a0%" in report.in_page(advice)  # value left after an hour
     data = as_data(advice)
     assert data["decays"][0]["consumer"] == "desk"
     assert data["decay"]["half_life_s"] == pytest.approx(2_495, abs=1)
@@ -117,7 +117,7 @@ def test_the_advice_shows_it_by_consumer_and_says_which_half_life_to_write() -> 
 
 
 def minimize_closely(minus_log_likelihood: Any, start: Any, args: Any = (), disp: int = 0) -> Any:
-    """Minimize as scipy does, to 1e-9 s: its own tolerance is 0.0001 s, too much for a wait of 0.02 s."""
+    """Minimize as scipy does, but to 1e-9 s: scipy's own tolerance of 0.0001 s is too coarse for a wait of 0.02 s."""
     found = optimize.minimize(
         minus_log_likelihood,
         start,
@@ -131,7 +131,7 @@ def minimize_closely(minus_log_likelihood: Any, start: Any, args: Any = (), disp
 @pytest.mark.slow
 @given(st.lists(st.floats(0.01, 1e6), min_size=1), st.lists(st.floats(0.01, 1e6)))
 @example(ended=[0.015625], going_on=[0.01])
-def test_the_half_life_is_that_of_scipys_fit_of_censored_waits(
+def test_the_half_life_matches_scipys_fit_of_censored_waits(
     ended: list[float], going_on: list[float]
 ) -> None:
     seen = stats.CensoredData(uncensored=ended, right=going_on)
@@ -141,9 +141,7 @@ def test_the_half_life_is_that_of_scipys_fit_of_censored_waits(
 
 
 @given(st.integers(20, 1_000_000), st.floats(1, 1e9), st.sampled_from([0.2, 0.1, 0.05]))
-def test_the_bounds_are_those_of_scipys_chi_square(
-    ended: int, total_s: float, alpha: float
-) -> None:
+def test_the_bounds_match_scipys_chi_square(ended: int, total_s: float, alpha: float) -> None:
     low, high = Waits(ended, total_s).bounds_s(alpha=alpha)
     rates = stats.chi2.ppf([alpha / 2, 1 - alpha / 2], [2 * ended, 2 * ended + 2]) / 2 / total_s
     assert high == pytest.approx(log(2) / rates[0], rel=1e-3)
@@ -161,7 +159,7 @@ def test_the_bounds_of_few_waits_are_hardly_narrower_than_scipys(
     assert low <= log(2) / rates[1] * 1.01
 
 
-def test_waits_of_which_none_ended_bound_the_half_life_from_below_alone() -> None:
+def test_waits_that_have_not_ended_bound_the_half_life_only_from_below() -> None:
     found = Waits(0, 1_000.0)
     low, high = found.bounds_s(alpha=ALPHA)
     assert (found.half_life_s, high) == (inf, inf)
@@ -170,7 +168,7 @@ def test_waits_of_which_none_ended_bound_the_half_life_from_below_alone() -> Non
 
 
 @pytest.mark.parametrize("looked_after", [0.3, 1.0, 5.0])
-def test_the_bounds_hold_the_true_half_life_as_often_as_they_say(looked_after: float) -> None:
+def test_the_bounds_contain_the_true_half_life_as_often_as_stated(looked_after: float) -> None:
     random = numpy.random.default_rng(7)
     waits = random.exponential(1 / log(2), size=(2_000, 40))  # a half-life of 1
     ended = (waits <= looked_after).sum(axis=1)
@@ -226,7 +224,7 @@ def test_unknown_reads_are_no_evidence_that_no_reader_waits() -> None:
         (0, 0, 0, 0, (U, U, U), False),
     ],
 )
-def test_a_criterion_of_reads_speaks_only_if_it_says_the_same_whatever_the_unknown_ones_were(
+def test_a_read_criterion_is_decided_only_if_no_unknown_read_could_change_it(
     at_once: int,
     between: int,
     later: int,
@@ -249,7 +247,7 @@ def test_a_criterion_of_reads_speaks_only_if_it_says_the_same_whatever_the_unkno
         assert is_told_how == (found[name].leaning is Leaning.UNKNOWN)
 
 
-def test_the_reads_of_a_consumer_with_too_few_of_them_speak_for_nothing() -> None:
+def test_consumers_with_too_few_reads_leave_the_read_criteria_unknown() -> None:
     habit = ConsumerUse("nightly", 500, realtime=500, reads=100, median_s=9_000, later=100)
     rare = [ConsumerUse(f"rare {n}", 500, realtime=500, reads=19, at_once=19) for n in range(6)]
     advice = advise(evidence(habit, *rare, with_due=0))
@@ -257,7 +255,7 @@ def test_the_reads_of_a_consumer_with_too_few_of_them_speak_for_nothing() -> Non
     assert [each.consumer for each in advice.movable] == ["nightly"]
 
 
-def test_due_times_say_whether_hours_are_fine_where_reads_do_not() -> None:
+def test_due_times_decide_whether_hours_are_fine_if_reads_are_unknown() -> None:
     desk = ConsumerUse("desk", 1_000, realtime=1_000, unknown=1_000)
     advice = advise(evidence(desk, with_due=100, due_before_batch=90))
     assert leanings(advice)["Minutes to hours are fine"] is Leaning.REALTIME

@@ -1,4 +1,4 @@
-"""Plans of a month: what each costs, and that none is recommended that is dearer than staying as it is, without saying why."""
+"""The plans of a month: the cost of each, and a reason for every advised plan that is dearer than the present one."""
 
 from dataclasses import replace
 
@@ -26,7 +26,7 @@ EVEN = BreakEven(
 )
 
 
-def test_a_month_is_what_a_calculation_by_hand_gives() -> None:
+def test_the_cost_of_a_month_matches_a_calculation_by_hand() -> None:
     corrected = Corrections(rate=0.1, distance=0.5, whole_usd=0.2)
     realtime, hybrid, twice = (
         plan(each, 0.2, EVEN, corrected)
@@ -54,7 +54,7 @@ def test_a_month_is_what_a_calculation_by_hand_gives() -> None:
     )  # 200 dollars for 2,000 answers
 
 
-def test_as_it_is_follows_how_items_were_routed() -> None:
+def test_the_present_month_follows_the_routes_of_the_items() -> None:
     def now(mode: Mode, realtime: int) -> Pattern:
         seen = evidence(ConsumerUse("desk", 100, realtime=realtime), mode=mode)
         found = present_month(seen, EVEN, Corrections())
@@ -124,7 +124,7 @@ lived = st.builds(
     st.floats(1, 1e9),
     st.floats(0, 10),
 )
-def test_a_recommendation_is_never_at_a_net_loss_unless_more_items_need_real_time_than_have_it(
+def test_no_recommendation_is_a_net_loss_unless_it_serves_an_unmet_need_for_real_time(
     seen: Evidence, overheads: Overheads, items: float, worth: float
 ) -> None:
     advice = advise(seen, overheads, items_per_month=items, correction_usd=worth)
@@ -143,14 +143,14 @@ def test_a_recommendation_is_never_at_a_net_loss_unless_more_items_need_real_tim
 
 
 @given(st.floats(0, 1), st.floats(0, 1e9), st.floats(0, 10), st.floats(-2, 0.99), amounts, amounts)
-def test_every_possible_plan_gives_real_time_to_what_needs_it(
+def test_every_possible_plan_serves_the_share_that_needs_real_time(
     share: float, items: float, usd: float, discount: float, fixed: float, realtime_fixed: float
 ) -> None:
     even = BreakEven(items, usd, discount, fixed, realtime_fixed)
     assert all(serves(each, share) for each in possible(share, even, Corrections()))
 
 
-def test_urgency_that_is_not_served_demands_its_price_and_the_advice_says_so() -> None:
+def test_the_advice_explains_the_higher_cost_of_an_unmet_need_for_real_time() -> None:
     pressing = ConsumerUse("desk", 304_000, demanded=304_000, realtime=0)
     advice = advise(evidence(pressing))
     assert advice.pattern is Pattern.REALTIME

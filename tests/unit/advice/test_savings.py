@@ -1,4 +1,4 @@
-"""What each part saved: by hand, and that the parts add up exactly whatever was billed."""
+"""The savings of each part: calculated by hand, and parts that add up exactly for any bill."""
 
 from decimal import Decimal
 from typing import Any
@@ -17,7 +17,7 @@ def prices(*per_million: str) -> TokenPrices:
     return TokenPrices(*(Decimal(each) * MILLIONTH for each in per_million))
 
 
-# Haiku 5.5 as FACTS tells it; batch is half of everything.
+# Prices of Haiku 5.5 as in FACTS; every batch price is half.
 HAIKU = prices("0.10", "0.50", "0.01", "0.125")
 HOURLY = prices("0.10", "0.50", "0.01", "0.20")
 HALF = prices("0.05", "0.25", "0.005", "0.10")
@@ -26,7 +26,7 @@ SHARED = 4_000
 
 
 def billed(lane: Lane, **fields: Any) -> Billed:
-    """1,000 items of 4,000 shared, 200 own and 80 output tokens, each alone and uncached in a call, at list price."""
+    """Bill 1,000 items with 4,000 shared, 200 own and 80 output tokens, one item per uncached call, at list price."""
     usd = Decimal("0.46") if lane is Lane.REALTIME else Decimal("0.23")
     whole: dict[str, Any] = {
         "is_second": False,
@@ -42,7 +42,7 @@ def billed(lane: Lane, **fields: Any) -> Billed:
     return Billed(lane, **(whole | fields))
 
 
-def test_items_that_are_alone_uncached_and_in_real_time_save_nothing() -> None:
+def test_single_uncached_real_time_items_save_nothing() -> None:
     found = savings([billed(Lane.REALTIME)], LISTED, shared_tokens=SHARED, chosen=0)
     assert found is not None
     assert (found.alone_usd, found.paid_usd, found.saved_usd) == (
@@ -52,8 +52,8 @@ def test_items_that_are_alone_uncached_and_in_real_time_save_nothing() -> None:
     )
 
 
-def test_each_part_is_what_a_calculation_by_hand_gives() -> None:
-    packed = {"calls": 50, "input": 400_000}  # by 20: 50 * 4,000 + 1,000 * 200
+def test_each_saving_matches_a_calculation_by_hand() -> None:
+    packed = {"calls": 50, "input": 400_000}  # packs of 20: 50 * 4,000 + 1,000 * 200
     batch = billed(Lane.BATCH, **packed, usd=Decimal("0.04"))
     found = savings([batch], LISTED, shared_tokens=SHARED, chosen=0.25)
     assert found is not None
@@ -82,7 +82,7 @@ def test_each_part_is_what_a_calculation_by_hand_gives() -> None:
     assert found.prices_usd == 0
 
 
-def test_second_passes_and_repeats_cost_what_was_paid_for_them() -> None:
+def test_second_passes_and_repeats_reduce_the_savings_by_their_cost() -> None:
     twice = [
         billed(
             Lane.REALTIME,
@@ -104,7 +104,7 @@ def test_second_passes_and_repeats_cost_what_was_paid_for_them() -> None:
     assert found.paid_usd == Decimal("0.736")
 
 
-def test_a_dearer_model_on_batch_and_older_prices_are_told_apart() -> None:
+def test_a_dearer_batch_model_and_older_prices_are_separate_parts() -> None:
     dearer = PriceList(
         {Lane.REALTIME: HAIKU, Lane.BATCH: HOURLY},
         prices("2", "10", "0.1", "4"),
@@ -120,7 +120,7 @@ def test_a_dearer_model_on_batch_and_older_prices_are_told_apart() -> None:
     )
 
 
-def test_where_nothing_was_answered_nothing_is_told() -> None:
+def test_savings_without_answers_are_none() -> None:
     assert savings([], LISTED, shared_tokens=SHARED, chosen=0) is None
     assert (
         savings(
@@ -188,7 +188,9 @@ def test_the_parts_always_add_up_exactly(
 
 
 @pytest.mark.parametrize("chosen", [0.0, 1.0])
-def test_the_discount_is_whoevers_decision_sent_the_items_to_batch(chosen: float) -> None:
+def test_the_batch_discount_counts_as_routing_if_the_router_was_free_to_choose(
+    chosen: float,
+) -> None:
     found = savings([billed(Lane.BATCH)], LISTED, shared_tokens=SHARED, chosen=chosen)
     assert found is not None
     assert (found.discount_usd, found.routing_usd) == (

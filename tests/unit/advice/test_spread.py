@@ -1,4 +1,4 @@
-"""Intervals: by hand, how often they hold, whether advice hangs on them, and that nothing is said without measurements."""
+"""Intervals: calculated by hand, their coverage, their effect on the advice, and no interval without measurements."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -28,7 +28,7 @@ NEED = ConsumerUse("desk", 1_000, demanded=100, deferred=900)
 
 
 def lived(days: Sequence[DayUse], **fields: Any) -> Evidence:
-    """The sums of these days."""
+    """Return the evidence of these days, summed."""
 
     def use(lane: str) -> LaneUse:
         of = [getattr(day, lane) for day in days]
@@ -53,7 +53,7 @@ def lived(days: Sequence[DayUse], **fields: Any) -> Evidence:
 
 
 def day(items: int = 1_000, usd: float = 0.01, discount: float = 0.5) -> DayUse:
-    """A tenth of the items in real time at that price, the rest on batch."""
+    """Return a day with a tenth of its items in real time at the price `usd` and the rest on batch."""
     quick, patient = items // 10, items - items // 10
     return DayUse(
         1.0,
@@ -68,7 +68,7 @@ def ends(interval: Interval | None) -> tuple[float, float]:
     return interval.low, interval.high
 
 
-def test_days_that_are_all_alike_leave_nothing_open() -> None:
+def test_identical_days_give_intervals_without_width() -> None:
     known = spread(advise(lived([day()] * 10)))
     assert known.days == 10
     assert ends(known.items_per_month) == (pytest.approx(30_400), pytest.approx(30_400))
@@ -81,7 +81,7 @@ def test_days_that_are_all_alike_leave_nothing_open() -> None:
     )  # 450 / (0.01 * 0.9 * 0.5)
 
 
-def test_the_volumes_interval_is_students_of_the_mean_of_the_days() -> None:
+def test_the_volume_interval_is_students_t_interval_of_the_daily_mean() -> None:
     items = [800, 900, 1_000, 1_100, 1_200, 900, 1_100, 1_000]
     known = spread(advise(lived([day(each) for each in items])))
     assert known.items_per_month is not None
@@ -91,8 +91,8 @@ def test_the_volumes_interval_is_students_of_the_mean_of_the_days() -> None:
 
 
 @pytest.mark.slow
-def test_the_intervals_hold_about_as_often_as_they_say() -> None:
-    """300 histories of 20 days, whose costs and volumes differ by a quarter from day to day."""
+def test_the_intervals_contain_the_true_value_about_as_often_as_stated() -> None:
+    """Draw 300 histories of 20 days whose costs and volumes vary by a quarter from day to day."""
     chance = numpy.random.default_rng(12)
     truth = BreakEven(30_400, 0.01, 0.5, 450)
     held = {"share": 0, "volume": 0, "realtime_usd": 0}
@@ -112,7 +112,7 @@ def test_the_intervals_hold_about_as_often_as_they_say() -> None:
     assert all(0.9 <= each / 300 <= 0.99 for each in held.values()), held
 
 
-def test_fewer_days_than_a_week_and_prices_that_nobody_billed_have_no_interval() -> None:
+def test_fewer_than_seven_days_or_unbilled_prices_give_no_interval() -> None:
     few = spread(advise(lived([day()] * 6)))
     assert (few.days, few.items_per_month, few.realtime_usd, few.share) == (6, None, None, None)
     unbilled = lived([replace(day(), realtime=LaneUse(), batch=LaneUse())] * 9)
@@ -123,7 +123,7 @@ def test_fewer_days_than_a_week_and_prices_that_nobody_billed_have_no_interval()
     assert (nothing.days, nothing.share) == (0, None)
 
 
-def test_a_stated_volume_is_not_uncertain() -> None:
+def test_a_stated_volume_has_no_interval() -> None:
     known = spread(
         advise(lived([day(each) for each in range(800, 1_300, 50)]), items_per_month=50_000)
     )
@@ -132,7 +132,7 @@ def test_a_stated_volume_is_not_uncertain() -> None:
     assert known.share is not None
 
 
-def test_where_batch_may_save_nothing_the_volume_has_no_end() -> None:
+def test_the_volume_interval_has_no_upper_end_if_batch_may_save_nothing() -> None:
     days = [day(usd=0.01, discount=each) for each in (0.5, -0.4) * 5]
     known = spread(advise(lived(days)))
     assert known.volume is not None
@@ -141,7 +141,7 @@ def test_where_batch_may_save_nothing_the_volume_has_no_end() -> None:
     assert known.share.low == -inf
 
 
-def test_the_rule_is_sure_only_outside_the_interval() -> None:
+def test_the_rule_is_conclusive_only_outside_the_interval() -> None:
     many = advise(lived([day(items=20_000)] * 10))
     few = advise(lived([day(items=200)] * 10))
     assert (spread(many).pays(many), spread(few).pays(few)) == (True, False)
@@ -154,7 +154,7 @@ def cases(seen: Evidence, items: float = 304_000) -> dict[str, Sensitivity]:
     return {each.case: each for each in advise(seen, items_per_month=items).sensitivities}
 
 
-def test_each_change_is_made_by_itself() -> None:
+def test_each_sensitivity_case_changes_one_input() -> None:
     models = [ModelPrice("dear", 20, 20), ModelPrice("cheap", 0.5, 0.1)]
     found = cases(evidence(models=models))
     assert list(found) == [
@@ -182,7 +182,7 @@ def test_twice_the_volume_can_change_the_recommendation() -> None:
     assert cases(evidence(), items=60_000)["twice the volume"].plan.pattern is Pattern.HYBRID
 
 
-def test_a_volume_beyond_the_limits_is_told() -> None:
+def test_a_volume_beyond_the_provider_limits_is_noted() -> None:
     assert cases(evidence())["twice the volume"].note == "no limit of the provider is known"
     limited = evidence(peak_per_minute=40, limits=(LimitUse("requests", 50, 50, 1.0, 1.0),))
     assert (
@@ -191,8 +191,8 @@ def test_a_volume_beyond_the_limits_is_told() -> None:
     )
 
 
-def test_what_hangs_on_unrecorded_reads_is_inconclusive() -> None:
-    """Of a cheaper model batch saves 506 dollars of the 90 % that may wait, and 394 of 70 %; its lane takes 450."""
+def test_a_sensitivity_case_that_depends_on_unrecorded_reads_does_not_hold() -> None:
+    """With the cheaper model, batch saves 506 dollars if 90 % may wait and 394 if 70 % may; the batch lane costs 450."""
     unread = [ConsumerUse("desk", 800, demanded=100, deferred=700), ConsumerUse("new", 200)]
     found = cases(evidence(*unread, models=[ModelPrice("cheaper", 0.37, 0.37)]))
     assert {case: each.holds for case, each in found.items() if "discount" not in case} == {
@@ -201,7 +201,7 @@ def test_what_hangs_on_unrecorded_reads_is_inconclusive() -> None:
     }
 
 
-def test_without_a_recommendation_nothing_is_told() -> None:
+def test_no_sensitivities_are_given_without_a_recommendation() -> None:
     half = evidence(
         ConsumerUse("desk", 500, demanded=500),
         ConsumerUse("new", 500),

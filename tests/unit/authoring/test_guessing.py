@@ -1,4 +1,4 @@
-"""What the columns of a file seem to hold: its text, what is right, what names a line."""
+"""Guesses about the columns of a file: the text, the label, and the key of a line."""
 
 import csv
 import json
@@ -20,7 +20,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def sampled(folder: Path, *rows: dict[str, Any]) -> Sample:
-    """A CSV file of these rows, looked at."""
+    """Return the sample of a CSV file with these rows."""
     file = folder / "a.csv"
     with file.open("w", newline="") as opened:
         writer = csv.DictWriter(opened, list(rows[0]))
@@ -39,7 +39,7 @@ def told(found: Proposal) -> tuple[str | None, str | None, str | None, str | Non
     return found.field, found.label, found.key, found.occurred_at
 
 
-def test_a_text_a_label_a_key_and_a_time_are_told_apart(folder: Path) -> None:
+def test_the_text_label_key_and_time_columns_are_recognized(folder: Path) -> None:
     rows = [
         {
             "ticket_id": f"T-{n}",
@@ -57,7 +57,7 @@ def test_a_text_a_label_a_key_and_a_time_are_told_apart(folder: Path) -> None:
     assert [*(found.labels["category"].counts or ())] == [("str", "late"), ("str", "lost")]
 
 
-def test_what_a_person_names_is_taken_as_named(folder: Path) -> None:
+def test_columns_named_by_a_person_override_the_guess(folder: Path) -> None:
     rows = [
         {"id": n, "a": LONG.format(n=n), "b": f"short {n}", "c": n % 2, "category": n % 3}
         for n in range(9)
@@ -67,7 +67,9 @@ def test_what_a_person_names_is_taken_as_named(folder: Path) -> None:
     assert told(propose(sample, field="b", label="c", key="a")) == ("b", "c", "a", None)
 
 
-def test_several_texts_make_the_whole_line_the_input_unless_it_is_wide(folder: Path) -> None:
+def test_a_file_with_several_text_columns_sends_the_whole_line_unless_it_is_wide(
+    folder: Path,
+) -> None:
     row = {"title": LONG, "body": LONG * 3, "channel": "chat"}
     rows = [
         {**{name: text.format(n=n) for name, text in row.items()}, "label": n % 2} for n in range(8)
@@ -78,7 +80,7 @@ def test_several_texts_make_the_whole_line_the_input_unless_it_is_wide(folder: P
     assert told(propose(sampled(folder, *wide)))[:2] == ("body", "label")
 
 
-def test_an_unnamed_column_of_few_values_is_a_label_only_beside_nothing_but_the_text(
+def test_a_column_without_a_label_name_is_the_label_only_if_the_text_is_the_only_other(
     folder: Path,
 ) -> None:
     rows = [{"remark": LONG.format(n=n), "outcome": "yn"[n % 2]} for n in range(8)]
@@ -92,13 +94,15 @@ def test_an_unnamed_column_of_few_values_is_a_label_only_beside_nothing_but_the_
 @pytest.mark.parametrize(
     ("name", "values"),
     [
-        ("category", [f"{n}" for n in range(400)]),  # each once
-        ("category", ["one"] * 400),  # one only
-        ("category", ["x" * 81, "y"] * 200),  # no value's length
-        ("the category (final)", ["a", "b"] * 200),  # no name that an answer's field can have
+        ("category", [f"{n}" for n in range(400)]),  # every value occurs once
+        ("category", ["one"] * 400),  # a single value
+        ("category", ["x" * 81, "y"] * 200),  # too long for a value
+        ("the category (final)", ["a", "b"] * 200),  # not a field name of an answer
     ],
 )
-def test_what_cannot_be_a_label_is_none(folder: Path, name: str, values: list[str]) -> None:
+def test_a_column_that_cannot_be_a_label_is_not_proposed(
+    folder: Path, name: str, values: list[str]
+) -> None:
     assert (
         propose(
             sampled(
@@ -109,17 +113,17 @@ def test_what_cannot_be_a_label_is_none(folder: Path, name: str, values: list[st
     )
 
 
-def test_an_id_that_comes_twice_and_a_file_of_numbers_name_nothing(folder: Path) -> None:
+def test_a_repeated_id_is_no_key_and_a_column_of_words_is_no_time(folder: Path) -> None:
     assert told(
         propose(sampled(folder, *({"id": n // 2, "amount": n, "at": "soon"} for n in range(8))))
     ) == ("at", None, None, None)
 
 
-def test_one_column_is_the_text(folder: Path) -> None:
+def test_the_only_column_is_the_text(folder: Path) -> None:
     assert told(propose(sampled(folder, {"x": "a"}, {"x": "b"}))) == ("x", None, None, None)
 
 
-def test_lines_of_json_keep_their_types_and_may_bring_their_own_labels(folder: Path) -> None:
+def test_json_lines_keep_their_types_and_may_contain_their_own_labels(folder: Path) -> None:
     rows = [
         {"text": LONG.format(n=n), "good": n % 2 == 0, "label": n % 3, "meta": {}} for n in range(9)
     ]
@@ -135,7 +139,7 @@ def test_lines_of_json_keep_their_types_and_may_bring_their_own_labels(folder: P
     assert (found.field, found.label, [*found.labels]) == ("text", None, ["category", "note"])
 
 
-def test_lines_that_are_events_are_sent_as_they_are(folder: Path) -> None:
+def test_lines_in_the_shape_of_events_are_sent_unchanged(folder: Path) -> None:
     lines = [
         {
             "key": f"k{n}",
@@ -174,14 +178,14 @@ def test_lines_that_are_events_are_sent_as_they_are(folder: Path) -> None:
         ([["text", "card"], ["Where?", "a"], ["When?", "a"]], None),
     ],
 )
-def test_a_first_line_that_is_an_item_is_no_header(
+def test_a_first_line_that_looks_like_an_item_is_not_a_header(
     folder: Path, rows: list[list[str]], said: str | None
 ) -> None:
     (folder / "a.csv").write_text("\n".join(",".join(row) for row in rows))
     assert headless(look(read_rows(folder / "a.csv", Layout()))) == said
 
 
-def test_no_more_than_a_bounded_part_of_a_file_is_read(
+def test_only_a_bounded_part_of_a_file_is_read(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def endless():
@@ -198,7 +202,7 @@ def test_no_more_than_a_bounded_part_of_a_file_is_read(
 
 
 @pytest.mark.slow
-def test_a_column_holds_no_more_values_than_a_label_may_have() -> None:
+def test_a_column_stores_no_more_values_than_a_label_may_have() -> None:
     sample = look((n, "x", {"id": n, "text": f"text {n}", "pair": n // 2}) for n in range(20_000))
     kept = [(each.counts, each.lines) for name, each in sample.columns.items() if name != "id"]
     assert kept == [(None, {}), (None, {})]

@@ -1,4 +1,4 @@
-"""`lanes init`: whatever the columns hold, the file that it writes can be published as it is; what cannot be read is said."""
+"""`lanes init`: it writes a definition that can be published unchanged for any columns, and reports unreadable input."""
 
 import csv
 import io
@@ -44,13 +44,15 @@ def rows_csv(content: str | bytes = GOOD, name: str = "rows.csv") -> Path:
 
 
 def made(name: str = "cards") -> Spec:
-    """The definition in the file that was written."""
+    """Return the definition in the written file."""
     found = workload_file.read(Path(f"{name}.yaml").read_bytes(), file="")
     assert found.name == name
     return found.spec
 
 
-def test_a_file_of_items_becomes_a_definition_that_asks_for_its_labels(capsys: Told) -> None:
+def test_init_with_a_file_of_items_writes_a_definition_that_asks_for_its_labels(
+    capsys: Told,
+) -> None:
     assert init("cards", from_=rows_csv()) == 0
     spec = made()
     assert spec.output_schema == {
@@ -77,7 +79,7 @@ def test_a_file_of_items_becomes_a_definition_that_asks_for_its_labels(capsys: T
     )
 
 
-def test_the_commands_that_it_names_exist_and_take_what_it_gives_them(capsys: Told) -> None:
+def test_the_suggested_commands_exist_and_accept_their_arguments(capsys: Told) -> None:
     init("cards", from_=rows_csv(name="my rows.csv"), as_json=True)
     said = json.loads(capsys.readouterr().out)
     assert (said["file"], said["field"], said["label"], said["key"]) == (
@@ -97,13 +99,13 @@ def test_the_commands_that_it_names_exist_and_take_what_it_gives_them(capsys: To
     } & set(app)
 
 
-def test_without_a_file_of_items_it_is_a_sample_that_can_be_published(capsys: Told) -> None:
+def test_init_without_a_file_writes_a_sample_definition_that_can_be_published(capsys: Told) -> None:
     assert init("cards") == 0
     assert list(made().output_schema["properties"]) == ["category", "summary"]
     assert "lanes submit items.csv --workload cards --field text\n" in capsys.readouterr().out
 
 
-def test_it_overwrites_no_file_unasked(capsys: Told) -> None:
+def test_init_overwrites_a_file_only_with_force(capsys: Told) -> None:
     Path("cards.yaml").write_text("mine")
     assert init("cards") == 1
     assert (Path("cards.yaml").read_text(), "--force overwrites it" in capsys.readouterr().err) == (
@@ -124,7 +126,7 @@ def test_it_overwrites_no_file_unasked(capsys: Told) -> None:
         ("cards.yaml", "cards-yaml"),
     ],
 )
-def test_a_name_that_is_none_is_refused_with_one_that_is(
+def test_an_invalid_name_is_refused_with_a_valid_suggestion(
     name: str, instead: str, capsys: Told
 ) -> None:
     assert init(name) == 2
@@ -157,7 +159,7 @@ def test_a_name_that_is_none_is_refused_with_one_that_is(
         ('text\n"a\x00"\n', 'no line of "rows.csv" can be read; line 2: '),
     ],
 )
-def test_a_file_that_holds_no_items_is_refused_and_nothing_is_written(
+def test_a_file_without_items_is_refused_and_nothing_is_written(
     content: str | bytes, said: str, capsys: Told
 ) -> None:
     assert init("cards", from_=rows_csv(content)) == 2
@@ -165,7 +167,7 @@ def test_a_file_that_holds_no_items_is_refused_and_nothing_is_written(
     assert not Path("cards.yaml").exists()
 
 
-def test_what_is_named_wrongly_is_refused(capsys: Told) -> None:
+def test_unknown_files_and_columns_are_refused(capsys: Told) -> None:
     assert init("cards", from_=Path("ghost.csv")) == 2
     assert init("cards", from_=rows_csv(name="rows.txt")) == 2
     assert init("cards", from_=rows_csv(), label="klass") == 2
@@ -187,7 +189,7 @@ def test_what_is_named_wrongly_is_refused(capsys: Told) -> None:
     assert told[2] == '"rows.csv" has no column "klass"; it has id, text, category'
 
 
-def test_a_file_with_a_mark_and_a_file_of_one_column_are_read(capsys: Told) -> None:
+def test_a_file_with_a_byte_order_mark_and_a_file_of_one_column_are_accepted(capsys: Told) -> None:
     assert init("cards", from_=rows_csv(b"\xef\xbb\xbf" + GOOD.encode())) == 0
     assert init("lines", from_=rows_csv("remark\nGood.\nBad.\n", "one.csv")) == 0
     assert "no column says what is right" in capsys.readouterr().out
@@ -197,7 +199,7 @@ def test_a_file_with_a_mark_and_a_file_of_one_column_are_read(capsys: Told) -> N
     )  # a person who names the column knows its header
 
 
-def test_lines_that_cannot_be_read_are_told_and_passed_over(capsys: Told) -> None:
+def test_unreadable_lines_are_reported_and_skipped(capsys: Told) -> None:
     spoiled = GOOD.encode() + "99,Caf\xe9,arrival\n".encode("latin-1") + b"98,too,many,fields\n"
     assert init("cards", from_=rows_csv(spoiled)) == 0
     told = capsys.readouterr()
@@ -209,7 +211,7 @@ def test_lines_that_cannot_be_read_are_told_and_passed_over(capsys: Told) -> Non
 
 
 @pytest.mark.slow
-def test_of_a_long_file_the_first_lines_are_read_and_that_is_said(capsys: Told) -> None:
+def test_init_reads_only_the_first_lines_of_a_long_file_and_says_how_many(capsys: Told) -> None:
     with Path("long.csv").open("w") as file:
         file.write("text,category\n")
         file.writelines(
@@ -230,7 +232,7 @@ def test_of_a_long_file_the_first_lines_are_read_and_that_is_said(capsys: Told) 
     )
 
 
-def test_a_hundred_columns_make_a_short_definition() -> None:
+def test_a_file_of_a_hundred_columns_gives_a_short_definition() -> None:
     names = ["text", *(f"c{n}" for n in range(98)), "category"]
     written = io.StringIO()
     writer = csv.writer(written)
@@ -254,7 +256,7 @@ def test_a_hundred_columns_make_a_short_definition() -> None:
 @example([{"text": "a", "label": {"yes": "no", "n": [1], "x y": 1}}] * 3, None)
 @example([{"payload": {"text": "a"}, "label": {"category": "b"}}, {"payload": 7}], None)
 @example([{"": "", "\n": "a"}], None)
-def test_a_draft_of_any_lines_can_be_published_as_it_is(
+def test_a_draft_of_any_lines_can_be_published_unchanged(
     rows: list[dict[str, Any]], field: str | None
 ) -> None:
     Path("a.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows))
@@ -273,7 +275,7 @@ def test_a_draft_of_any_lines_can_be_published_as_it_is(
             line.submission.payload
         )  # no line is refused by its own draft
         if isinstance(line, FileLine) and line.expected and found.label:
-            assert check.first_fault(line.expected) is None  # what is right can be answered
+            assert check.first_fault(line.expected) is None  # the schema allows every label
 
 
 @pytest.mark.slow
@@ -284,7 +286,7 @@ def test_a_draft_of_any_lines_can_be_published_as_it_is(
         max_size=12,
     )
 )
-def test_a_label_of_a_csv_is_a_text_whatever_it_looks_like(rows: list[tuple[str, str]]) -> None:
+def test_a_csv_label_is_always_a_string(rows: list[tuple[str, str]]) -> None:
     sample = look(
         (number, "", {"text": text, "label": label}) for number, (text, label) in enumerate(rows)
     )
@@ -302,5 +304,5 @@ def test_a_label_of_a_csv_is_a_text_whatever_it_looks_like(rows: list[tuple[str,
 def test_help_has_an_example_and_the_exit_codes(name: str, capsys: Told) -> None:
     app([name, "--help"])
     said = " ".join(capsys.readouterr().out.split())
-    assert said.count(f"lanes {name}") > 1  # besides the usage
+    assert said.count(f"lanes {name}") > 1  # in addition to the usage
     assert "xit code" in said

@@ -1,4 +1,4 @@
-"""A batch: what is certain of it, how its items add up, and how long a run waits for a busy provider before it leaves."""
+"""A batch: its confirmation, the totals of its items, and the time that a run waits for a busy provider."""
 
 import pytest
 from hypothesis import given
@@ -10,7 +10,7 @@ from lanes.ids import BatchId, VersionId
 from lanes.words import FINISHED_BATCH, BatchState, Outcome
 from tests.conftest import NOON
 
-ELSEWHERE = {Outcome.GIVEN_UP}  # no request of a batch ends so
+ELSEWHERE = {Outcome.GIVEN_UP}  # no request of a batch has this outcome
 chances = st.floats(0, 1)
 
 
@@ -39,7 +39,7 @@ def test_every_state_but_superseded_says_whether_the_provider_has_the_batch() ->
 
 
 @pytest.mark.parametrize("state", BatchState)
-def test_a_batch_may_still_have_to_be_found_until_the_provider_confirmed_it_or_a_result_proved_it(
+def test_a_batch_is_unsure_until_the_provider_confirms_it_or_a_result_proves_it(
     state: BatchState,
 ) -> None:
     assert batch(state).unsure is (state in UNCONFIRMED)
@@ -53,7 +53,7 @@ def test_every_outcome_of_a_request_counts_under_one_column() -> None:
     ) == {"invalid": 3, "succeeded": 4}
 
 
-def test_a_later_outcome_of_a_claim_takes_the_earlier_one_back() -> None:
+def test_a_later_outcome_of_a_claim_reverses_the_earlier_one() -> None:
     assert counts({Outcome.VALID: 1, Outcome.MISSING: -1}) == {"succeeded": 1, "missing": -1}
 
 
@@ -66,9 +66,7 @@ def test_a_later_outcome_of_a_claim_takes_the_earlier_one_back() -> None:
         (Tally(3, 1, 1), -2, 3),
     ],
 )
-def test_a_batch_is_whole_when_every_item_has_one_outcome_from_a_result_of_its_own(
-    tally: Tally, surplus: int, wrong: int
-) -> None:
+def test_a_tally_counts_surplus_and_wrong_outcomes(tally: Tally, surplus: int, wrong: int) -> None:
     assert (tally.surplus, tally.wrong) == (surplus, wrong)
 
 
@@ -96,5 +94,5 @@ def test_pauses_double_up_to_a_bound_and_are_short_again_after_an_answer() -> No
     assert patience.pause(retry_after_s=None, chance=1) == 3
 
 
-def test_a_provider_that_names_days_is_left_to_a_later_run() -> None:
+def test_a_retry_after_of_a_day_ends_the_run_without_a_pause() -> None:
     assert Patience(60).pause(retry_after_s=86_400, chance=0) is None

@@ -1,4 +1,4 @@
-"""What is reported before a workload's batch leaves, and what fits a batch: by number, by size, by distinct request counts."""
+"""The announcement before a workload's batch leaves, and the limits of a batch: count, size, distinct request counts."""
 
 import itertools
 from collections.abc import Collection, Sequence
@@ -27,7 +27,7 @@ EMPTY = OutstandingWork(
     held_batches=(),
     in_the_way=(),
 )
-PER_REQUEST = 10  # bytes of a body besides its items
+PER_REQUEST = 10  # bytes of a request's body in addition to its items
 
 
 @pytest.mark.parametrize(
@@ -56,13 +56,13 @@ PER_REQUEST = 10  # bytes of a body besides its items
         ),
     ],
 )
-def test_the_sentence_says_what_leaves_and_what_stays_behind(
+def test_the_announcement_counts_the_items_that_leave_and_those_that_stay(
     changes: dict[str, object], said: str
 ) -> None:
     assert announcement(replace(EMPTY, **changes), NOON) == said  # pyright: ignore[reportArgumentType]
 
 
-def test_only_what_is_ready_and_not_paused_may_leave() -> None:
+def test_only_ready_work_of_a_workload_that_is_not_paused_may_leave() -> None:
     assert not EMPTY.may_leave
     assert replace(EMPTY, ready=1).may_leave
     assert not replace(EMPTY, ready=1, paused_at=NOON).may_leave
@@ -129,7 +129,7 @@ def ids(of: Sequence[Sequence[ClaimedWork]]) -> list[int]:
     return [each.claim.work_id for pack in of for each in pack]
 
 
-def test_requests_are_numbered_in_their_order_and_the_rest_waits() -> None:
+def test_requests_are_numbered_in_order_and_the_rest_waits() -> None:
     found = fit(packs(2, 2, 2), most_requests=2)
     assert [number for number, _ in found.requests] == [0, 1]
     assert ids(found.packs) == [1, 2, 3, 4]
@@ -137,22 +137,21 @@ def test_requests_are_numbered_in_their_order_and_the_rest_waits() -> None:
     assert len(fit(packs(2, 2, 2), most_bytes=3 * 12 - 1)) == 2
 
 
-def test_what_is_larger_than_a_batch_leaves_alone_and_is_never_left_behind() -> None:
+def test_a_pack_larger_than_the_byte_limit_leaves_in_a_batch_of_its_own() -> None:
     assert len(fit(packs(50, 1), most_bytes=20)) == 1
     assert len(fit([])) == 0
 
 
-def test_a_number_that_is_taken_is_left_for_a_smaller_one_or_a_larger_one() -> None:
+def test_a_batch_avoids_request_counts_that_are_already_taken() -> None:
     assert len(fit(packs(1, 1, 1), taken={3})) == 2
     assert len(fit(packs(4), taken={1})) == 2
     assert len(fit(packs(1), taken={1})) == 0
 
 
-def test_a_number_that_is_taken_only_by_what_did_not_fit_is_not_used() -> None:
+def test_a_batch_limited_by_bytes_also_avoids_taken_request_counts() -> None:
     assert len(fit(packs(1, 1, 1), most_bytes=2 * 11, taken={2})) == 1
-    assert (
-        len(fit(packs(2, 2), most_bytes=12, taken={1})) == 0
-    )  # divided it would not fit, and whole it could not be found
+    # Divided, the pack would not fit; as one request, its batch could not be identified.
+    assert len(fit(packs(2, 2), most_bytes=12, taken={1})) == 0
 
 
 @given(
@@ -161,7 +160,7 @@ def test_a_number_that_is_taken_only_by_what_did_not_fit_is_not_used() -> None:
     st.integers(1, 200),
     st.sets(st.integers(1, 14), max_size=14),
 )
-def test_a_batch_is_a_beginning_of_what_waits_within_its_bounds_and_told_apart(
+def test_a_batch_is_a_prefix_of_the_waiting_work_within_its_limits_with_a_free_count(
     sizes: list[int], most_requests: int, most_bytes: int, taken: set[int]
 ) -> None:
     waiting = packs(*sizes)
@@ -173,7 +172,7 @@ def test_a_batch_is_a_beginning_of_what_waits_within_its_bounds_and_told_apart(
 
 
 @given(st.lists(st.integers(1, 6), max_size=12), st.sets(st.integers(1, 14), max_size=14))
-def test_no_pack_is_divided_once_there_are_as_many_as_a_smaller_free_number(
+def test_no_pack_is_divided_once_enough_packs_wait_for_a_free_request_count(
     sizes: list[int], taken: set[int]
 ) -> None:
     waiting = packs(*sizes)

@@ -1,4 +1,4 @@
-"""What could not be created is tried again as soon as that may help, and never by itself where only a person can."""
+"""Retries of a failed batch create: as soon as one may help, and never if only a person can fix the cause."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -23,7 +23,7 @@ def tried(
 
 
 @given(waits, chances)
-def test_a_busy_provider_is_asked_again_between_two_minutes_and_an_hour(
+def test_a_busy_provider_is_retried_after_two_minutes_to_an_hour(
     after: float | None, chance: float
 ) -> None:
     wait = tried(NotCreated.FOR_NOW, retry_after_s=after, chance=chance)
@@ -33,14 +33,16 @@ def test_a_busy_provider_is_asked_again_between_two_minutes_and_an_hour(
 
 
 @given(waits, chances)
-def test_what_may_exist_is_not_tried_before_the_provider_must_have_listed_it(
+def test_a_batch_that_may_exist_is_not_retried_before_the_listing_grace_has_ended(
     after: float | None, chance: float
 ) -> None:
     assert tried(NotCreated.MAYBE, retry_after_s=after, chance=chance) == timedelta(seconds=900)
 
 
 @given(waits, chances)
-def test_what_only_a_person_can_mend_is_not_tried_again(after: float | None, chance: float) -> None:
+def test_a_create_that_only_a_person_can_fix_is_not_retried(
+    after: float | None, chance: float
+) -> None:
     assert tried(NotCreated.FOR_GOOD, retry_after_s=after, chance=chance) is None
 
 
@@ -60,7 +62,7 @@ def test_what_only_a_person_can_mend_is_not_tried_again(after: float | None, cha
         ),
     ],
 )
-def test_a_create_that_failed_tells_whether_its_batch_may_exist(
+def test_a_failed_create_shows_whether_its_batch_may_exist(
     failure: CallFailed, meaning: NotCreated
 ) -> None:
     assert failure.as_create is meaning

@@ -1,4 +1,4 @@
-"""A batch whose create had no answer is adopted once, never guessed; labels of requests let a restored database find work."""
+"""Batches whose create had no answer are adopted once, never guessed; request labels let a restored database find work."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -49,7 +49,7 @@ def found(
     )
 
 
-def test_the_one_batch_that_fits_is_adopted_once_the_grace_period_is_over() -> None:
+def test_the_only_matching_batch_is_adopted_after_the_grace_period() -> None:
     others = listed("msgbatch_2", requests=41), listed("msgbatch_3", created_at=later(minutes=-3))
     assert found(*others, listed()) == FoundBatch(BatchFinding.ADOPT, "msgbatch_1")
     assert found(*others, listed(), now=later(hours=1)) == FoundBatch(
@@ -61,18 +61,18 @@ def test_the_one_batch_that_fits_is_adopted_once_the_grace_period_is_over() -> N
     "odd",
     [ListedBatch("odd", None, NOON), ListedBatch("odd", 40, None), ListedBatch("odd", None, None)],
 )
-def test_a_listed_batch_that_does_not_say_what_it_is_may_be_ours_and_nothing_is_released_beside_it(
+def test_a_listed_batch_with_missing_details_may_be_ours_and_prevents_a_release(
     odd: ListedBatch,
 ) -> None:
     assert found(odd) == FoundBatch(
         BatchFinding.ADOPT, "odd"
-    )  # until its results prove it another's
+    )  # until its results prove that it is not ours
     assert found(odd, listed()) == FoundBatch(BatchFinding.HOLD)
     assert found(odd, taken={"odd"}) == FoundBatch(BatchFinding.RELEASE)
     assert found(ListedBatch("odd", 41, None)) == FoundBatch(BatchFinding.RELEASE)
 
 
-def test_a_strangers_batch_that_fits_is_not_adopted_while_ours_may_still_appear() -> None:
+def test_a_matching_foreign_batch_is_not_adopted_before_the_grace_period_has_ended() -> None:
     assert found(listed("stranger"), now=OVER + GRACE - INSTANT) == FoundBatch(BatchFinding.WAIT)
     assert found(listed("stranger"), listed("ours"), now=OVER + GRACE - INSTANT) == FoundBatch(
         BatchFinding.HOLD
@@ -85,20 +85,20 @@ def test_the_grace_period_runs_from_the_end_of_the_create() -> None:
     assert found(now=OVER + GRACE) == FoundBatch(BatchFinding.RELEASE)
 
 
-def test_a_create_is_over_when_its_submitter_saw_it_end_and_else_after_the_longest_create() -> None:
+def test_a_create_ends_when_its_submitter_saw_the_end_or_else_after_the_longest_create() -> None:
     longest = timedelta(minutes=10)
     assert over_at(NOON, later(seconds=61), longest=longest) == later(seconds=61)
     assert over_at(NOON, None, longest=longest) == later(minutes=10)
 
 
-def test_a_batch_that_is_somebody_elses_is_never_adopted() -> None:
+def test_a_batch_that_is_already_taken_is_never_adopted() -> None:
     assert found(listed(), taken={"msgbatch_1"}) == FoundBatch(BatchFinding.RELEASE)
     assert found(listed(), listed("msgbatch_2"), taken={"msgbatch_1"}) == FoundBatch(
         BatchFinding.ADOPT, "msgbatch_2"
     )
 
 
-def test_a_batch_created_before_the_intent_or_long_after_the_create_is_none_of_ours() -> None:
+def test_a_batch_created_before_the_intent_or_long_after_the_create_is_not_ours() -> None:
     within = span(LostCreate(40, NOON, OVER), grace=GRACE, ahead=timedelta(0))
     assert (within.first, within.last) == (NOON - MARGIN, OVER + GRACE + MARGIN)
     for moment in (within.first, within.last):
@@ -108,19 +108,19 @@ def test_a_batch_created_before_the_intent_or_long_after_the_create_is_none_of_o
 
 
 @pytest.mark.parametrize("minutes", [-3, 3, 90])
-def test_times_are_compared_in_the_providers_clock(minutes: int) -> None:
+def test_times_are_compared_on_the_providers_clock(minutes: int) -> None:
     ahead = timedelta(minutes=minutes)
     assert found(listed(created_at=NOON + ahead), ahead=ahead) == FoundBatch(
         BatchFinding.ADOPT, "msgbatch_1"
     )
 
 
-def test_several_batches_that_fit_are_a_persons_to_decide() -> None:
+def test_several_matching_batches_are_held_for_a_person() -> None:
     for now in (NOON, later(hours=1)):
         assert found(listed(), listed("msgbatch_2"), now=now) == FoundBatch(BatchFinding.HOLD)
 
 
-def test_the_search_for_a_held_batch_goes_on_and_never_releases_its_work() -> None:
+def test_the_search_for_a_held_batch_continues_and_never_releases_its_work() -> None:
     assert found(listed(), held=True) == FoundBatch(BatchFinding.ADOPT, "msgbatch_1")
     assert found(held=True, now=later(days=3)) == FoundBatch(BatchFinding.HOLD)
 
@@ -144,7 +144,7 @@ batches = st.lists(
     st.integers(-9, 9),
     st.booleans(),
 )
-def test_nothing_is_released_while_a_batch_fits_and_nothing_is_adopted_that_does_not(
+def test_nothing_is_released_while_a_batch_matches_and_only_a_matching_batch_is_adopted(
     seen: list[ListedBatch], taken: set[str], minutes: int, ahead_minutes: int, held: bool
 ) -> None:
     now, ahead = later(minutes=minutes), timedelta(minutes=ahead_minutes)
@@ -175,7 +175,7 @@ def work(number: int, version: int = 1, key: str = "k", text: str = "t") -> Clai
 
 
 @given(st.lists(NUMBERS, min_size=1, max_size=30), NUMBERS, st.integers(0, 99_999))
-def test_a_label_names_the_work_of_its_request_wherever_a_custom_id_has_room(
+def test_a_label_names_the_work_of_its_request_if_the_custom_id_has_room(
     numbers: list[int], version: int, number: int
 ) -> None:
     pack = [work(each, version) for each in numbers]
@@ -192,16 +192,16 @@ def test_a_label_names_the_work_of_its_request_wherever_a_custom_id_has_room(
         assert (read.version, read.digest) == (TAG, digest(pack))
 
 
-def test_a_pack_of_twelve_neighbors_has_room_among_millions() -> None:
+def test_a_label_has_room_for_a_pack_of_twelve_neighboring_ids_in_the_millions() -> None:
     assert write_label(TAG, [work(7_000_000 + 5 * each, 300) for each in range(12)])
 
 
 @given(st.text("abcXYZ019_-", max_size=41))
-def test_a_label_of_others_is_read_as_one_or_as_none(label: str) -> None:
+def test_any_text_is_read_as_a_label_with_work_ids_or_as_none(label: str) -> None:
     read = read_label(label)
     assert read is None or read.work_ids
 
 
-def test_another_item_under_the_same_number_has_another_digest() -> None:
+def test_another_item_with_the_same_work_id_has_another_digest() -> None:
     told = {digest([work(1)]), digest([work(1, key="k2")]), digest([work(1, text="t2")])}
     assert len(told) == 3

@@ -1,4 +1,4 @@
-"""When one who follows looks again, in a time that a test chooses."""
+"""The polling of a follower, on a clock that the test sets."""
 
 from types import SimpleNamespace
 
@@ -11,13 +11,15 @@ from lanes.errors import DatabaseAway
 
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """The host's time."""
+    """Replace the host's clock."""
     time = SimpleNamespace(at_s=0.0, monotonic=lambda: time.at_s)
     monkeypatch.setattr(following, "time", time)
     return time
 
 
-def test_how_long_answers_took_to_be_read_counts_to_no_outage(host: SimpleNamespace) -> None:
+def test_the_time_spent_on_reading_answers_does_not_count_as_an_outage(
+    host: SimpleNamespace,
+) -> None:
     rhythm, away = Rhythm(None), DatabaseAway("gone")
     rhythm.begin()
     rhythm.pause_s()
@@ -30,7 +32,9 @@ def test_how_long_answers_took_to_be_read_counts_to_no_outage(host: SimpleNamesp
         rhythm.retry_pause_s(away)
 
 
-def test_what_is_done_with_answers_counts_to_no_quiet(host: SimpleNamespace) -> None:
+def test_the_time_spent_on_processing_answers_does_not_count_as_quiet(
+    host: SimpleNamespace,
+) -> None:
     rhythm = Rhythm(5)
     rhythm.begin()
     host.at_s = 20

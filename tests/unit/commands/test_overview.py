@@ -1,4 +1,4 @@
-"""The overview and the help of the commands, and what is loaded for them and for the domain."""
+"""The overview and the help of the commands, and the modules that they and the domain load."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ HEAVY = (
 
 
 def loaded(program: str, *arguments: str) -> tuple[str, set[str]]:
-    """What a program of its own printed, and which of the heavy modules it had loaded by its end."""
+    """Run a program in a new process; return its output and the heavy modules that it had loaded by its end."""
     at_the_end = f"import atexit, sys; atexit.register(lambda: print(*set({HEAVY}) & sys.modules.keys(), file=sys.stderr))"
     command = [sys.executable, "-c", f"{at_the_end}; {program}", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -31,7 +31,7 @@ def loaded(program: str, *arguments: str) -> tuple[str, set[str]]:
 
 
 @pytest.mark.slow
-def test_the_overview_says_of_each_command_what_it_says_of_itself_and_loads_none() -> None:
+def test_the_overview_shows_the_summary_of_each_command_and_loads_no_heavy_module() -> None:
     printed, heavy = loaded("from lanes.cli import main; main()", "--help")
     words = " ".join(printed.replace("│", " ").split())
     for command in cli.COMMANDS:
@@ -42,7 +42,7 @@ def test_the_overview_says_of_each_command_what_it_says_of_itself_and_loads_none
 
 
 @pytest.mark.slow
-def test_a_command_whose_reader_has_had_enough_ends_without_a_word(tmp_path: Path) -> None:
+def test_a_command_whose_output_pipe_is_closed_prints_no_error(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "lanes", "init", "letters", "--json"]
     with subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -57,7 +57,7 @@ def test_a_command_whose_reader_has_had_enough_ends_without_a_word(tmp_path: Pat
 @pytest.mark.parametrize(
     "chapter", ["lanes.routing.route", "lanes.settling.settle", "lanes.rollouts.rollout"]
 )
-def test_a_chapter_of_the_domain_loads_no_driver_no_sdk_and_no_table_of_prices(
+def test_a_domain_chapter_loads_no_driver_no_sdk_and_no_price_table(
     chapter: str,
 ) -> None:
     assert loaded(f"import {chapter}") == ("", set())
@@ -69,5 +69,5 @@ def test_help_has_an_example_and_the_exit_codes(
 ) -> None:
     app([name, "--help"])
     said = " ".join(capsys.readouterr().out.split())
-    assert said.count(f"lanes {name}") > 1  # besides the usage
+    assert said.count(f"lanes {name}") > 1  # in addition to the usage
     assert "xit code" in said

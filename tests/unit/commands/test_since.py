@@ -54,7 +54,7 @@ def test_a_span_counts_back_from_now_and_a_moment_without_an_offset_is_in_utc(
         "0001-01-01T00:00+14:00",
     ],
 )
-def test_what_is_no_moment_is_refused_with_what_to_write(text: str) -> None:
+def test_an_invalid_moment_is_refused_with_the_accepted_formats(text: str) -> None:
     with pytest.raises(ValueError, match="write a span such as 30m, 2h or 1d"):
         since(text, NOON)
 
@@ -70,24 +70,24 @@ def test_what_is_no_moment_is_refused_with_what_to_write(text: str) -> None:
         ("2026-12-24T18:00+00:00", datetime(2026, 12, 24, 18, tzinfo=UTC)),
     ],
 )
-def test_a_time_of_day_is_the_next_one_in_its_zone_and_others_are_what_they_say(
+def test_a_time_of_day_is_its_next_occurrence_and_a_span_or_date_is_literal(
     text: str, moment: datetime
 ) -> None:
     assert by(text, NOW, BERLIN) == moment
 
 
-def test_a_time_that_the_clocks_skip_is_as_much_later() -> None:
+def test_a_time_skipped_by_a_clock_change_is_one_hour_later() -> None:
     evening = datetime(2026, 3, 28, 20, tzinfo=UTC)
     assert by("02:30", evening, BERLIN) == datetime(2026, 3, 29, 1, 30, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("text", ["", "soon", "25:00", "6:00", "9999999999d", "2026-13-01"])
-def test_what_names_no_moment_says_what_to_write(text: str) -> None:
+def test_an_invalid_end_time_is_refused_with_the_accepted_formats(text: str) -> None:
     with pytest.raises(ValueError, match="write a time of day such as 06:00"):
         by(text, NOW, BERLIN)
 
 
-def test_what_is_over_and_what_is_no_zone_is_refused() -> None:
+def test_a_past_moment_and_an_unknown_time_zone_are_refused() -> None:
     with pytest.raises(
         ValueError,
         match=r'"2026-11-24T12:00" has passed: it was 2026-11-24 12:00 \(Europe/Berlin\)',
@@ -110,7 +110,7 @@ def test_what_is_over_and_what_is_no_zone_is_refused() -> None:
         ("\0", "It "),
     ],
 )
-def test_a_reason_is_as_long_as_a_form_takes_and_can_be_stored(said: str, why: str | None) -> None:
+def test_a_reason_has_1_to_500_characters_that_can_be_stored(said: str, why: str | None) -> None:
     with nullcontext() if why is None else pytest.raises(ValueError, match=why):
         check_reason(str, said)
 
@@ -125,7 +125,7 @@ CHANGES = (
 
 
 @pytest.mark.parametrize("command", CHANGES, ids=" ".join)
-def test_every_command_that_keeps_a_reason_takes_none_too_and_refuses_an_empty_one(
+def test_every_command_with_a_reason_may_omit_it_and_refuses_an_empty_one(
     command: list[str],
 ) -> None:
     function, bound, _ = app.parse_args(command, exit_on_error=False, print_error=False)
@@ -140,7 +140,7 @@ def test_every_command_that_keeps_a_reason_takes_none_too_and_refuses_an_empty_o
     "option",
     [["budget", "letters", "--hard"], ["budget", "letters", "--soft"], ["overhead", "--usd"]],
 )
-def test_what_is_no_amount_is_refused_in_a_sentence(option: list[str], said: str) -> None:
+def test_an_invalid_amount_is_refused_with_a_sentence(option: list[str], said: str) -> None:
     with pytest.raises(
         CycloptsError, match=f'"{said}" is no amount in US dollars, such as 20 or 0.5$'
     ):

@@ -1,4 +1,4 @@
-"""Files as a door: every line is an item or a bad line with its number, and harms no other."""
+"""Files as a door: every line is an item or a numbered bad line, and a bad line harms no other."""
 
 import csv
 import io
@@ -85,7 +85,7 @@ def assert_can_be_kept(told: list[FileLine | Refusal]) -> None:
 @example([b"\xef\xbb\xbf", b"\xff", b"[" * 100_000], Layout())
 @example([b'{"a":' * 500 + b"1" + b"}" * 500, b"9" * 5000], Layout())
 @example([b'{"payload": {}, "due_in_s": ' + b"9" * 400 + b"}"], Layout())
-def test_every_line_of_any_jsonl_that_is_not_empty_is_an_item_or_a_bad_line(
+def test_every_nonempty_line_of_any_jsonl_is_an_item_or_a_bad_line(
     folder: Path, lines: list[bytes], layout: Layout
 ) -> None:
     content = b"\n".join(lines)
@@ -118,7 +118,7 @@ def test_any_csv_is_read_with_bad_lines_or_its_header_is_refused(
 
 
 @given(st.lists(st.tuples(marks, marks), max_size=8))
-def test_no_line_of_a_csv_is_lost_or_read_twice_whatever_its_quotes(
+def test_no_line_of_a_csv_is_lost_or_read_twice_for_any_quotation_marks(
     folder: Path, drawn: list[tuple[str, str]]
 ) -> None:
     words = [f"word{number}." for number in range(len(drawn))]
@@ -131,7 +131,7 @@ def test_no_line_of_a_csv_is_lost_or_read_twice_whatever_its_quotes(
     assert ["".join(shown).count(word) for word in words] == [1] * len(words)
 
 
-# What a line becomes
+# The item of a line
 
 
 @pytest.mark.slow
@@ -144,14 +144,14 @@ def test_a_line_of_json_is_an_items_payload(folder: Path, objects: list[dict[str
 
 
 @given(st.lists(records_of_two, max_size=5))
-def test_a_csv_as_python_writes_it_comes_back_with_its_embedded_lines(
+def test_a_csv_written_by_python_is_read_back_with_its_embedded_newlines(
     folder: Path, records: list[list[str]]
 ) -> None:
     told = read(folder / "a.csv", as_csv(["one", "two"], *records))
     assert payloads(told) == [dict(zip(["one", "two"], record, strict=True)) for record in records]
 
 
-def test_a_line_shaped_like_an_event_is_read_as_one(tmp_path: Path) -> None:
+def test_a_line_in_the_shape_of_an_event_is_read_as_an_event(tmp_path: Path) -> None:
     event = {
         "payload": {"text": "hello"},
         "key": "k1",
@@ -169,7 +169,7 @@ def test_a_line_shaped_like_an_event_is_read_as_one(tmp_path: Path) -> None:
     assert told.expected == {"category": "a"}
 
 
-def test_a_field_a_key_a_label_and_a_lane_are_taken_from_where_they_are_named(
+def test_the_layout_names_the_columns_of_text_key_label_and_time_and_sets_the_lane(
     tmp_path: Path,
 ) -> None:
     layout = Layout(
@@ -208,13 +208,13 @@ def test_an_empty_key_or_label_is_none(tmp_path: Path) -> None:
     assert (told.submission.key, told.expected) == (None, None)
 
 
-def test_due_in_s_of_a_line_counts_from_the_reading(tmp_path: Path) -> None:
+def test_due_in_s_of_a_line_counts_from_the_time_of_reading(tmp_path: Path) -> None:
     (told,) = read(tmp_path / "a.jsonl", '{"payload": {}, "due_in_s": 0}')
     assert isinstance(told, FileLine)
     assert told.submission.due_at == NOON
 
 
-# What a bad line does
+# Bad lines
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_due_in_s_of_a_line_counts_from_the_reading(tmp_path: Path) -> None:
         (b"\x00", "broken_line"),
     ],
 )
-def test_a_bad_line_of_json_harms_no_other(tmp_path: Path, line: bytes, reason: str) -> None:
+def test_a_bad_json_line_harms_no_other_line(tmp_path: Path, line: bytes, reason: str) -> None:
     told = read(tmp_path / "a.jsonl", b'{"text": "one"}\n\n' + line + b'\r\n{"text": "two"}')
     assert payloads(told) == [{"text": "one"}, {"text": "two"}]
     assert bad(told) == [("a.jsonl:3", reason)]
@@ -254,13 +254,15 @@ def test_a_bad_line_of_json_harms_no_other(tmp_path: Path, line: bytes, reason: 
         (b'3,"' + b"x\n" * 7 + b'x"",', [*range(3, 11)]),
     ],
 )
-def test_a_bad_line_of_csv_harms_no_other(tmp_path: Path, lines: bytes, places: list[int]) -> None:
+def test_a_bad_csv_line_harms_no_other_line(
+    tmp_path: Path, lines: bytes, places: list[int]
+) -> None:
     told = read(tmp_path / "a.csv", b"id,text\n1,one\n" + lines + b"\n9,two\n", TEXT_CELL)
     assert [each["text"] for each in payloads(told) if each["text"] != "fine"] == ["one", "two"]
     assert [place for place, _ in bad(told)] == [f"a.csv:{number}" for number in places]
 
 
-def test_a_quotation_mark_within_a_field_takes_no_other_line_with_it(tmp_path: Path) -> None:
+def test_a_quotation_mark_within_a_field_harms_no_other_line(tmp_path: Path) -> None:
     told = read(tmp_path / "a.csv", 'id,text\n1,five" pipe\n2,plain\n3,seven" pipe\n', TEXT_CELL)
     assert [each["text"] for each in payloads(told)] == ['five" pipe', "plain", 'seven" pipe']
 
@@ -279,7 +281,7 @@ def test_a_quoted_field_may_have_a_thousand_lines(tmp_path: Path) -> None:
     assert payloads(told) == [{"text": letter}, {"text": "next"}]
 
 
-def test_a_byte_order_mark_at_the_start_is_passed_over(tmp_path: Path) -> None:
+def test_a_byte_order_mark_at_the_start_is_ignored(tmp_path: Path) -> None:
     assert payloads(read(tmp_path / "a.csv", b"\xef\xbb\xbftext\nhello\n", TEXT_CELL)) == [
         {"text": "hello"}
     ]
@@ -288,7 +290,7 @@ def test_a_byte_order_mark_at_the_start_is_passed_over(tmp_path: Path) -> None:
     ]
 
 
-def test_a_bad_line_tells_what_is_wrong_and_shows_what_it_holds(tmp_path: Path) -> None:
+def test_a_bad_line_reports_its_fault_and_its_content(tmp_path: Path) -> None:
     told = read(tmp_path / "a.csv", b'id,text\n1\n2,"open\n3,\xe9t\xe9\n4,\n', TEXT_CELL)
     assert [(each.detail, each.content) for each in told if isinstance(each, Refusal)] == [
         ("the line has 1 field, the header 2 fields", "1"),
@@ -301,7 +303,7 @@ def test_a_bad_line_tells_what_is_wrong_and_shows_what_it_holds(tmp_path: Path) 
     ]
 
 
-# What no line can be read without
+# Files that are refused, empty, or close to a limit
 
 
 @pytest.mark.parametrize(
@@ -327,7 +329,7 @@ def test_a_csv_without_a_usable_header_is_refused_as_a_whole(
         read(tmp_path / "a.csv", content, TEXT_CELL)
 
 
-def test_a_doubled_column_that_nobody_asks_for_is_no_trouble(tmp_path: Path) -> None:
+def test_a_duplicate_column_is_refused_only_if_the_layout_uses_it(tmp_path: Path) -> None:
     assert payloads(read(tmp_path / "a.csv", "text,x,x\nhello,1,2\n", TEXT_CELL)) == [
         {"text": "hello"}
     ]
@@ -347,7 +349,7 @@ def test_an_empty_file_has_no_lines(tmp_path: Path, name: str) -> None:
     assert read(tmp_path / name, b"\xef\xbb\xbf\n \n") == []
 
 
-def test_a_files_name_that_is_no_unicode_still_names_its_lines(tmp_path: Path) -> None:
+def test_the_lines_of_a_file_whose_name_is_not_unicode_have_places(tmp_path: Path) -> None:
     file = tmp_path / os.fsdecode(b"caf\xe9.jsonl")
     told = read(file, '{"text": "hello"}\nbroken\n')
     assert [place(each) for each in told] == ["caf?.jsonl:1", "caf?.jsonl:2"]
@@ -359,7 +361,7 @@ def test_lines_are_counted_for_a_progress_bar(tmp_path: Path) -> None:
     assert count_lines(tmp_path / "a.jsonl") == 70_000
 
 
-def test_a_header_of_thousands_of_columns_is_refused_and_says_what_to_do(tmp_path: Path) -> None:
+def test_a_header_of_thousands_of_columns_is_refused_with_advice(tmp_path: Path) -> None:
     header = ",".join(f"column {number}" for number in range(20_000))
     with pytest.raises(
         ValueError,
@@ -385,7 +387,9 @@ def test_a_line_that_is_too_long_is_refused_and_its_neighbours_are_read(
 
 
 @pytest.mark.slow
-def test_a_quoted_record_ends_with_the_longest_line(tmp_path: Path) -> None:
+def test_a_quoted_record_beyond_the_longest_line_is_refused_and_the_last_line_is_read(
+    tmp_path: Path,
+) -> None:
     part = "x" * (LONGEST_LINE * 6 // 10) + "\n"
     told = read(tmp_path / "a.csv", 'text\n"' + part * 3 + '"\nlast\n', TEXT_CELL)
     assert payloads(told)[-1] == {"text": "last"}

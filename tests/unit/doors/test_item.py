@@ -1,4 +1,4 @@
-"""The reading of an input: what is well-formed becomes a submission, everything else a refusal that says why."""
+"""Reading an input: a well-formed input becomes a submission, any other a refusal with its reason."""
 
 import json
 import math
@@ -46,7 +46,7 @@ def read(**fields: Any) -> Submission:
 
 
 def read_or_none(workload: str, fields: dict[str, Any]) -> Submission | None:
-    """The submission, None when refused; anything else that is raised fails the test."""
+    """Return the submission, or None if it is refused; any other exception fails the test."""
     try:
         return read_submission(workload, fields, place="here:1", sent_at=NOON)
     except Refused:
@@ -55,7 +55,7 @@ def read_or_none(workload: str, fields: dict[str, Any]) -> Submission | None:
 
 @pytest.mark.slow
 @given(ANY_TEXT, st.dictionaries(st.sampled_from(FIELDS) | ANY_TEXT, any_json(), max_size=6))
-def test_any_json_is_read_or_refused_and_what_is_read_can_be_stored(
+def test_any_json_is_refused_or_becomes_a_submission_that_can_be_stored(
     workload: str, fields: dict[str, Any]
 ) -> None:
     submission = read_or_none(workload, fields)
@@ -65,7 +65,7 @@ def test_any_json_is_read_or_refused_and_what_is_read_can_be_stored(
 
 @pytest.mark.slow
 @given(st.fixed_dictionaries({"payload": PAYLOADS}, optional=PLAUSIBLE))
-def test_plausible_fields_are_read_or_refused_and_what_is_read_can_be_stored(
+def test_plausible_fields_are_refused_or_become_a_submission_that_can_be_stored(
     fields: dict[str, Any],
 ) -> None:
     submission = read_or_none("letters", fields)
@@ -74,7 +74,7 @@ def test_plausible_fields_are_read_or_refused_and_what_is_read_can_be_stored(
         assert json.loads(json.dumps(submission.payload)) == fields["payload"]
 
 
-def test_a_submission_carries_what_its_sender_said() -> None:
+def test_a_submission_contains_every_field_of_its_sender() -> None:
     said = read(
         key="k1",
         due_at="2026-12-01T09:00:00+01:00",
@@ -114,7 +114,7 @@ def test_all_fields_but_the_payload_are_optional_and_may_be_null() -> None:
     )
 
 
-def test_due_in_s_counts_from_when_it_was_sent() -> None:
+def test_due_in_s_counts_from_the_time_of_sending() -> None:
     assert read(due_in_s=90).due_at == later(seconds=90)
     assert read(due_in_s=-0.5).due_at == later(seconds=-0.5)
 
@@ -179,7 +179,7 @@ def test_a_due_time_beyond_the_calendar_is_refused(seconds: float) -> None:
         ),
     ],
 )
-def test_a_malformed_field_is_refused_with_what_it_should_hold(
+def test_a_malformed_field_is_refused_with_its_expected_value(
     fields: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(Refused, match=said) as caught:
@@ -193,7 +193,7 @@ def test_a_malformed_field_is_refused_with_what_it_should_hold(
         st.sampled_from(["key", "payload"]) | ANY_TEXT, any_json() | some_json(), max_size=3
     )
 )
-def test_any_json_is_an_amendment_or_refused_and_what_is_read_can_be_stored(
+def test_any_json_is_refused_or_becomes_an_amendment_that_can_be_stored(
     fields: dict[str, Any],
 ) -> None:
     try:
@@ -224,27 +224,27 @@ def test_a_malformed_amendment_is_refused(fields: dict[str, Any], said: str) -> 
         read_amendment("letters", fields, place=None)
 
 
-def test_an_amendment_names_its_item_and_where_it_came_from() -> None:
+def test_an_amendment_names_its_item_and_its_place() -> None:
     assert read_amendment("letters", {"key": "7", "payload": {}}, place="e1") == Amendment(
         "letters", "7", {}, "e1"
     )
 
 
-def test_an_amendment_occurred_when_its_sender_says_else_when_it_was_sent() -> None:
+def test_an_amendment_without_occurred_at_uses_the_time_of_sending() -> None:
     sent = {"key": "k", "payload": {}}
     assert read_amendment("letters", sent, place="e1", sent_at=NOON).occurred_at == NOON
     said = sent | {"occurred_at": "2026-11-24T11:00:00Z"}
     assert read_amendment("letters", said, place="e1", sent_at=NOON).occurred_at == later(hours=-1)
 
 
-def test_a_payload_as_deep_as_a_parser_allows_is_refused_and_not_a_crash() -> None:
+def test_a_payload_of_900_levels_is_refused_without_a_crash() -> None:
     deep = json.loads('{"payload": ' + '{"a":' * 900 + "1" + "}" * 900 + "}")
     with pytest.raises(Refused, match="nested deeper"):
         read(**deep)
 
 
 @pytest.mark.parametrize("said", [7, ["00"], {"a": 1}, True, "half a \ud800", "a \x00 in it"])
-def test_a_traceparent_that_is_no_text_is_left_out(said: object) -> None:
+def test_an_invalid_traceparent_is_ignored(said: object) -> None:
     assert read(traceparent=said) == read()
 
 
@@ -259,6 +259,6 @@ def test_the_budget_of_a_job_is_an_exact_amount(value: object, amount: str | Non
     "value",
     [True, "1", -1, 1e10, math.nan, Decimal("NaN"), pytest.param(10**400, id="400 digits")],
 )
-def test_a_budget_that_is_no_amount_is_refused(value: object) -> None:
+def test_an_invalid_budget_is_refused(value: object) -> None:
     with pytest.raises(Refused, match="a job's budget must be 0 to 1,000,000,000 US dollars"):
         read_budget(value)

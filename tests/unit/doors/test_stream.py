@@ -1,4 +1,4 @@
-"""The books of the event door: what was seen, what waits, what was missed."""
+"""The event door's record of admitted, kept and missed events."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,14 +21,14 @@ def names(events: Iterable[StoredEvent]) -> list[str]:
 A, B, C = StoredEvent("a"), StoredEvent("b"), StoredEvent("c")
 
 
-def test_an_event_is_new_until_it_was_admitted() -> None:
+def test_an_event_is_new_until_it_is_admitted() -> None:
     books = Stream[StoredEvent]()
     assert books.select_new([A, B]) == [A, B]
     books.record_admitted([A])
     assert books.select_new([A, B]) == [B]
 
 
-def test_only_so_many_ids_are_remembered() -> None:
+def test_only_a_bounded_number_of_the_newest_ids_is_remembered() -> None:
     books = Stream[StoredEvent](remembered=2)
     many = [StoredEvent(str(number)) for number in range(100)]
     for number, each in enumerate(many):
@@ -37,10 +37,10 @@ def test_only_so_many_ids_are_remembered() -> None:
         assert min(number + 1, 2) <= remembered <= 4
         assert (
             books.select_new(many[number + 1 - min(number + 1, 2) : number + 1]) == []
-        )  # the newest of them
+        )  # the newest are remembered
 
 
-def test_what_met_a_lock_is_kept_and_later_events_of_its_subject_wait_behind_it() -> None:
+def test_an_event_that_met_a_lock_is_kept_and_later_events_of_its_subject_wait() -> None:
     books = Stream[StoredEvent]()
     books.keep(A, "k")
     assert (books.select_new([A]), books.has_kept("k"), books.has_kept("other")) == (
@@ -55,7 +55,7 @@ def test_what_met_a_lock_is_kept_and_later_events_of_its_subject_wait_behind_it(
     books.record_try("other", admitted=False)
     assert [each for _, each in books.next_kept(5)] == [B, C]
     books.record_try("k", admitted=False)
-    assert [each for _, each in books.next_kept(1)] == [C]  # each has its turn
+    assert [each for _, each in books.next_kept(1)] == [C]  # subjects take turns
     books.record_try("other", admitted=True)
     books.record_try("k", admitted=True)
     assert books.next_kept(5) == []
@@ -63,7 +63,7 @@ def test_what_met_a_lock_is_kept_and_later_events_of_its_subject_wait_behind_it(
     assert books.select_new([A, B, C]) == []
 
 
-def test_the_watermark_never_passes_what_is_kept_and_reading_goes_on() -> None:
+def test_the_watermark_never_passes_a_kept_event_while_reading_continues() -> None:
     books = Stream[StoredEvent]()
     books.keep(StoredEvent("old", later(seconds=-40)), "k")
     until = books.read_until(later(minutes=9), later(minutes=9))
@@ -72,7 +72,7 @@ def test_the_watermark_never_passes_what_is_kept_and_reading_goes_on() -> None:
     assert books.watermark(until) == later(minutes=9)
 
 
-def test_what_was_missed_is_read_again_until_it_must_have_been_stored() -> None:
+def test_reading_restarts_at_a_missed_event_until_it_must_have_been_stored() -> None:
     books = Stream[StoredEvent]()
     books.record_missed(StoredEvent("late", later(seconds=5)))
     books.record_missed(StoredEvent("early", later(seconds=2)))
@@ -84,7 +84,7 @@ def test_what_was_missed_is_read_again_until_it_must_have_been_stored() -> None:
     assert books.read_until(later(minutes=5), later(minutes=5)) == later(minutes=5)
 
 
-def test_where_too_many_are_kept_the_next_is_missed() -> None:
+def test_an_event_beyond_the_limit_of_kept_events_counts_as_missed() -> None:
     books = Stream[StoredEvent](most_kept=1)
     books.keep(A, "k")
     books.keep(B, "other")
@@ -92,7 +92,7 @@ def test_where_too_many_are_kept_the_next_is_missed() -> None:
     assert books.read_until(later(hours=1), later(hours=1)) == NOON
 
 
-def test_a_span_of_five_minutes_is_behind_while_it_holds_more_events_than_were_read() -> None:
+def test_a_five_minute_span_is_unread_while_it_contains_more_events_than_were_read() -> None:
     assert span_of(later(minutes=4, seconds=59)) == NOON
     stored = {later(minutes=-10): 3, later(minutes=-15): 1, later(minutes=-20): 2}
     assert find_unread_spans(stored, {}, NOON) == [
@@ -105,14 +105,14 @@ def test_a_span_of_five_minutes_is_behind_while_it_holds_more_events_than_were_r
     ) == [later(minutes=-20)]
 
 
-def test_a_span_that_goes_on_is_read_again_only_while_it_is_small() -> None:
+def test_an_unfinished_span_is_read_again_only_while_it_is_small() -> None:
     now = later(minutes=4)
     assert find_unread_spans({NOON: SMALL}, {}, now) == [NOON]
     assert find_unread_spans({NOON: SMALL + 1}, {}, now) == []
     assert find_unread_spans({NOON: SMALL + 1}, {}, NOON + SPAN + OVERLAP) == [NOON]
 
 
-def test_the_books_hold_what_is_kept_in_a_span_and_what_was_missed_before_its_end() -> None:
+def test_a_span_has_unadmitted_events_if_one_is_kept_in_it_or_was_missed_before_its_end() -> None:
     books = Stream[StoredEvent]()
     books.keep(A, "k")
     assert books.has_unadmitted(NOON, later(minutes=5))

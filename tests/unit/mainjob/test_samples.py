@@ -34,7 +34,7 @@ def examples(workload: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 
 
 def context(item: dict[str, Any]) -> dict[str, Any]:
-    """What the rules see of an item on its arrival."""
+    """Return the rules' view of an item on its arrival."""
     return {
         "payload": item["payload"],
         "age_s": item.get("age_days", 0) * 86400.0,
@@ -46,7 +46,7 @@ def context(item: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("name", "fewest", "most"), [("tickets", 190, 220), ("archive", 55, 65), ("moderation", 55, 65)]
 )
-def test_a_workload_brings_about_the_promised_number_of_items(
+def test_a_workload_has_about_the_promised_number_of_items(
     name: str, fewest: int, most: int
 ) -> None:
     assert fewest <= len(sample_items(name)) <= most
@@ -58,7 +58,7 @@ def test_items_of_an_unknown_workload_are_refused_with_the_known_names() -> None
 
 
 @NAMES
-def test_a_workload_is_named_as_its_file(name: str) -> None:
+def test_a_workload_has_the_name_of_its_file(name: str) -> None:
     assert sample_workloads()[name]["name"] == name
 
 
@@ -111,7 +111,7 @@ def test_the_examples_satisfy_the_schema_and_cover_every_label() -> None:
         assert {output[field] for _, output in shown} == set(values)
 
 
-def test_no_message_appears_in_the_instructions() -> None:
+def test_no_sample_ticket_appears_in_the_instructions() -> None:
     instructions = sample_workloads()["tickets"]["instructions"]
     assert not [
         item["key"] for item in sample_items("tickets") if item["payload"]["text"] in instructions
@@ -125,7 +125,7 @@ def test_fields_to_compare_are_fields_of_the_answer(name: str) -> None:
 
 
 @NAMES
-def test_the_rules_answer_true_or_false_for_every_item(name: str) -> None:
+def test_each_rule_is_true_for_some_items_and_false_for_others(name: str) -> None:
     workload = sample_workloads()[name]
     for rule in ("urgent_when", "batch_when"):
         program = cel.compile(workload[rule])
@@ -144,8 +144,8 @@ def test_no_item_is_both_urgent_and_for_the_batch_lane(name: str) -> None:
     ]
 
 
-def test_nearly_all_urgent_tickets_go_to_real_time_and_few_others_by_their_words_alone() -> None:
-    """What is missed names no urgency: a broken machine, and an amount that was sent four times."""
+def test_nearly_all_urgent_tickets_go_to_real_time_and_words_alone_add_few_others() -> None:
+    """The two missed tickets name no urgency: a broken machine, and an amount that was sent four times."""
     program, items = (
         cel.compile(sample_workloads()["tickets"]["urgent_when"]),
         sample_items("tickets"),
@@ -184,14 +184,14 @@ def test_words_of_urgency_count_in_any_case(said: str) -> None:
 
 
 @pytest.mark.parametrize("said", ["A papaya!", "Yesterday it worked", "I can unlock it myself"])
-def test_parts_of_words_are_no_words_of_urgency(said: str) -> None:
+def test_urgent_words_inside_other_words_do_not_count(said: str) -> None:
     program = cel.compile(sample_workloads()["tickets"]["urgent_when"])
     assert (
         program.execute(context({"payload": {"text": said}, "consumer": "support-desk"})) is False
     )
 
 
-def test_late_data_comes_for_items_that_real_time_answers_and_changes_what_is_right() -> None:
+def test_late_data_amends_real_time_items_and_changes_their_labels() -> None:
     for name, late in sample_amendments().items():
         workload, items = (
             sample_workloads()[name],
@@ -228,7 +228,7 @@ def test_the_burst_of_comments_fills_several_calls() -> None:
     assert 1 < len(items) - len(burst) <= workload["batch_pack"]
 
 
-def test_the_rules_of_tickets_answer_for_a_payload_without_text_and_an_unknown_consumer() -> None:
+def test_the_ticket_rules_are_false_for_a_payload_without_text() -> None:
     workload = sample_workloads()["tickets"]
     bare = {"payload": {}, "age_s": 0.0, "due_in_s": None}
     for rule in ("urgent_when", "batch_when"):

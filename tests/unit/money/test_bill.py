@@ -1,4 +1,4 @@
-"""When the provider's bill and the ledger disagree: a table of rows, and what neither side can be blamed for."""
+"""Differences between the provider's bill and the ledger: a table of rows, and differences that neither side caused."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -19,7 +19,7 @@ PRICE = cost(Usage(input=1_000, output=50), model=KEY.model, lane=KEY.lane, at=K
 
 
 def both(ours: LedgerRow, theirs: ProviderRow) -> str:
-    """What is said of the row; empty: they agree."""
+    """Return the reported difference of the row; empty if both sides agree."""
     return " ".join(each.sentence for each in compare({KEY: ours}, {KEY: theirs}))
 
 
@@ -31,7 +31,7 @@ def billed(own: Tokens, workspace: Tokens | None = None, **more: Any) -> Provide
     ("ours", "theirs", "said"),
     [
         (LedgerRow(SOME, SOME), billed(SOME), ""),
-        (LedgerRow(NOTHING, SOME), billed(NOTHING), ""),  # asked before midnight, or after
+        (LedgerRow(NOTHING, SOME), billed(NOTHING), ""),  # called before midnight, or after
         (LedgerRow(SOME, SOME), billed(MORE), "500 input tokens"),
         (LedgerRow(MORE, MORE), billed(SOME), "less than the ledger"),
         (LedgerRow(MORE, MORE), billed(SOME, MORE), ""),  # the key was replaced that day
@@ -42,7 +42,7 @@ def billed(own: Tokens, workspace: Tokens | None = None, **more: Any) -> Provide
         (LedgerRow(SOME, SOME), billed(SOME, cost_usd=PRICE + 1), "its tokens cost $1.00"),
     ],
 )
-def test_a_row_differs_beyond_what_its_edges_lost_answers_and_other_keys_explain(
+def test_a_row_differs_only_beyond_the_effect_of_midnight_lost_answers_and_other_keys(
     ours: LedgerRow, theirs: ProviderRow, said: str
 ) -> None:
     told = both(ours, theirs)
@@ -58,7 +58,7 @@ def test_a_model_without_a_price_is_compared_by_its_tokens() -> None:
     )
 
 
-def test_a_row_that_only_one_side_has_differs() -> None:
+def test_a_row_that_only_one_side_has_is_a_difference() -> None:
     assert len(compare({KEY: LedgerRow(SOME, SOME)}, {})) == 1
     assert len(compare({}, {KEY: billed(SOME)})) == 1
 
@@ -67,7 +67,7 @@ TOKENS = st.builds(Tokens, **dict.fromkeys(KINDS, st.integers(0, 10_000)))
 
 
 @given(st.lists(TOKENS, max_size=6), st.lists(st.booleans(), min_size=6, max_size=6))
-def test_responses_at_midnight_never_make_a_difference_on_whichever_day_they_are_billed(
+def test_responses_at_midnight_never_make_a_difference_on_either_billing_day(
     responses: list[Tokens], today: list[bool]
 ) -> None:
     within, edge = responses[:3], responses[3:]

@@ -1,4 +1,4 @@
-"""Periods in their zone, how a budget stands, and which budgets are refused."""
+"""Periods in their time zone, the status of a budget, and refused budgets."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -51,7 +51,9 @@ def status(
 
 
 @given(moments, st.sampled_from(ZONES), st.sampled_from(Period))
-def test_a_period_follows_the_one_before_it(at: datetime, zone: str, period: Period) -> None:
+def test_each_period_begins_when_the_previous_one_ends(
+    at: datetime, zone: str, period: Period
+) -> None:
     of = budget(zone=zone, period=period)
     assert of.begins(of.ends(at)) == of.ends(at)
     assert of.begins(at).astimezone(UTC) < of.ends(at).astimezone(UTC)
@@ -68,7 +70,7 @@ def test_a_day_on_which_the_clocks_change_has_23_or_25_hours() -> None:
         assert length == timedelta(hours=hours)
 
 
-def test_what_may_have_been_billed_counts_as_spent() -> None:
+def test_unknown_costs_count_as_spent() -> None:
     stands = status(budget("6", "10"), spent="5", unknown="1", calls="1.5", batches="0.5")
     assert (stands.used_usd, stands.reserved_usd, stands.rest_usd, stands.share) == (
         Decimal(6),
@@ -86,13 +88,13 @@ def test_a_budget_of_0_is_used_up_before_anything_is_paid() -> None:
     assert stands.share == 1
 
 
-def test_a_budget_is_used_up_once_less_is_unspent_than_the_next_call_may_cost() -> None:
+def test_a_budget_is_used_up_once_less_is_left_than_the_next_call_may_cost() -> None:
     assert status(budget(), spent="9.99", lacked="0.02").is_used_up
     assert not status(budget(), spent="9.99").is_used_up
-    assert not status(budget(), spent="9.97", lacked="0.02").is_used_up  # as after it was raised
+    assert not status(budget(), spent="9.97", lacked="0.02").is_used_up  # as after a raise
 
 
-def test_money_that_is_reserved_is_not_spent() -> None:
+def test_reserved_money_is_not_spent() -> None:
     waits = status(budget(), spent="1.3", calls="8.69", lacked="0.02")
     assert (waits.is_used_up, waits.waits, waits.state) == (
         False,
@@ -115,7 +117,7 @@ def test_money_that_is_reserved_is_not_spent() -> None:
         (budget(zone="Europe/Atlantis"), "not an IANA time zone"),
     ],
 )
-def test_a_budget_that_makes_no_sense_is_refused_with_a_sentence(of: Budget, why: str) -> None:
+def test_an_invalid_budget_is_refused_with_a_sentence(of: Budget, why: str) -> None:
     said = refusal(of)
     assert said is not None
     assert re.search(why, said)

@@ -1,4 +1,4 @@
-"""When calls mark what they share: only where it was measured to pay, tried with little, and tried again rarely."""
+"""When calls mark their shared tokens for caching: only if it measurably pays, after a small trial, with rare retries."""
 
 import math
 from dataclasses import replace
@@ -51,7 +51,7 @@ def marking(marks: Marks, prices: CachePrices = REALTIME) -> CachingDecision:
     return replace(start_unmarked(prices, now=NOON), marks=marks)
 
 
-def test_from_which_hit_rate_on_it_pays_is_what_the_prices_say() -> None:
+def test_the_break_even_hit_rate_follows_from_the_prices() -> None:
     assert (REALTIME.write, REALTIME.read) == (pytest.approx(1.25), pytest.approx(0.1))
     assert REALTIME.pays_from == pytest.approx(0.25 / 1.15)
     assert (BATCH.write, BATCH.read) == (pytest.approx(2), pytest.approx(0.1))
@@ -60,13 +60,13 @@ def test_from_which_hit_rate_on_it_pays_is_what_the_prices_say() -> None:
 
 @pytest.mark.parametrize("lane", Lane)
 @given(st.integers(0, 1_000_000), st.integers(0, 1_000_000))
-def test_at_that_hit_rate_nothing_is_saved_and_beyond_it_something(
+def test_caching_saves_money_only_above_the_break_even_hit_rate(
     lane: Lane, read: int, wrote: int
 ) -> None:
     saved = compute_saved_usd(read, wrote, model=HAIKU, lane=lane, at=NOON)
     one_hour = lane is Lane.BATCH
     cached = Usage(cache_read=read, **{"cache_write_1h" if one_hour else "cache_write_5m": wrote})
-    if read + wrote < 100_000:  # beyond it all is dearer alike
+    if read + wrote < 100_000:  # above it, all prices rise alike
         plain = cost(Usage(input=read + wrote), model=HAIKU, lane=lane, at=NOON)
         assert saved == plain - cost(cached, model=HAIKU, lane=lane, at=NOON)
     if read + wrote:
@@ -78,7 +78,7 @@ def test_at_that_hit_rate_nothing_is_saved_and_beyond_it_something(
 @pytest.mark.parametrize(
     "prices", [CachePrices(1.0, 1.0), CachePrices(1.25, 1.0), CachePrices(0.5, 0.9)]
 )
-def test_what_is_not_cheaper_to_read_is_never_tried(prices: CachePrices) -> None:
+def test_caching_is_never_tried_at_prices_that_never_pay(prices: CachePrices) -> None:
     assert math.isinf(prices.pays_from)
     for lane in Lane:
         decided = decide(
@@ -88,7 +88,7 @@ def test_what_is_not_cheaper_to_read_is_never_tried(prices: CachePrices) -> None
         assert "never pays" in decided.describe(lane)
 
 
-def test_real_time_is_tried_once_enough_calls_come_within_the_five_minutes() -> None:
+def test_real_time_caching_is_tried_once_enough_calls_arrive_within_five_minutes() -> None:
     now = later(minutes=1)
     seldom, often = (CacheUse(per_s=per_s) for per_s in (1 / 3_600, 1 / 300))
     assert (
@@ -106,7 +106,7 @@ def test_real_time_is_tried_once_enough_calls_come_within_the_five_minutes() -> 
     )
 
 
-def test_a_batch_is_tried_with_few_of_its_requests_apart_from_each_other() -> None:
+def test_a_batch_trial_marks_a_few_requests_at_equal_distances() -> None:
     tried = decide(start_unmarked(BATCH, now=NOON), CacheUse(), BATCH, lane=Lane.BATCH, now=NOON)
     assert tried.marks is Marks.SOME
     marked = [number for number in range(100_000) if number in select_marked(tried.marks)]
@@ -116,7 +116,7 @@ def test_a_batch_is_tried_with_few_of_its_requests_apart_from_each_other() -> No
     assert all(number in select_marked(Marks.ALL) for number in range(100_000))
 
 
-def test_a_cold_batch_marks_its_first_request_only_and_a_warm_one_need_not_spread_its_few() -> None:
+def test_a_cold_batch_marks_only_its_first_request_and_a_warm_trial_marks_the_first_few() -> None:
     for marks in (Marks.SOME, Marks.ALL):
         assert [*select_marked(marks, warm=False)] == [0]
     assert not [*select_marked(Marks.NONE, warm=True), *select_marked(Marks.NONE, warm=False)]
@@ -125,7 +125,7 @@ def test_a_cold_batch_marks_its_first_request_only_and_a_warm_one_need_not_sprea
 
 
 @given(st.integers(0, 100_000), st.integers(0, 90_000))
-def test_a_primer_saves_what_one_write_and_reads_cost_less_than_plain_tokens(
+def test_a_primer_saves_the_difference_between_plain_tokens_and_one_write_plus_reads(
     requests: int, shared: int
 ) -> None:
     saved = primer_saves(requests, shared, model=HAIKU, at=NOON)
@@ -167,7 +167,7 @@ HOUR, ENOUGH = later(hours=1), Decimal("0.01")
         (BatchCache(primed=True), ENOUGH, False, PrimerStep.NONE),
     ],
 )
-def test_others_wait_for_a_primer_only_where_it_pays_and_endangers_nothing(
+def test_a_primer_is_sent_or_awaited_only_if_it_pays_and_endangers_nothing(
     cache: BatchCache, saves: Decimal, endangers: bool, step: PrimerStep
 ) -> None:
     assert cache.step(saves=saves, endangers=endangers, now=NOON) is step
@@ -175,7 +175,7 @@ def test_others_wait_for_a_primer_only_where_it_pays_and_endangers_nothing(
 
 @pytest.mark.parametrize("lane", Lane)
 @given(rates, st.sampled_from([Marks.SOME, Marks.ALL]))
-def test_all_calls_mark_exactly_where_the_measured_hit_rate_pays(
+def test_all_calls_mark_exactly_when_the_measured_hit_rate_pays(
     lane: Lane, hit_rate: float, marks: Marks
 ) -> None:
     prices = cache_prices(HAIKU, lane, at=NOON)
@@ -187,7 +187,7 @@ def test_all_calls_mark_exactly_where_the_measured_hit_rate_pays(
     assert (decided.hit_rate, decided.calls) == (seen.hit_rate, 1_000)
 
 
-def test_it_does_not_flap_where_the_hit_rate_is_about_what_it_pays_from() -> None:
+def test_caching_does_not_flap_at_a_hit_rate_near_the_break_even() -> None:
     pays = REALTIME.pays_from
     on = decide(
         marking(Marks.ALL), measured(pays + 0.001), REALTIME, lane=Lane.REALTIME, now=later(hours=1)
@@ -209,7 +209,7 @@ def test_it_does_not_flap_where_the_hit_rate_is_about_what_it_pays_from() -> Non
 
 
 @pytest.mark.parametrize("lane", Lane)
-def test_each_time_that_it_does_not_pay_it_rests_twice_as_long_and_a_month_at_most(
+def test_each_loss_doubles_the_rest_of_caching_up_to_a_month(
     lane: Lane,
 ) -> None:
     prices, now = cache_prices(HAIKU, lane, at=NOON), NOON
@@ -235,7 +235,7 @@ def test_each_time_that_it_does_not_pay_it_rests_twice_as_long_and_a_month_at_mo
 
 
 @pytest.mark.parametrize("marks", [Marks.SOME, Marks.ALL])
-def test_what_the_provider_caches_nothing_of_is_off_and_says_so(marks: Marks) -> None:
+def test_caching_turns_off_with_a_reason_if_the_provider_caches_nothing(marks: Marks) -> None:
     nothing = CacheUse(marked=40, per_s=OFTEN)
     off = decide(marking(marks), nothing, REALTIME, lane=Lane.REALTIME, now=later(hours=1))
     assert (off.marks, off.hit_rate) == (Marks.NONE, None)
@@ -244,7 +244,7 @@ def test_what_the_provider_caches_nothing_of_is_off_and_says_so(marks: Marks) ->
 
 
 @pytest.mark.parametrize("marks", [Marks.SOME, Marks.ALL])
-def test_what_is_near_the_break_even_is_decided_by_more_calls(marks: Marks) -> None:
+def test_a_hit_rate_near_the_break_even_needs_more_calls_for_a_decision(marks: Marks) -> None:
     few, more = (measured(BATCH.pays_from - 0.1, calls) for calls in (20, 100))
     unsure = decide(marking(marks, BATCH), few, BATCH, lane=Lane.BATCH, now=later(hours=1))
     assert (unsure.marks, unsure.losses) == (marks, 0)
@@ -256,7 +256,7 @@ def test_what_is_near_the_break_even_is_decided_by_more_calls(marks: Marks) -> N
     )
 
 
-def test_few_calls_change_nothing_unless_they_come_too_seldom() -> None:
+def test_few_calls_change_nothing_unless_calls_are_too_rare() -> None:
     few = measured(0, TERMS[Lane.REALTIME].fewest - 1)
     assert (
         decide(marking(Marks.ALL), few, REALTIME, lane=Lane.REALTIME, now=later(hours=1)).marks
@@ -267,9 +267,7 @@ def test_few_calls_change_nothing_unless_they_come_too_seldom() -> None:
     assert (off.marks, off.again_at) == (Marks.NONE, None)
 
 
-def test_while_a_few_calls_find_out_one_a_second_of_each_version_marks_and_else_all_do_or_none() -> (
-    None
-):
+def test_a_trial_marks_one_call_a_second_per_version_and_a_decision_marks_all_or_none() -> None:
     marking, one, other = Marking(), VersionId(1), VersionId(2)
     assert not marking.marks(one, at=0)
     marking.learn({one: Marks.SOME, other: Marks.SOME})
@@ -289,7 +287,7 @@ def test_while_a_few_calls_find_out_one_a_second_of_each_version_marks_and_else_
     ]
 
 
-def test_it_says_how_it_stands_and_by_what() -> None:
+def test_the_description_of_caching_states_the_decision_and_its_evidence() -> None:
     on = decide(
         marking(Marks.ALL), measured(0.93, 1_204), REALTIME, lane=Lane.REALTIME, now=later(hours=1)
     )

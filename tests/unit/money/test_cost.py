@@ -1,4 +1,4 @@
-"""Estimates before a call, the bound of a lost one, and the division of a shared bill."""
+"""Estimates before a call, the bound of a lost call, and the division of a shared bill."""
 
 import itertools
 import json
@@ -68,7 +68,7 @@ def test_equal_remainders_go_to_the_earlier_part() -> None:
     assert allocate(7, []) == []
 
 
-def test_a_round_bill_is_divided_among_all_and_not_given_to_the_first() -> None:
+def test_a_round_bill_is_divided_among_all_items() -> None:
     assert allocate_usd(Decimal("0.0001"), [1] * 20) == [Decimal("0.000005")] * 20
     assert allocate_usd(Decimal("1E+2"), [1, 1, 2]) == [25, 25, 50]
 
@@ -95,7 +95,7 @@ def test_an_estimate_is_the_price_of_its_tokens() -> None:
     assert Estimates(NOON).of(letters, 200).batch == packed.quantize(Decimal("1e-9"))
 
 
-def test_estimates_of_several_versions_are_those_of_each() -> None:
+def test_estimates_of_several_versions_equal_their_separate_estimates() -> None:
     versions = [
         version(1),
         version(
@@ -107,11 +107,12 @@ def test_estimates_of_several_versions_are_those_of_each() -> None:
         assert together.of(of, chars) == Estimates(NOON).of(of, chars)
 
 
-def test_an_estimate_holds_for_the_whole_day() -> None:
+def test_an_estimate_is_the_same_during_the_whole_day() -> None:
     assert Estimates(NOON).of(version(), 100) == Estimates(later(hours=11)).of(version(), 100)
 
 
-SPECIAL = '"\\\n\t<>/{}[]itemhistory\uff49\uff54\uff1c\ufe64\x01'  # what JSON, or a fence, escapes
+# Characters that JSON or a fence escapes.
+SPECIAL = '"\\\n\t<>/{}[]itemhistory\uff49\uff54\uff1c\ufe64\x01'
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.text(
     SPECIAL, max_size=60
 )
@@ -160,7 +161,7 @@ def test_the_bound_of_a_call_covers_a_token_for_every_byte_of_its_body(
     schema: dict[str, Any],
     said: str,
 ) -> None:
-    instructions = f"Sort. {said}".replace("\0", "")  # which no version holds
+    instructions = f"Sort. {said}".replace("\0", "")  # no version contains NUL
     letters = version(
         batch_pack=7, realtime_pack=7, output_schema=schema, instructions=instructions
     )
@@ -188,9 +189,7 @@ def test_the_bound_of_a_call_covers_a_token_for_every_byte_of_its_body(
     )
 
 
-def test_items_that_share_a_call_never_cost_more_than_their_calls_apart_where_longer_prompts_are_dearer() -> (
-    None
-):
+def test_a_pack_never_costs_more_than_its_single_calls_despite_dearer_long_prompts() -> None:
     haiku = version(realtime_pack=50)
     most = most_bytes(haiku, Lane.REALTIME, NOON)
     assert most is not None
@@ -204,7 +203,7 @@ def test_items_that_share_a_call_never_cost_more_than_their_calls_apart_where_lo
         )
 
 
-def test_an_estimate_has_what_is_shared_at_the_hit_rate_of_its_lane() -> None:
+def test_an_estimate_prices_shared_tokens_at_the_hit_rate_of_the_lane() -> None:
     letters = version(instructions="i" * 4_000, realtime_pack=4)
     shared = 1_000 + tokens(json.dumps(letters.spec.output_schema))
     cached = Estimates(NOON, Sharing(hit_rates={(letters.id, Lane.REALTIME): 0.5})).of(letters, 200)
@@ -214,7 +213,7 @@ def test_an_estimate_has_what_is_shared_at_the_hit_rate_of_its_lane() -> None:
     assert plain.realtime - cached.realtime == pytest.approx(less, abs=Decimal("2e-9"))
 
 
-def test_an_estimate_divides_what_is_shared_by_the_pack_size_in_force() -> None:
+def test_an_estimate_divides_shared_tokens_by_the_pack_size_in_force() -> None:
     letters = version(instructions="i" * 4_000, realtime_pack=8, batch_pack=8)
     halved = Sharing(PackSizes({PackPlace.of(letters, Lane.BATCH): PackDecision(2, 8, NOON)}))
     found, plain = Estimates(NOON, halved).of(letters, 200), Estimates(NOON).of(letters, 200)

@@ -1,4 +1,4 @@
-"""Overheads: which dated amount is in force, what is assumed, and what is refused."""
+"""Overheads: the dated amount in force, assumed amounts, and refused amounts."""
 
 from datetime import date, timedelta
 from decimal import Decimal
@@ -35,14 +35,14 @@ def amount(*rows: DatedOverhead, on: int = 0, workload: str = "letters") -> floa
     return in_force(rows, workload, DAY + timedelta(days=on)).engineering_usd(Lane.BATCH)
 
 
-def test_without_any_row_all_is_assumed() -> None:
+def test_all_overheads_are_assumed_without_any_row() -> None:
     found = in_force([], "letters", DAY)
     assert found == Overheads()
     assert (found.monthly_usd(Lane.REALTIME), found.monthly_usd(Lane.BATCH)) == (120, 450)
     assert len(found.assumed) == 4
 
 
-def test_the_newest_that_has_begun_is_in_force() -> None:
+def test_the_newest_overhead_that_has_begun_is_in_force() -> None:
     rows = dated(100), dated(300, after=20), dated(200, after=10)
     assert [amount(*rows, on=day) for day in (-1, 0, 9, 10, 19, 20, 400)] == [
         400,
@@ -55,16 +55,16 @@ def test_the_newest_that_has_begun_is_in_force() -> None:
     ]
 
 
-def test_of_two_of_one_day_the_later_set_one_is_in_force() -> None:
+def test_the_later_entry_is_in_force_if_two_overheads_begin_on_one_day() -> None:
     assert amount(dated(100), dated(200)) == 200
 
 
-def test_a_workloads_own_goes_before_that_of_every_workload() -> None:
+def test_a_workloads_own_overhead_overrides_the_general_one() -> None:
     rows = dated(100, workload="letters"), dated(200, after=10), dated(7, workload="other")
     assert (amount(*rows, on=20), amount(*rows, on=20, workload="third")) == (100, 200)
 
 
-def test_what_is_assumed_is_told_by_lane_and_kind() -> None:
+def test_assumed_overheads_are_listed_by_lane_and_kind() -> None:
     found = in_force([dated(100), dated(0, lane=Lane.REALTIME)], "letters", DAY)
     assert found.assumed == (
         (Lane.REALTIME, OverheadKind.INFRASTRUCTURE),
@@ -85,7 +85,7 @@ def test_what_is_assumed_is_told_by_lane_and_kind() -> None:
         ("1", 1, "2026-11-02 is after today (2026-11-01, UTC)"),
     ],
 )
-def test_what_makes_no_sense_is_refused(usd: str, after: int, why: str) -> None:
+def test_an_invalid_overhead_is_refused(usd: str, after: int, why: str) -> None:
     of = Overhead(
         None, Lane.BATCH, OverheadKind.ENGINEERING, Decimal(usd), DAY + timedelta(days=after)
     )
@@ -93,6 +93,8 @@ def test_what_makes_no_sense_is_refused(usd: str, after: int, why: str) -> None:
 
 
 @given(st.lists(st.builds(dated, st.integers(0, 99), after=st.integers(0, 30))), st.integers(0, 30))
-def test_what_is_set_for_later_never_changes_what_was(rows: list[DatedOverhead], on: int) -> None:
+def test_an_overhead_with_a_later_date_never_changes_earlier_amounts(
+    rows: list[DatedOverhead], on: int
+) -> None:
     later = [each for each in rows if each.overhead.from_date > DAY + timedelta(days=on)]
     assert amount(*rows, on=on) == amount(*(each for each in rows if each not in later), on=on)

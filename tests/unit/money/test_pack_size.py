@@ -1,4 +1,4 @@
-"""How many items share a call: fewer where sharing is seen to hurt, more again where it is not; and how that is checked."""
+"""How many items share a call: fewer where packing measurably hurts, more again where it does not; and the checks of it."""
 
 import random
 from collections.abc import Callable
@@ -40,19 +40,17 @@ def at(size: int, allowed: int = 20) -> PackDecision:
     return PackDecision(size, allowed, NOON)
 
 
-def test_sizes_are_the_one_allowed_and_its_halves() -> None:
+def test_the_sizes_are_the_allowed_size_and_its_halves() -> None:
     assert sizes(20) == [20, 10, 5, 2, 1]
     assert sizes(1) == [1]
 
 
-def test_without_evidence_a_workload_has_what_it_allows() -> None:
+def test_a_workload_without_evidence_uses_its_allowed_size() -> None:
     assert in_force(None, 20) == 20
     assert decide(None, 20, PackEvidence(), {}, now=NOON) is None
 
 
-def test_where_packed_answers_surely_agree_less_than_single_ones_half_as_many_share_a_call() -> (
-    None
-):
+def test_packing_that_surely_hurts_agreement_halves_the_pack_size() -> None:
     made = decide(None, 20, PackEvidence({20: BAD}, SINGLE), {}, now=NOON)
     assert made == PackDecision(
         10,
@@ -65,7 +63,7 @@ def test_where_packed_answers_surely_agree_less_than_single_ones_half_as_many_sh
     )
 
 
-def test_it_goes_down_to_one_where_packing_hurts_at_all() -> None:
+def test_the_pack_size_falls_to_one_if_every_size_hurts() -> None:
     last, allowed = None, 20
     for size in (20, 10, 5, 2):
         last = decide(last, allowed, PackEvidence({size: BAD}, SINGLE), {}, now=NOON)
@@ -73,7 +71,7 @@ def test_it_goes_down_to_one_where_packing_hurts_at_all() -> None:
     assert (last.size, in_force(last, allowed)) == (1, 1)
 
 
-def test_packs_that_are_seldom_full_tell_of_the_size_that_they_have() -> None:
+def test_packs_that_are_rarely_full_count_by_their_actual_size() -> None:
     made = decide(None, 20, PackEvidence({4: BAD, 18: GOOD}, SINGLE), {}, now=NOON)
     assert made is not None
     assert (made.size, made.hurt) == (2, 5)
@@ -90,11 +88,11 @@ def test_packs_that_are_seldom_full_tell_of_the_size_that_they_have() -> None:
         PackEvidence({20: SampleShare(190, 200)}, SINGLE),
     ],
 )
-def test_too_little_evidence_changes_nothing(evidence: PackEvidence) -> None:
+def test_evidence_without_clear_harm_changes_nothing(evidence: PackEvidence) -> None:
     assert decide(None, 20, evidence, {}, now=NOON) is None
 
 
-def test_it_grows_by_one_step_where_the_size_in_force_does_no_harm() -> None:
+def test_the_pack_size_grows_by_one_step_if_the_size_in_force_does_no_harm() -> None:
     made = decide(at(5), 20, PackEvidence({5: GOOD}, SINGLE), {}, now=later(days=3))
     assert made is not None
     assert (made.size, made.hurt) == (10, None)
@@ -104,7 +102,7 @@ def test_it_grows_by_one_step_where_the_size_in_force_does_no_harm() -> None:
     )
 
 
-def test_a_size_that_hurt_rests_for_a_day_and_each_time_twice_as_long() -> None:
+def test_a_harmful_size_rests_for_a_day_and_each_time_twice_as_long_up_to_16_days() -> None:
     known = PackEvidence({5: GOOD}, SINGLE)
     for times, days in ((1, 1), (2, 2), (4, 8), (9, 16)):
         hurts = {10: PackHarm(times, NOON)}
@@ -112,21 +110,21 @@ def test_a_size_that_hurt_rests_for_a_day_and_each_time_twice_as_long() -> None:
         assert decide(at(5), 20, known, hurts, now=later(days=days)) is not None
 
 
-def test_single_calls_say_nothing_of_packs_which_are_tried_again_when_they_have_rested() -> None:
+def test_packs_are_tried_again_after_their_rest_if_all_calls_are_single() -> None:
     assert decide(at(1), 20, PackEvidence(), {2: PackHarm(1, NOON)}, now=later(hours=23)) is None
     made = decide(at(1), 20, PackEvidence(), {2: PackHarm(1, NOON)}, now=later(hours=24))
     assert made is not None
     assert (made.size, made.why) == (2, "packs of 2 rested, and are tried again")
 
 
-def test_what_is_allowed_bounds_it_whatever_was_decided() -> None:
+def test_the_allowed_size_limits_the_decided_size() -> None:
     assert in_force(at(10), 4) == 4
     assert in_force(at(10), 40) == 10
-    assert in_force(at(20, allowed=20), 40) == 40  # nothing was ever held against more
-    assert in_force(at(10), 16) == 8  # a size of this ladder
+    assert in_force(at(20, allowed=20), 40) == 40  # no evidence speaks against more
+    assert in_force(at(10), 16) == 8  # the next smaller size of this ladder
 
 
-def test_a_size_holds_for_the_model_that_was_seen() -> None:
+def test_a_decided_size_applies_only_to_the_measured_model_and_lane() -> None:
     haiku, opus = (
         version(realtime_pack=20),
         version(realtime_pack=20, realtime_model="claude-opus-5-5"),
@@ -152,7 +150,7 @@ counts = (
     st.dictionaries(st.integers(2, 50), counts, max_size=5),
     counts,
 )
-def test_a_decision_is_one_step_of_what_is_allowed_or_below_what_hurts(
+def test_a_decision_is_an_allowed_size_and_halves_the_size_that_hurt(
     allowed: int, last: tuple[int, int] | None, packed: dict[int, SampleShare], alone: SampleShare
 ) -> None:
     before = None if last is None else PackDecision(last[0], max(last), NOON)
@@ -173,7 +171,7 @@ def test_a_decision_is_one_step_of_what_is_allowed_or_below_what_hurts(
 def weeks(
     agrees: Callable[[int], float], *, alone: float, a_day: int, days: int = 56, allowed: int = 20
 ) -> list[int]:
-    """The sizes in force, hour by hour, where so many items are checked a day, a third of them twice."""
+    """Return the size in force in each hour, with `a_day` items checked a day and a third of them checked twice."""
     drawn, last, hurts, now = random.Random(5), None, dict[int, PackHarm](), NOON
     packed, single, found = NOTHING, NOTHING, list[int]()
     for _ in range(days * 24):
@@ -202,14 +200,12 @@ def weeks(
 
 
 @pytest.mark.slow
-def test_where_packing_does_no_harm_it_is_never_blamed_in_eight_weeks_of_hourly_looks() -> None:
+def test_harmless_packing_is_never_reduced_in_eight_weeks_of_hourly_decisions() -> None:
     assert set(weeks(lambda _: 0.95, alone=0.95, a_day=240)) == {20}
 
 
 @pytest.mark.slow
-def test_a_model_whose_answers_are_shifted_by_one_above_five_items_packs_five_for_most_of_eight_weeks() -> (
-    None
-):
+def test_a_model_that_fails_above_five_items_packs_five_for_most_of_eight_weeks() -> None:
     found = weeks(lambda size: 0.97 if size <= 5 else 0.1, alone=0.97, a_day=240)
     assert found[24] <= 5
     assert sum(size > 5 for size in found) / len(found) < 0.02
@@ -217,14 +213,14 @@ def test_a_model_whose_answers_are_shifted_by_one_above_five_items_packs_five_fo
 
 
 @pytest.mark.slow
-def test_where_every_pack_hurts_a_little_items_are_asked_alone_for_most_of_eight_weeks() -> None:
+def test_packing_that_always_hurts_a_little_is_off_for_most_of_eight_weeks() -> None:
     found = weeks(lambda _: 0.85, alone=0.97, a_day=480)
     assert sum(size == 1 for size in found) / len(found) > 0.6
     assert found[-1] < 20
 
 
 @given(st.text(max_size=20), st.text(max_size=20), st.floats(0, 0.2), st.floats(0, 0.2))
-def test_a_larger_share_only_adds_and_what_is_asked_twice_is_asked_once(
+def test_a_larger_share_only_adds_checks_and_an_item_checked_twice_is_also_checked_once(
     workload: str, key: str, one: float, two: float
 ) -> None:
     less, more = sorted((one, two))
@@ -233,7 +229,7 @@ def test_a_larger_share_only_adds_and_what_is_asked_twice_is_asked_once(
     assert not is_checked(workload, key, 0)
 
 
-def test_so_many_are_checked_as_the_share_says_and_a_third_of_them_twice() -> None:
+def test_the_stated_share_is_checked_and_a_third_of_it_twice() -> None:
     keys = [f"k{number}" for number in range(40_000)]
     checked = [key for key in keys if is_checked("letters", key, 0.05)]
     twice = [key for key in checked if is_checked_twice("letters", key, 0.05)]
@@ -241,7 +237,7 @@ def test_so_many_are_checked_as_the_share_says_and_a_third_of_them_twice() -> No
     assert len(twice) == pytest.approx(2_000 / 3, rel=0.12)
 
 
-def test_no_call_asks_for_more_than_its_model_can_say() -> None:
+def test_no_call_asks_for_more_tokens_than_its_model_can_output() -> None:
     assert most_items(spec(realtime_pack=20, max_output_tokens=300), Lane.REALTIME) == 20
     long = spec(realtime_pack=50, max_output_tokens=4_000)
     assert most_items(long, Lane.REALTIME) == 15
@@ -249,9 +245,7 @@ def test_no_call_asks_for_more_than_its_model_can_say() -> None:
     assert most_items(spec(realtime_pack=50, max_output_tokens=32_000), Lane.REALTIME) == 1
 
 
-def test_packs_stay_below_the_prompts_whose_tokens_cost_more_and_models_without_such_prices_are_not_bound() -> (
-    None
-):
+def test_packs_stay_below_the_size_where_tokens_cost_more_for_models_with_such_prices() -> None:
     haiku = version(realtime_pack=50)
     in_batch, alone = (most_bytes(haiku, lane, TODAY) for lane in (Lane.BATCH, Lane.REALTIME))
     assert in_batch is not None
@@ -265,7 +259,7 @@ sized = st.lists(st.tuples(st.integers(1, 400), st.booleans()), max_size=40)
 
 
 @given(sized, st.integers(1, 9), st.integers(1, 1_500))
-def test_packs_hold_no_more_bytes_than_may_be_unless_one_item_alone_has_more(
+def test_packs_stay_within_the_byte_limit_unless_a_single_item_exceeds_it(
     drawn: list[tuple[int, bool]], size: int, most: int
 ) -> None:
     waiting = [

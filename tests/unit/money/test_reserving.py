@@ -1,4 +1,4 @@
-"""Which items hard budgets pay for: never more than is left, and no item that does not fit holds cheaper ones back."""
+"""Reserving money of hard budgets: never more than is left, and no item that does not fit blocks cheaper items."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -59,7 +59,7 @@ def paid(then: ReserveResult) -> list[int]:
     return [each.work_id for each in then.paid]
 
 
-def test_a_claim_is_reduced_to_what_fits() -> None:
+def test_a_claim_is_reduced_to_the_items_that_fit_the_budget() -> None:
     then = take(wants("0.4", "0.4", "0.4"), status("1", calls="0.1"))
     assert (paid(then), then.waiting, then.resting, then.stopped) == (
         [0, 1],
@@ -70,7 +70,7 @@ def test_a_claim_is_reduced_to_what_fits() -> None:
     assert then.refused == {0: None}
 
 
-def test_an_item_dearer_than_what_is_left_rests_alone_and_its_neighbours_go_on() -> None:
+def test_an_item_dearer_than_the_rest_of_the_budget_rests_and_its_neighbours_are_paid() -> None:
     then = take(wants("0.01", "2", "0.01"), status("1"))
     assert paid(then) == [0, 2]
     ((dear, until),) = then.resting
@@ -78,27 +78,27 @@ def test_an_item_dearer_than_what_is_left_rests_alone_and_its_neighbours_go_on()
     assert (then.waiting, then.stopped, then.refused) == (set(), set(), {0: None})
 
 
-def test_an_item_that_only_the_money_of_batches_could_pay_is_looked_at_again_in_a_minute() -> None:
+def test_an_item_that_needs_money_reserved_for_batches_rests_for_a_minute() -> None:
     then = take(wants("0.5"), status("1", batches="0.8"))
     assert [until for _, until in then.resting] == [NOON + BATCHES_REST]
     assert then.refused == {0: Decimal("0.5")}
 
 
-def test_an_item_waits_for_calls_under_way_where_their_money_could_pay_it() -> None:
+def test_an_item_waits_for_calls_in_flight_whose_reserved_money_could_pay_it() -> None:
     then = take(wants("0.5"), status("1", calls="0.8"))
     assert (then.waiting, then.resting, then.refused) == ({"letters"}, [], {0: Decimal("0.5")})
 
 
-def test_a_workload_stops_where_less_is_left_than_any_of_its_calls_may_cost() -> None:
+def test_a_workload_stops_if_less_is_left_than_any_of_its_calls_may_cost() -> None:
     then = take(wants("0.02", "0.03"), status("1", spent="0.995"))
     assert (then.stopped, then.resting, then.refused) == ({"letters"}, [], {0: Decimal("0.02")})
 
 
-def test_a_call_dearer_than_a_whole_period_does_not_say_that_the_budget_is_used_up() -> None:
+def test_a_call_dearer_than_the_whole_budget_does_not_mark_it_as_used_up() -> None:
     assert take(wants("2"), status("1")).refused == {}
 
 
-def test_a_consumer_without_money_stops_no_other_reader() -> None:
+def test_a_consumer_without_money_stops_no_other_consumer() -> None:
     spent, calls = status("1", spent="1", consumer="a"), status("1", calls="1", consumer="b")
     then = take(wants("0.1", "0.1", "0.1", "0.1", consumers="abc-"), spent, calls, status("9"))
     assert paid(then) == [2, 3]
@@ -109,14 +109,14 @@ def test_a_consumer_without_money_stops_no_other_reader() -> None:
     assert (then.waiting, then.stopped) == (set(), set())
 
 
-def test_an_item_rests_until_the_last_of_the_budgets_that_it_lacks_begins_anew() -> None:
+def test_an_item_rests_until_the_last_of_its_used_up_budgets_begins_a_new_period() -> None:
     month = status("1", spent="1", consumer="a", period=Period.MONTH)
     then = take(wants("0.1", consumers="a"), status("1", spent="1", consumer="a"), month)
     assert [until for _, until in then.resting] == [month.ends_at]
     assert month.ends_at > NOON + timedelta(days=2)
 
 
-def test_the_budget_of_one_workload_holds_no_other_back() -> None:
+def test_the_budget_of_one_workload_blocks_no_other_workload() -> None:
     bills = [ReserveCandidate(WorkId(7), "bills", None, Decimal("0.5"))]
     then = take(wants("0.5") + bills, status("1", spent="1"), status("1", workload="bills"))
     assert (paid(then), then.stopped) == ([7], {"letters"})
@@ -137,7 +137,7 @@ asked = st.lists(st.tuples(amounts, st.sampled_from("ab-")), max_size=12)
 
 
 @given(asked, st.lists(statuses, min_size=1, max_size=4))
-def test_no_budget_ever_pays_for_more_than_it_has_left_and_every_item_is_paid_or_told_why(
+def test_no_budget_pays_more_than_it_has_left_and_every_item_is_paid_or_has_a_reason(
     asked: list[tuple[Decimal, str]], of: list[BudgetStatus]
 ) -> None:
     candidates = wants(

@@ -1,4 +1,4 @@
-"""The batch lane's health: what the open incidents say, and which batches wait for a person."""
+"""The batch lane's health: its open incidents, and the batches that wait for a person."""
 
 from dataclasses import dataclass
 
@@ -86,6 +86,6 @@ def test_a_batch_is_in_trouble_when_a_promise_is_broken_or_a_person_has_to_decid
     assert health([batch], incidents) == of_lane
 
 
-def test_work_that_never_left_is_no_health_though_there_is_no_batch() -> None:
+def test_work_that_never_left_is_reported_even_without_a_batch() -> None:
     assert health([], []) == "no batches"
     assert health([], [breach(Promise.BATCH_NEVER_STARTED)]) == "batch never started"

@@ -1,4 +1,4 @@
-"""Shares against their limits, budgets, and burn rates: alerts neither flap nor miss a clear breach, whatever the traffic."""
+"""Shares against their limits, budgets, and burn rates: alerts neither flap nor miss a clear breach in any traffic."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -35,7 +35,7 @@ from tests.conftest import NOON
 from tests.examples import version
 
 BUDGET = 0.05
-FIVE, SIX_HOURS = 1, 4  # places
+FIVE, SIX_HOURS = 1, 4  # positions in WINDOWS
 Tried = tuple[int, int]  # hits and samples
 LETTERS = version()
 LIMIT = LETTERS.spec.promises.realtime_max_error_percent / 100
@@ -43,7 +43,7 @@ DAYS = 10
 
 
 def windows(*of: Tried) -> list[SampleShare]:
-    """The shares of the windows, the shortest first; the last of them for all that are longer."""
+    """Return the shares of the windows, the shortest first; the last share also fills the longer windows."""
     return [SampleShare(*each) for each in of + of[-1:] * (len(WINDOWS) - len(of))]
 
 
@@ -53,7 +53,7 @@ def attempts(*of: Tried, percent: float = 5) -> Assessment:
 
 
 def growing() -> st.SearchStrategy[list[SampleShare]]:
-    """Windows of which each holds the shorter ones."""
+    """Generate windows, each of which contains the shorter ones."""
     steps = st.tuples(st.integers(0, 400), st.integers(0, 4_000))
 
     def summed(of: list[Tried]) -> list[SampleShare]:
@@ -79,14 +79,14 @@ def test_the_long_and_short_windows_are_those_of_the_workbook() -> None:
 @pytest.mark.parametrize(
     ("rate", "budget", "share"), [(14.4, 0.001, 0.0144), (14.4, 0.05, 0.525), (6, 0.5, 0.75)]
 )
-def test_a_budget_of_several_percent_caps_the_share_that_a_burn_rate_asks_for(
+def test_a_budget_of_several_percent_caps_the_share_that_a_burn_rate_requires(
     rate: float, budget: float, share: float
 ) -> None:
     assert threshold(rate, budget) == pytest.approx(share)
 
 
 @given(st.integers(0, 20), st.sampled_from([0.001, 0.01, 0.05, 0.2, 0.5]))
-def test_twenty_items_alarm_only_if_the_budget_would_nearly_never_give_so_many_hits(
+def test_twenty_items_alarm_only_if_the_budget_makes_that_many_hits_highly_unlikely(
     hits: int, budget: float
 ) -> None:
     if judge_burn(windows((hits, 20)), budget).verdict is Verdict.FAILED:
@@ -95,7 +95,7 @@ def test_twenty_items_alarm_only_if_the_budget_would_nearly_never_give_so_many_h
 
 
 @given(growing(), st.floats(0.001, 0.9))
-def test_a_breach_rests_on_a_window_whose_lower_bound_lies_above_the_budget(
+def test_a_breach_needs_a_window_whose_lower_bound_is_above_the_budget(
     seen: list[SampleShare], budget: float
 ) -> None:
     judged = judge_burn(seen, budget)
@@ -105,7 +105,7 @@ def test_a_breach_rests_on_a_window_whose_lower_bound_lies_above_the_budget(
         assert seen[judged.place].hits < budget * seen[judged.place].samples
 
 
-def test_a_total_outage_is_critical_while_most_of_the_hour_was_fine() -> None:
+def test_a_recent_outage_is_critical_although_most_of_the_hour_was_healthy() -> None:
     found = attempts((30, 50), (30, 500), (30, 3_000), (30, 6_000))
     assert (found.verdict, found.severity) == (Verdict.FAILED, Severity.CRITICAL)
     assert found.sentence == (
@@ -113,7 +113,7 @@ def test_a_total_outage_is_critical_while_most_of_the_hour_was_fine() -> None:
     )
 
 
-def test_a_slow_burn_is_a_warning_that_only_the_long_windows_tell() -> None:
+def test_a_slow_burn_is_a_warning_from_the_long_windows_alone() -> None:
     found = attempts((0, 1), (1, 8), (3, 50), (6, 100), (40, 600), (480, 7_200))
     assert (found.verdict, found.severity) == (Verdict.FAILED, Severity.WARNING)
     assert "480 of 7,200 attempts of the last 3 days failed" in found.sentence
@@ -122,20 +122,20 @@ def test_a_slow_burn_is_a_warning_that_only_the_long_windows_tell() -> None:
     )
 
 
-def test_what_burned_and_is_healthy_again_is_over_though_the_long_windows_still_show_it() -> None:
+def test_a_breach_that_recovered_ends_although_the_long_windows_still_show_it() -> None:
     found = attempts((0, 100), (2, 500), (1_500, 3_000), (1_530, 6_000))
     assert (found.verdict, found.ends) == (Verdict.PASSED, True)
     assert "2 of 500 attempts of the last 5 minutes" in found.sentence
 
 
 @pytest.mark.parametrize(("place", "clean"), [(FIVE, 191), (SIX_HOURS, 107)])
-def test_the_shortest_window_that_can_tell_ends_an_incident(place: int, clean: int) -> None:
+def test_the_shortest_conclusive_window_ends_an_incident(place: int, clean: int) -> None:
     for samples, verdict in ((clean, Verdict.PASSED), (clean - 1, Verdict.INCONCLUSIVE)):
         seen = [SampleShare(0, samples if each == place else 0) for each in range(len(WINDOWS))]
         assert judge_burn(seen, BUDGET).verdict is verdict
 
 
-def test_too_few_clean_samples_end_nothing_and_no_sample_at_all_hides_a_breach() -> None:
+def test_too_few_clean_samples_end_no_incident_and_empty_windows_hide_no_breach() -> None:
     found = attempts((0, 2), (0, 10), (1, 60), (50, 120))
     assert (found.verdict, found.ends) == (Verdict.INCONCLUSIVE, False)
     assert attempts((0, 2), (0, 10), (30, 60), (50, 120)).verdict is Verdict.FAILED
@@ -154,7 +154,7 @@ def test_slow_answers_burn_a_budget_of_five_percent() -> None:
 
 
 @given(growing(), st.floats(0.001, 0.9))
-def test_a_limit_of_nothing_or_everything_is_never_broken_and_fast_burns_are_critical(
+def test_a_budget_of_0_or_1_is_never_broken_and_a_fast_burn_exceeds_its_threshold(
     seen: list[SampleShare], budget: float
 ) -> None:
     assert {judge_burn(seen, each).verdict for each in (0, 1)} == {Verdict.PASSED}
@@ -164,17 +164,17 @@ def test_a_limit_of_nothing_or_everything_is_never_broken_and_fast_burns_are_cri
     assert (fast is not None) == (verdict is Verdict.FAILED)
 
 
-def test_the_bench_finds_no_opening_at_half_of_the_limit() -> None:
+def test_the_benchmark_opens_no_incident_at_half_of_the_limit() -> None:
     assert watch_burn.measure(quick=True) == {"opened_at_half_limit_per_day": 0}
 
 
-def test_the_bench_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_benchmark_detects_alerts_that_open_too_easily(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(assessment, "UNPROVED", 1e9)
     assert watch_burn.measure(quick=True)["opened_at_half_limit_per_day"] > 0.05
 
 
 @pytest.mark.slow
-def test_a_quiet_week_opens_nothing_and_a_bad_week_is_told_soon() -> None:
+def test_a_quiet_week_opens_no_incident_and_every_breach_of_a_bad_week_is_detected() -> None:
     assert watch_burn.quiet_month(workloads=5, attempts=250_000, days=7) == 0
     told = watch_burn.bad_week(breaches=12)
     assert [each for each in told if not each.told] == []
@@ -182,7 +182,7 @@ def test_a_quiet_week_opens_nothing_and_a_bad_week_is_told_soon() -> None:
 
 
 def opened(share: float, *, an_hour: int, seed: int) -> int:
-    """How often the incident of failing attempts opens on the last of four days, as `incidents.record` has it."""
+    """Count the openings of the failing-attempts incident on the last of four days, by the rules of `incidents.record`."""
     traffic = drawn(np.random.default_rng(seed), an_hour, share, days=4)
     found = openings(traffic, failing(100 * LIMIT), LIMIT)
     return sum(1 for slot in found if slot * LOOK_S >= 3 * DAY_S)
@@ -190,15 +190,13 @@ def opened(share: float, *, an_hour: int, seed: int) -> int:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("an_hour", [30, 80, 400])
-def test_at_half_of_its_limit_a_promise_opens_no_incident_on_nearly_any_day(an_hour: int) -> None:
+def test_a_promise_at_half_of_its_limit_opens_no_incident_in_ten_days(an_hour: int) -> None:
     days = [opened(LIMIT / 2, an_hour=an_hour, seed=seed) for seed in range(DAYS)]
     assert sum(days) == 0, days
 
 
 @pytest.mark.slow
-def test_at_its_limit_a_promise_seldom_opens_an_incident_and_far_beyond_it_opens_few_that_last() -> (
-    None
-):
+def test_an_incident_opens_rarely_at_its_limit_and_once_a_day_far_beyond_it() -> None:
     at_limit = [opened(LIMIT, an_hour=80, seed=seed) for seed in range(DAYS)]
     assert sum(at_limit) <= 3, at_limit
     random = np.random.default_rng(26)
@@ -210,12 +208,12 @@ def test_at_its_limit_a_promise_seldom_opens_an_incident_and_far_beyond_it_opens
     assert sum(map(len, broken)) / DAYS <= 1, broken
 
 
-def test_what_is_clearly_broken_needs_no_twenty_samples() -> None:
+def test_a_clear_breach_needs_fewer_than_twenty_samples() -> None:
     assert share_verdict(SampleShare(19, 19), 5) is Verdict.FAILED
     assert share_verdict(SampleShare(LEAST_HITS, LEAST_HITS), 5) is Verdict.FAILED
     assert (
         share_verdict(SampleShare(LEAST_HITS - 1, LEAST_HITS - 1), 5) is Verdict.INCONCLUSIVE
-    )  # the tries of one item are alike
+    )  # the attempts of one item resemble each other
 
 
 @pytest.mark.parametrize(
@@ -251,7 +249,7 @@ def test_one_more_hit_never_mends_a_share_and_one_more_clean_sample_never_breaks
         assert seen is Verdict.FAILED
 
 
-def test_only_the_incidents_of_shares_stay_open_for_a_while() -> None:
+def test_the_incident_of_a_share_stays_open_for_a_while_unless_its_limit_is_zero() -> None:
     assert realtime_failing(LETTERS, RealtimeFigures("letters", 1.0, 0, 0, 100, 0)).stays == STAYS
     none = version(promises={"realtime_max_error_percent": 0})
     assert realtime_failing(none, RealtimeFigures("letters", 1.0, 0, 0, 100, 0)).stays == timedelta(
@@ -284,7 +282,7 @@ def seen(
         ("10", False, Verdict.FAILED, Severity.CRITICAL),
     ],
 )
-def test_a_budget_is_told_from_80_percent_on_and_is_critical_once_nothing_is_paid(
+def test_a_budget_warns_from_80_percent_and_is_critical_once_nothing_more_is_paid(
     spent: str, refused: bool, verdict: Verdict, severity: Severity
 ) -> None:
     judged = budget_lasts(seen(spent, refused=refused))
@@ -295,14 +293,14 @@ def test_a_budget_is_told_from_80_percent_on_and_is_critical_once_nothing_is_pai
     )
 
 
-def test_the_sentence_of_a_used_up_budget_says_what_ends_it() -> None:
+def test_the_sentence_of_a_used_up_budget_states_when_its_work_continues() -> None:
     assert budget_lasts(seen("0", hard="0")).sentence == (
         "Nothing more is paid: letters, day budget: $0 spent of $0 (100 %), $0 left; its work waits until the budget is "
         "raised, or the next day begins at 2026-11-25 00:00 UTC."
     )
 
 
-def test_a_call_that_waits_for_reserved_money_is_no_used_up_budget() -> None:
+def test_a_call_that_waits_for_reserved_money_does_not_break_the_budget_promise() -> None:
     judged = budget_lasts(seen("1.28", reserved="8.65", refused=True))
     assert judged.verdict is Verdict.PASSED
     assert judged.sentence == (

@@ -1,4 +1,4 @@
-"""Due times: the share that was missed recently, and what is too unsure to be met."""
+"""Due times: the share missed recently, and the items that are too unlikely to meet theirs."""
 
 from datetime import timedelta
 from typing import Any
@@ -29,9 +29,9 @@ def due(met: int, missed: int, overdue: int = 0) -> DueCounts:
     ("seen", "verdict", "severity"),
     [
         (due(99, 1), Verdict.PASSED, Severity.WARNING),
-        (due(94, 6), Verdict.INCONCLUSIVE, Severity.WARNING),  # as a share of 5 % often has it
+        (due(94, 6), Verdict.INCONCLUSIVE, Severity.WARNING),  # a true 5 % often gives this
         (due(85, 15), Verdict.FAILED, Severity.WARNING),
-        (due(85, 0, 15), Verdict.FAILED, Severity.WARNING),  # what waits still is late, too
+        (due(85, 0, 15), Verdict.FAILED, Severity.WARNING),  # items that still wait are late, too
         (due(80, 10, 10), Verdict.FAILED, Severity.CRITICAL),
         (due(0, 19), Verdict.FAILED, Severity.CRITICAL),
         (due(0, 4), Verdict.INCONCLUSIVE, Severity.CRITICAL),
@@ -48,13 +48,13 @@ def test_the_share_of_missed_due_times_breaks_the_promise_beyond_its_limit(
     )
 
 
-def test_its_sentence_says_how_many_of_how_many_and_what_waits() -> None:
+def test_the_sentence_counts_the_missed_the_due_and_the_waiting_items() -> None:
     assert deadline_missed(LETTERS, due(90, 9, 1)).sentence == (
         "10 of 100 items that were due missed it within the last hour: 10 %, and 5 % is the limit. 1 item of them still waits."
     )
 
 
-def test_where_nothing_is_due_any_more_an_open_incident_ends() -> None:
+def test_an_open_incident_ends_once_nothing_is_due() -> None:
     quiet = deadline_missed(LETTERS, None)
     assert (quiet.verdict, quiet.ends) == (Verdict.INCONCLUSIVE, True)
     few = deadline_missed(LETTERS, due(3, 3))
@@ -71,13 +71,13 @@ def test_a_limit_of_zero_promises_nothing() -> None:
     [
         (80, 20, 0, REALTIME),
         (80, 0, 20, BATCH),
-        (80, 15, 5, REALTIME),  # the batch lane alone would have kept it
+        (80, 15, 5, REALTIME),  # with the batch lane alone, the promise would be kept
         (80, 4, 16, BATCH),
         (60, 20, 20, REALTIME | BATCH),
         (5, 0, 4, REALTIME),  # too few to break anything
     ],
 )
-def test_a_standstill_explains_a_breach_only_where_it_would_be_none_without_what_that_lane_missed(
+def test_a_standstill_explains_a_breach_only_if_it_vanishes_without_the_misses_of_that_lane(
     met: int, in_realtime: int, elsewhere: int, explained: frozenset[Lane]
 ) -> None:
     judged = deadline_missed(
@@ -101,7 +101,7 @@ def test_a_paused_workload_promises_no_due_times() -> None:
 
 
 @given(st.integers(0, 1000), st.integers(0, 1000), st.integers(0, 1000))
-def test_no_share_is_judged_by_too_few_and_more_that_is_late_never_mends_it(
+def test_too_few_misses_never_break_the_promise_and_more_misses_never_improve_it(
     met: int, missed: int, overdue: int
 ) -> None:
     judged = deadline_missed(LETTERS, due(met, missed, overdue))
@@ -116,7 +116,7 @@ def at_risk(bound: int, crowded: int, drain_s: float | None = None) -> AtRisk:
     return AtRisk("letters", bound, crowded, NOON + timedelta(minutes=30), 0.3125, 0.95, drain_s)
 
 
-def test_one_item_at_risk_is_told_with_its_probability_and_why_nothing_rescues_it() -> None:
+def test_a_single_item_at_risk_is_reported_with_its_probability_and_the_reason() -> None:
     judged = deadline_at_risk(at_risk(1, 0), NOON)
     assert judged.verdict is Verdict.FAILED
     assert judged.sentence == (
@@ -126,7 +126,7 @@ def test_one_item_at_risk_is_told_with_its_probability_and_why_nothing_rescues_i
     assert judged.why == "1 item is bound to batch"
 
 
-def test_what_real_time_cannot_take_says_how_long_it_needs() -> None:
+def test_items_that_real_time_cannot_accept_are_reported_with_its_drain_time() -> None:
     judged = deadline_at_risk(at_risk(2, 3, drain_s=900), NOON)
     assert judged.value == 5
     assert judged.why == (
@@ -173,7 +173,7 @@ def doubtful(held: UnservedReason | None = None, *, binds: Lane | None = None) -
         ([doubtful(binds=Lane.BATCH)], "1 item is bound to batch", BATCH),
     ],
 )
-def test_what_real_time_answers_nothing_of_says_why_and_a_standstill_explains_only_what_is_its_fault(
+def test_items_that_real_time_does_not_serve_name_the_reason_and_the_stalled_lanes(
     found: list[DoubtfulItem], why: str, standstill: frozenset[Lane]
 ) -> None:
     (of,) = risks(found, Load(NOON, per_s=10))

@@ -1,4 +1,4 @@
-"""Promises about routing: which figures break them, which do not, and what is told of them."""
+"""Promises about routing: the figures that break them, those that do not, and the sentences about them."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -33,7 +33,7 @@ SHIFTED, GUARDS = Promise.ROUTING_SHIFTED, Promise.GUARDS_FIRE
 
 
 def hour(split: int, **others: int) -> Hour:
-    """An hour of the split, half to each lane, and of other reasons on the lane that they choose."""
+    """Return an hour of decisions: the split's, half to each lane, and those of other reasons on the lane they choose."""
     found = {f"{lane} split": split // 2 for lane in Lane}
     realtime = ("urgent", "deadline")
     return found | {
@@ -50,7 +50,7 @@ def routed(
     changed_at: datetime | None = None,
     odd: Hour | None = None,
 ) -> RoutedHours:
-    """These decisions in this hour and the one before, and earlier ones on every other day; on one of them `odd` ones."""
+    """Return `now` and `before` for the newest two hours and `earlier` for the earlier days, `odd` for one of them."""
     hours = {at - ago: earlier for ago in EARLIER for at in (NOON, NOON - HOUR)}
     if odd is not None:
         hours |= {at - EARLIER[0]: odd for at in (NOON, NOON - HOUR)}
@@ -61,7 +61,7 @@ def routed(
 USUAL, URGENT = hour(400, urgent=20), hour(400, urgent=200)
 
 
-def test_a_reason_that_took_more_than_in_the_same_hours_breaks_the_promise() -> None:
+def test_a_reason_whose_share_grew_against_the_same_hours_breaks_the_promise() -> None:
     judged = shares_grew(SHIFTED, routed(USUAL, URGENT), NOW)
     assert (judged.verdict, round(judged.value), judged.samples) == (Verdict.FAILED, 33, 1200)
     assert judged.sentence == (
@@ -74,7 +74,7 @@ def test_a_reason_that_took_more_than_in_the_same_hours_breaks_the_promise() -> 
     [
         (routed(USUAL, USUAL), Verdict.PASSED),
         (routed(USUAL, hour(400, urgent=40)), Verdict.PASSED),  # by less than five points
-        (routed(USUAL, URGENT, USUAL), Verdict.PASSED),  # one hour alone
+        (routed(USUAL, URGENT, USUAL), Verdict.PASSED),  # one hour only
         (routed(USUAL, hour(10, urgent=6), URGENT), Verdict.INCONCLUSIVE),  # a new hour
         (routed(USUAL, hour(40, urgent=12)), Verdict.INCONCLUSIVE),  # not sure yet
         (routed(USUAL, URGENT, odd=hour(10, urgent=400)), Verdict.FAILED),  # one odd day hides none
@@ -85,7 +85,7 @@ def test_a_reason_that_took_more_than_in_the_same_hours_breaks_the_promise() -> 
         ),  # the split took what was urgent before
     ],
 )
-def test_what_is_usual_too_little_or_too_new_breaks_no_promise(
+def test_only_a_large_certain_and_lasting_shift_breaks_the_promise(
     seen: RoutedHours, verdict: Verdict
 ) -> None:
     assert shares_grew(SHIFTED, seen, NOW).verdict is verdict
@@ -101,7 +101,7 @@ def test_hours_that_differ_from_day_to_day_are_no_shift() -> None:
 
 
 def lasting(urgent: int, *, hours: int) -> RoutedHours:
-    """100 decisions an hour, 5 of them urgent on earlier days, and this many in the newest hours."""
+    """Return hours of 100 decisions: 5 of them urgent on earlier days, `urgent` of them in the newest `hours`."""
     newest = [NOON - number * HOUR for number in range(max(WINDOWS))]
     seen = {at - ago: hour(94, urgent=5) for ago in EARLIER for at in newest}
     seen |= {
@@ -111,7 +111,7 @@ def lasting(urgent: int, *, hours: int) -> RoutedHours:
     return RoutedHours("letters", seen)
 
 
-def test_a_shift_that_two_hours_do_not_show_is_told_once_it_has_lasted_for_more() -> None:
+def test_a_shift_too_small_for_two_hours_is_reported_once_it_has_lasted_longer() -> None:
     verdicts = [shares_grew(SHIFTED, lasting(16, hours=each), NOW).verdict for each in range(13)]
     assert verdicts[0] is Verdict.PASSED
     assert Verdict.FAILED not in verdicts[:3]
@@ -119,7 +119,7 @@ def test_a_shift_that_two_hours_do_not_show_is_told_once_it_has_lasted_for_more(
     assert shares_grew(SHIFTED, lasting(96, hours=1), NOW).verdict is not Verdict.FAILED
 
 
-def test_a_mix_that_is_back_for_two_hours_is_no_breach_any_more() -> None:
+def test_a_breach_ends_once_the_usual_mix_has_returned_for_two_hours() -> None:
     seen = lasting(16, hours=12)
     back = {at: hour(94, urgent=5) for at in (NOON, NOON - HOUR)}
     assert shares_grew(SHIFTED, RoutedHours("letters", {**seen.hours, **back}), NOW).ends
@@ -135,7 +135,7 @@ def test_a_deliberate_change_is_no_breach_and_the_sentence_names_it() -> None:
     assert shares_grew(SHIFTED, settled, NOW).verdict is Verdict.FAILED
 
 
-def test_guards_that_fire_are_a_breach_whose_cause_is_the_change_of_that_day() -> None:
+def test_guards_that_fire_break_the_promise_and_name_the_change_of_that_day() -> None:
     seen = routed(hour(400), hour(400, capacity=40, shed=20), changed_at=later(hours=-20))
     judged = shares_grew(GUARDS, seen, NOW)
     assert (judged.verdict, judged.standstill) == (Verdict.FAILED, REALTIME)
@@ -147,7 +147,7 @@ def test_guards_that_fire_are_a_breach_whose_cause_is_the_change_of_that_day() -
     long_ago = routed(hour(400), hour(400, capacity=40), changed_at=later(days=-9))
     alone = shares_grew(GUARDS, long_ago, NOW)
     assert alone.why is None
-    # the sum of one guard is that guard
+    # the total of all guards is not repeated if only one fired
     assert alone.sentence.endswith("`capacity` to batch took 9.1 % (usually at most 0 %).")
     assert shares_grew(SHIFTED, seen, NOW).verdict is not Verdict.FAILED
 
@@ -158,7 +158,7 @@ HOURS = st.builds(
 
 
 @given(st.lists(HOURS, min_size=10, max_size=10), HOURS, HOURS, st.sampled_from([SHIFTED, GUARDS]))
-def test_nothing_breaks_within_the_range_of_earlier_days_or_without_enough_of_them(
+def test_no_promise_breaks_within_the_range_of_earlier_days_or_with_too_few_of_them(
     days: list[Hour], before: Hour, now: Hour, promise: Promise
 ) -> None:
     hours = {
@@ -174,7 +174,7 @@ def test_nothing_breaks_within_the_range_of_earlier_days_or_without_enough_of_th
     assert (judged.verdict is Verdict.FAILED) == (judged.samples > 0)
 
 
-def test_a_rule_that_raises_is_told_with_its_error_its_items_and_an_example() -> None:
+def test_a_rule_that_raises_is_reported_with_its_error_its_items_and_an_example() -> None:
     errors = {
         "urgent_when": "`payload.n > payload[\"k\"]` reads 's3cret', which this item lacks; guard it with has()"
     }
@@ -202,7 +202,7 @@ def test_a_rule_that_raises_is_told_with_its_error_its_items_and_an_example() ->
         (SampleShare(9, 12), Verdict.FAILED),
     ],
 )
-def test_batches_that_come_back_later_than_stated_break_the_promise(
+def test_batches_that_return_later_than_predicted_break_the_promise(
     late: SampleShare, verdict: Verdict
 ) -> None:
     assert chance_wrong("letters", late).verdict is verdict

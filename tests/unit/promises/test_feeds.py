@@ -1,4 +1,4 @@
-"""A feed that falls silent against its own pattern is told soon, and a healthy one almost never."""
+"""Silent feeds: one that stops against its own pattern is reported soon, a healthy one almost never."""
 
 from datetime import timedelta
 from typing import Any
@@ -21,7 +21,7 @@ Minutes = NDArray[Any]
 
 
 def poisson(rng: numpy.random.Generator, by_hour: Minutes, lasts: int = 1) -> Minutes:
-    """The minutes with arrivals of eight weeks; each arrival lasts for so many minutes."""
+    """Return the minutes of eight weeks that have arrivals; each arrival lasts for `lasts` minutes."""
     starts = numpy.repeat(HOURS * 60, rng.poisson(by_hour))
     at = starts + rng.integers(0, 60, len(starts))
     return numpy.unique(at[:, None] + numpy.arange(lasts)).astype(numpy.int64)
@@ -35,7 +35,7 @@ def judged(at: Minutes, silent: timedelta) -> Assessment:
     return feed_silent(Feed("letters", NOON, ArrivalPattern(at, UNTIL)), NOON + silent)
 
 
-def test_a_feed_that_stopped_is_told_with_what_was_expected_and_ends_with_the_next_item() -> None:
+def test_a_stopped_feed_is_reported_with_its_expected_items_and_ends_with_the_next_item() -> None:
     found = judged(steady(1), timedelta(minutes=40))
     assert (found.verdict, found.value, found.samples) == (Verdict.FAILED, 40, 40)
     assert (
@@ -53,7 +53,7 @@ def test_a_silence_that_is_not_unusual_neither_breaks_the_promise_nor_ends_its_i
         assert (found.verdict, found.ends) == (Verdict.INCONCLUSIVE, False)
 
 
-def test_no_silence_of_minutes_is_told() -> None:
+def test_a_silence_of_a_few_minutes_is_not_reported() -> None:
     assert judged(steady(1), SOONEST).verdict is Verdict.PASSED
 
 
@@ -76,18 +76,18 @@ def test_a_week_of_silence_is_the_new_pattern_and_ends_the_incident() -> None:
     ],
     ids=["new", "one item", "no item", "daily", "weekly"],
 )
-def test_a_new_feed_and_a_rare_one_are_never_told(at: Minutes) -> None:
+def test_new_and_rare_feeds_are_never_reported(at: Minutes) -> None:
     for days in (0.1, 1, 3, 6.9):
         assert judged(at, timedelta(days=days)).verdict is Verdict.INCONCLUSIVE
 
 
-def test_a_feed_that_sends_at_the_hour_may_miss_one_but_not_several() -> None:
+def test_an_hourly_feed_may_miss_one_hour_but_not_several() -> None:
     of_hour = steady(60)
     assert judged(of_hour, timedelta(hours=2)).verdict is Verdict.INCONCLUSIVE
     assert judged(of_hour, timedelta(hours=12)).verdict is Verdict.FAILED
 
 
-def test_earlier_outages_of_a_feed_that_were_told_make_it_no_less_sensitive() -> None:
+def test_earlier_reported_outages_do_not_make_a_feed_less_sensitive() -> None:
     at = steady(1)
     for days in (3, 12):
         begun = UNTIL - days * 24 * 60
@@ -97,14 +97,14 @@ def test_earlier_outages_of_a_feed_that_were_told_make_it_no_less_sensitive() ->
 
 
 @pytest.mark.parametrize("off", [3, 5, 20])
-def test_a_feed_that_skips_days_is_not_judged(off: int) -> None:
+def test_a_feed_that_skips_days_is_inconclusive(off: int) -> None:
     rng, at = numpy.random.default_rng(3), steady(5)
     gone = rng.choice(28, off, replace=False)
     at = at[~numpy.isin((UNTIL - at) // 1440, gone)]
     assert judged(at, timedelta(days=6)).verdict is Verdict.INCONCLUSIVE
 
 
-def test_a_feed_that_rests_at_night_is_told_in_its_hours_alone() -> None:
+def test_a_feed_that_rests_at_night_is_reported_only_in_its_active_hours() -> None:
     rng = numpy.random.default_rng(5)
     at = poisson(rng, 100 * OFFICE)
     evening, noon = (4 * 168 + 24 + 18) * 60, (4 * 168 + 24 + 12) * 60
@@ -136,7 +136,7 @@ def _an_hour_later(at: Minutes) -> Minutes:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", HEALTHY)
-def test_fifty_healthy_feeds_give_less_than_a_false_incident_in_three_months(kind: str) -> None:
+def test_fifty_healthy_feeds_open_no_false_incident_in_four_weeks(kind: str) -> None:
     rng, told = numpy.random.default_rng(11), 0
     for _ in range(50):
         at = HEALTHY[kind](rng)

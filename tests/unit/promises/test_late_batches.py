@@ -1,4 +1,4 @@
-"""A batch is late by the law of its kind: before its ceiling, rarely without cause, and until it is back."""
+"""Late batches by the turnaround law of their kind: reported before the ceiling, rarely without cause, until they return."""
 
 from datetime import timedelta
 from typing import Any
@@ -66,7 +66,7 @@ def judged(
     return next(each for each in found if each.promise is Promise.BATCH_SLOW)
 
 
-def test_a_batch_is_late_ten_percent_beyond_the_time_within_which_its_kind_is_back() -> None:
+def test_a_batch_is_late_ten_percent_after_the_99th_percentile_of_its_kind() -> None:
     limit = law().within(0.99) * 1.1 / MINUTE
     assert 80 < limit < 90
     assert judged(limit - 1).verdict is Verdict.PASSED
@@ -74,7 +74,7 @@ def test_a_batch_is_late_ten_percent_beyond_the_time_within_which_its_kind_is_ba
     assert (found.verdict, round(found.limit)) == (Verdict.FAILED, round(limit))
 
 
-def test_it_says_when_the_batch_was_expected_by_how_many_and_how_rare_that_is() -> None:
+def test_the_sentence_states_the_expected_time_its_evidence_and_the_probability() -> None:
     said = judged(95).sentence
     assert "has been open for 95 min; it was expected after 38 min to 63 min" in said
     assert "by 400 earlier batches of its size, of which 0.4 % take as long" in said
@@ -84,7 +84,7 @@ def test_it_says_when_the_batch_was_expected_by_how_many_and_how_rare_that_is() 
 
 
 @pytest.mark.parametrize("back", [0, ENOUGH_BACK - 1])
-def test_the_ceiling_decides_while_too_few_batches_are_back(back: int) -> None:
+def test_the_ceiling_decides_while_too_few_batches_have_returned(back: int) -> None:
     few = KNOWN[:back] + [Took(each.took, back=False) for each in KNOWN[back:40]]
     assert judged(119, by=few).verdict is Verdict.PASSED
     found = judged(121, by=few)
@@ -93,7 +93,7 @@ def test_the_ceiling_decides_while_too_few_batches_are_back(back: int) -> None:
 
 
 @given(st.lists(st.integers(1, 400), min_size=ENOUGH_BACK), st.integers(1, 300))
-def test_a_batch_is_never_late_after_its_ceiling_nor_within_minutes(
+def test_the_limit_of_a_batch_is_at_least_five_minutes_and_at_most_its_ceiling(
     took: list[int], most: int
 ) -> None:
     by = [Took(each * MINUTE) for each in took]
@@ -102,7 +102,7 @@ def test_a_batch_is_never_late_after_its_ceiling_nor_within_minutes(
 
 
 @given(st.lists(st.integers(1, 400), min_size=ENOUGH_BACK), st.integers(1, 300))
-def test_at_most_one_percent_are_late_and_yet_back_before_the_ceiling(
+def test_at_most_one_percent_of_batches_are_late_yet_return_before_the_ceiling(
     took: list[int], most: int
 ) -> None:
     of, ceiling = law([Took(each * MINUTE) for each in took]), most * MINUTE
@@ -110,7 +110,7 @@ def test_at_most_one_percent_are_late_and_yet_back_before_the_ceiling(
     assert of.by(ceiling) - of.by(late) <= FALSE_ALARMS + 1e-6
 
 
-def test_a_miss_of_the_ceiling_is_told_before_it_happens_once_it_is_likely() -> None:
+def test_a_likely_miss_of_the_ceiling_is_reported_before_it_happens() -> None:
     found = judged(59.9, most=60)
     assert found.verdict is Verdict.FAILED
     assert 59 < found.limit < 60
@@ -118,7 +118,7 @@ def test_a_miss_of_the_ceiling_is_told_before_it_happens_once_it_is_likely() -> 
     assert "within the promised 60 min" in found.sentence
 
 
-def test_a_batch_that_was_told_as_late_stays_so_until_it_is_over() -> None:
+def test_a_batch_reported_as_late_stays_late_until_it_has_ended() -> None:
     slower = [Took(2 * each.took, age=each.age) for each in KNOWN]
     for by in (slower, KNOWN[:3]):
         found = judged(90, by=by, told_late=True)
@@ -127,7 +127,7 @@ def test_a_batch_that_was_told_as_late_stays_so_until_it_is_over() -> None:
     assert judged(90, most=0, told_late=True).ends
 
 
-def test_slow_batches_are_late_by_the_law_of_those_before_until_enough_of_them_are_back() -> None:
+def test_slow_batches_are_late_by_the_earlier_law_until_enough_of_them_have_returned() -> None:
     slow = [Took(119 * MINUTE, back=False, age=119 * MINUTE)] * 8
     out = Prospects(laws(KNOWN + slow), NOON).underway(
         version(), left_at=NOON - 119 * MINUTE, requests=10
@@ -139,12 +139,12 @@ def test_slow_batches_are_late_by_the_law_of_those_before_until_enough_of_them_a
     assert judged(119, by=KNOWN + back + slow, most=1440).verdict is Verdict.PASSED
 
 
-def test_without_a_promise_no_law_makes_a_batch_late() -> None:
+def test_a_batch_without_a_promise_is_never_late() -> None:
     found = judged(900, most=0)
     assert (found.verdict, found.sentence) == (Verdict.PASSED, "This is no longer promised.")
 
 
-def test_of_a_batch_alone_the_law_is_a_matter_of_its_caller() -> None:
+def test_a_batch_is_evaluated_by_a_law_only_if_the_caller_passes_one() -> None:
     batch = BatchProgress(
         BatchId(1), "letters", BatchState.SUBMITTED, 1, 0, 0, 0, NOON - 110 * MINUTE
     )
@@ -160,7 +160,7 @@ DEPARTURE = NOON - 30 * MINUTE
 def departed(
     *, after: float, ran: float | None = None, sent: int | None = 0, waits: bool = True
 ) -> Assessment:
-    """Judge the promise some minutes after a departure, for a newest run that began some minutes after it."""
+    """Evaluate the promise `after` minutes after a departure; the newest run began `ran` minutes after the departure."""
     now, ready = DEPARTURE + after * MINUTE, DEPARTURE - 60 * MINUTE
     measured = PromiseMeasurements(
         waiting=[WaitingBatchWork("letters", 7, ready, None)] if waits else [],
@@ -173,7 +173,7 @@ def departed(
 @pytest.mark.parametrize(
     ("ran", "told_after"), [(-1440, CHECK_IN_WITHIN), (0.5, START_WITHIN), (None, START_WITHIN)]
 )
-def test_a_departure_that_sent_nothing_is_told_within_ten_minutes_and_sooner_without_a_run(
+def test_a_departure_that_sent_nothing_is_reported_in_ten_minutes_and_sooner_without_a_run(
     ran: float | None, told_after: timedelta
 ) -> None:
     minutes = told_after / MINUTE
@@ -182,7 +182,7 @@ def test_a_departure_that_sent_nothing_is_told_within_ten_minutes_and_sooner_wit
     assert departed(after=minutes + 0.1, ran=ran).verdict is Verdict.FAILED
 
 
-def test_it_says_whether_a_run_looked_and_what_that_sent() -> None:
+def test_the_sentence_names_the_newest_run_of_depart_and_the_items_that_it_sent() -> None:
     no_run = departed(after=20, ran=-60 * 24, sent=120).sentence
     assert (
         "11:30 UTC and sent 120 items. None has begun since: its schedule may be inactive" in no_run
@@ -192,7 +192,7 @@ def test_it_says_whether_a_run_looked_and_what_that_sent() -> None:
         assert looked.endswith(f"The newest run of `depart` began at 11:31 UTC {said}")
 
 
-def test_a_departure_that_found_nothing_to_send_is_healthy_and_says_so() -> None:
+def test_a_departure_without_ready_work_is_healthy_and_reports_its_newest_run() -> None:
     found = departed(after=20, ran=1, waits=False)
     assert found.verdict is Verdict.PASSED
     assert found.sentence.endswith(
@@ -212,7 +212,7 @@ def uncollected(
     state: BatchState = BatchState.ENDED,
     **batch: Any,
 ) -> Assessment:
-    """Judge the promise by the minutes since the last look of `collect`, the start of `watch` and the oldest batch."""
+    """Evaluate the promise by the minutes since `collect` last polled, `watch` started and the newer batch began."""
     batches = [
         BatchProgress(BatchId(n), name, state, 20, 0, 0, 0, NOON - out * n * MINUTE, **batch)
         for n, name in ((1, "letters"), (2, "bills"))
@@ -225,9 +225,7 @@ def uncollected(
     return judged
 
 
-def test_open_batches_at_which_no_run_of_collect_looks_for_ten_minutes_are_told_for_all_workloads() -> (
-    None
-):
+def test_collect_breaks_its_promise_after_ten_minutes_without_a_poll_of_open_batches() -> None:
     within = COLLECT_WITHIN / MINUTE
     assert uncollected(looked=within).verdict is Verdict.PASSED
     told = uncollected(looked=within + 1)
@@ -249,14 +247,14 @@ def test_open_batches_at_which_no_run_of_collect_looks_for_ten_minutes_are_told_
         {"cancelled": True},
     ],
 )
-def test_batches_that_are_new_or_wait_for_a_person_or_for_nothing_need_no_look(
+def test_new_held_collected_and_canceled_batches_need_no_poll(
     seen: dict[str, Any],
 ) -> None:
     assert uncollected(**seen).verdict is Verdict.PASSED
 
 
 @pytest.mark.parametrize("watched", [None, 0.1, 9.9])
-def test_after_a_night_off_collect_has_its_ten_minutes_and_an_open_incident_does_not_end(
+def test_collect_has_ten_minutes_after_watch_starts_and_an_open_incident_does_not_end(
     watched: float | None,
 ) -> None:
     found = uncollected(looked=NIGHT, watched=watched)

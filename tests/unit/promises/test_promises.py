@@ -1,4 +1,4 @@
-"""The promises: when one is broken, when a breach is over, and that too little data says neither."""
+"""The promises: when one is broken, when a breach has ended, and that too little data shows neither."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -52,7 +52,7 @@ def realtime(
     waits_s: float | None = None,
     slow: int = 0,
 ) -> PromiseMeasurements:
-    """What every window of the lane has alike."""
+    """Return measurements with the same figures in every window of the lane."""
     hits = slow + late + given_up
     timely = [SampleShare(hits, answered + late + given_up)] * len(WINDOWS)
     tried = [SampleShare(failed, attempts)] * len(WINDOWS)
@@ -76,7 +76,7 @@ def test_a_batch_that_is_open_too_long_breaks_its_promise_while_it_is_still_open
     assert "3.0 h" in found.sentence
 
 
-def test_a_batch_that_we_cancelled_because_nobody_wanted_it_is_no_failure() -> None:
+def test_the_items_of_a_batch_that_lanes_canceled_are_not_failures() -> None:
     assert (
         judged(Promise.BATCH_FAILING, PromiseMeasurements(batches=[collected(failed=100)])).verdict
         is Verdict.FAILED
@@ -90,7 +90,7 @@ def test_a_batch_that_we_cancelled_because_nobody_wanted_it_is_no_failure() -> N
     )
 
 
-def test_a_batch_within_its_limit_and_one_that_came_home_keep_their_promise() -> None:
+def test_a_batch_within_its_limit_and_a_collected_batch_keep_their_promise() -> None:
     assert (
         judged(
             Promise.BATCH_SLOW, PromiseMeasurements(batches=[batch(hours=1)]), subject="batch 1"
@@ -113,7 +113,7 @@ def test_a_batch_twice_beyond_its_limit_is_critical() -> None:
     assert (slow.severity, slower.severity) == (Severity.WARNING, Severity.CRITICAL)
 
 
-def test_a_limit_of_zero_promises_nothing_and_ends_what_was_open() -> None:
+def test_a_limit_of_zero_promises_nothing_and_ends_an_open_incident() -> None:
     none = {"batch_max_minutes": 0, "realtime_p95_s": 0}
     found = judged(
         Promise.BATCH_SLOW,
@@ -134,7 +134,7 @@ def test_a_collected_batch_with_too_many_failures_or_invalid_answers_breaks_its_
     assert invalid.value == pytest.approx(100 * 16 / 80)
 
 
-def test_a_batch_under_way_is_judged_only_once_its_share_cannot_come_right() -> None:
+def test_a_batch_in_progress_breaks_its_promise_only_once_its_share_cannot_recover() -> None:
     early = PromiseMeasurements(batches=[batch(BatchState.ENDED, succeeded=10, failed=16)])
     certain = PromiseMeasurements(batches=[batch(BatchState.ENDED, succeeded=10, failed=17)])
     assert judged(Promise.BATCH_FAILING, early).verdict is Verdict.PASSED
@@ -142,10 +142,10 @@ def test_a_batch_under_way_is_judged_only_once_its_share_cannot_come_right() -> 
     promising = PromiseMeasurements(
         batches=[batch(BatchState.ENDED, id=2, succeeded=90), collected(failed=50)]
     )
-    assert not judged(Promise.BATCH_FAILING, promising).ends  # what is out may still fail
+    assert not judged(Promise.BATCH_FAILING, promising).ends  # the open requests may still fail
 
 
-def test_batches_are_pooled_from_the_newest_on_until_they_say_something() -> None:
+def test_batches_are_pooled_from_the_newest_until_they_are_conclusive() -> None:
     tiny = [collected(id=number, items=3, failed=3) for number in range(1, 51)]
     found = judged(Promise.BATCH_FAILING, PromiseMeasurements(batches=tiny))
     assert (found.verdict, found.value, found.samples) == (Verdict.FAILED, 100, 6)
@@ -162,7 +162,7 @@ def test_batches_are_pooled_from_the_newest_on_until_they_say_something() -> Non
     ).ends
 
 
-def test_a_batch_a_night_at_twice_its_limit_is_told_once_several_nights_say_so() -> None:
+def test_nightly_batches_at_twice_the_limit_break_the_promise_after_several_nights() -> None:
     nights = [collected(id=number, items=100, succeeded=90, failed=10) for number in range(1, 6)]
     assert (
         judged(Promise.BATCH_FAILING, PromiseMeasurements(batches=nights[:1])).verdict
@@ -173,7 +173,7 @@ def test_a_batch_a_night_at_twice_its_limit_is_told_once_several_nights_say_so()
     )
 
 
-def test_batches_of_three_days_tell_together_what_no_day_of_them_tells() -> None:
+def test_batches_of_several_days_break_the_promise_together_when_one_day_is_inconclusive() -> None:
     tonight = collected(id=9, items=100, succeeded=90, failed=10)
     before = collected(id=0, items=400, succeeded=360, failed=40, batches=4)
     alone = PromiseMeasurements(batches=[tonight])
@@ -192,7 +192,7 @@ def test_a_batch_that_burns_six_times_its_budget_is_critical() -> None:
     assert severities == [Severity.WARNING, Severity.CRITICAL]
 
 
-def test_too_few_items_in_all_small_batches_say_nothing() -> None:
+def test_small_batches_with_too_few_items_in_total_are_inconclusive() -> None:
     found = judged(
         Promise.BATCH_FAILING, PromiseMeasurements(batches=[collected(items=4, failed=4)])
     )
@@ -200,7 +200,7 @@ def test_too_few_items_in_all_small_batches_say_nothing() -> None:
     assert not found.ends
 
 
-def test_the_newest_batches_that_say_something_speak_for_their_workload() -> None:
+def test_the_newest_conclusive_batches_decide_for_their_workload() -> None:
     bad, good, small = (
         collected(id=1, failed=50),
         collected(id=2, failed=1),
@@ -219,7 +219,7 @@ def test_the_newest_batches_that_say_something_speak_for_their_workload() -> Non
     ).ends
 
 
-def test_a_batch_of_an_earlier_version_says_nothing_of_the_version_in_force() -> None:
+def test_a_batch_of_an_earlier_version_does_not_count_for_the_version_in_force() -> None:
     bad = collected(failed=50)
     assert (
         judged(Promise.BATCH_FAILING, PromiseMeasurements(batches=[bad])).verdict is Verdict.FAILED
@@ -237,26 +237,26 @@ def waiting(*, since: float, intended: float | None = None) -> PromiseMeasuremen
 NOON_WINDOW: dict[str, Any] = {"off_peak_start": "11:30", "off_peak_end": "11:45"}
 
 
-def test_batch_work_that_no_batch_took_when_its_window_opened_never_started() -> None:
+def test_batch_work_without_a_batch_since_its_window_opened_counts_as_never_started() -> None:
     found = judged(Promise.BATCH_NEVER_STARTED, waiting(since=2, intended=20), **NOON_WINDOW)
     assert found.verdict is Verdict.FAILED
     assert found.value == 30
     assert "7 items" in found.sentence
 
 
-def test_a_batch_that_left_does_not_hide_what_did_not() -> None:
+def test_a_batch_that_left_does_not_hide_work_that_did_not() -> None:
     found = judged(Promise.BATCH_NEVER_STARTED, waiting(since=2, intended=0.4), **NOON_WINDOW)
     assert (found.verdict, round(found.value)) == (Verdict.FAILED, 24)
     assert "The newest batch left at 11:36 UTC" in found.sentence
 
 
-def test_while_batches_leave_a_backlog_neither_breaks_the_promise_nor_ends_its_incident() -> None:
+def test_a_backlog_neither_breaks_the_promise_nor_ends_its_incident_while_batches_leave() -> None:
     found = judged(Promise.BATCH_NEVER_STARTED, waiting(since=2, intended=0.1), **NOON_WINDOW)
     assert found.verdict is Verdict.INCONCLUSIVE
     assert not found.ends
 
 
-def test_work_that_waits_for_a_primer_should_leave_once_that_is_back() -> None:
+def test_work_that_waits_for_a_primer_is_measured_from_the_end_of_that_wait() -> None:
     (seen,) = waiting(since=2, intended=0.9).waiting
     for until, expected in ((1, Verdict.PASSED), (-5, Verdict.PASSED), (-12, Verdict.FAILED)):
         held = replace(seen, primer_until=later(minutes=until))
@@ -266,25 +266,24 @@ def test_work_that_waits_for_a_primer_should_leave_once_that_is_back() -> None:
         assert (found.verdict, found.value) == (expected, max(0, -until)), until
 
 
-def test_a_worker_that_died_just_after_the_opening_is_told_when_the_next_departure_was_missed() -> (
+def test_a_worker_that_died_after_the_opening_is_reported_once_the_next_departure_is_missed() -> (
     None
 ):
     hours: dict[str, Any] = {"off_peak_start": "08:00", "off_peak_end": "18:00"}
-    seen = waiting(
-        since=3.9, intended=3.99
-    )  # ready at 08:06, when the batch of 08:00 had left; next at 09:00
+    # Ready at 08:06, after the batch of 08:00 had left; the next one leaves at 09:00.
+    seen = waiting(since=3.9, intended=3.99)
     for now, told in ((later(hours=-3, minutes=10), False), (later(hours=-3, minutes=11), True)):
         found = judged(Promise.BATCH_NEVER_STARTED, seen, now=now, **hours)
         assert (found.verdict is Verdict.FAILED) == told
 
 
-def test_work_that_two_departures_passed_is_told_though_others_leave() -> None:
+def test_work_that_missed_two_departures_is_reported_although_other_work_leaves() -> None:
     hours: dict[str, Any] = {"off_peak_start": "08:00", "off_peak_end": "18:00"}
     found = judged(Promise.BATCH_NEVER_STARTED, waiting(since=3.9, intended=0.01), **hours)
     assert found.verdict is Verdict.FAILED
 
 
-def test_batch_work_that_came_after_the_opening_or_waits_for_minutes_is_no_breach() -> None:
+def test_work_ready_after_the_opening_or_waiting_for_minutes_breaks_no_promise() -> None:
     came_later = waiting(since=0.2)
     for seen, now in (
         (came_later, NOON),
@@ -294,7 +293,7 @@ def test_batch_work_that_came_after_the_opening_or_waits_for_minutes_is_no_breac
         assert judged(Promise.BATCH_NEVER_STARTED, seen, now=now, **NOON_WINDOW).ends
 
 
-def test_a_paused_workload_is_judged_by_its_batches_only() -> None:
+def test_a_paused_workload_is_evaluated_only_by_its_batches() -> None:
     seen = PromiseMeasurements(
         batches=[batch()], waiting=waiting(since=2).waiting, paused=frozenset({"letters"})
     )
@@ -312,7 +311,7 @@ def test_a_slow_or_failing_realtime_lane_breaks_its_promise() -> None:
     )
 
 
-def test_what_waits_for_long_breaks_the_promise_however_little_it_is() -> None:
+def test_even_a_single_item_that_waits_for_long_breaks_the_promise() -> None:
     day = judged(Promise.REALTIME_SLOW, realtime(p95_s=86_400, answered=0, late=19, waits_s=86_400))
     assert (day.verdict, day.value) == (Verdict.FAILED, 86_400)
     assert "19 items" in day.sentence
@@ -330,7 +329,7 @@ def test_a_failed_item_breaks_the_promise_of_the_realtime_lane() -> None:
     assert "935 items were given up" in found.sentence
 
 
-def test_nothing_waits_because_everything_failed_is_no_end_of_a_realtime_incident() -> None:
+def test_a_quiet_lane_does_not_end_an_incident_while_items_have_recently_failed() -> None:
     quiet = realtime(p95_s=None, answered=0, attempts=0)
     assert judged(Promise.REALTIME_SLOW, quiet).ends
     assert judged(Promise.REALTIME_FAILING, quiet).ends
@@ -350,7 +349,7 @@ def test_too_few_samples_break_no_promise_and_end_no_incident() -> None:
         assert not found.ends
 
 
-def test_a_realtime_incident_ends_when_clearly_below_its_limit_or_when_all_is_quiet() -> None:
+def test_a_realtime_incident_ends_when_clearly_below_its_limit_or_when_the_lane_is_quiet() -> None:
     assert not judged(Promise.REALTIME_SLOW, realtime(p95_s=4.9, slow=4)).ends
     assert judged(Promise.REALTIME_SLOW, realtime(p95_s=4.5, answered=200, slow=1)).ends
     assert judged(Promise.REALTIME_SLOW, realtime(p95_s=4.5, answered=3)).ends
@@ -358,7 +357,7 @@ def test_a_realtime_incident_ends_when_clearly_below_its_limit_or_when_all_is_qu
     assert not judged(Promise.REALTIME_SLOW, realtime(p95_s=60, answered=0, late=3)).ends
 
 
-def test_an_item_settled_on_its_provisional_answer_is_a_breach_until_it_is_old() -> None:
+def test_an_item_settled_on_its_provisional_answer_is_a_breach_while_it_is_recent() -> None:
     seen = PromiseMeasurements(settled=[RecentItems("letters", 2, "k", "poison: no")])
     assert judged(Promise.AUTHORITATIVE_FAILED, seen).verdict is Verdict.FAILED
     assert judged(Promise.AUTHORITATIVE_FAILED, PromiseMeasurements()).ends
@@ -382,7 +381,7 @@ def test_an_invalid_block_is_a_breach_that_names_its_fields() -> None:
         (float("inf"), 2, Verdict.ERROR),
     ],
 )
-def test_a_measurement_that_needs_no_evidence_is_held_against_its_limit(
+def test_a_measurement_without_a_sample_is_compared_with_its_limit(
     value: float | None, limit: float, said: Verdict
 ) -> None:
     assert verdict(value, limit) is said
@@ -411,7 +410,7 @@ def test_no_assessment_both_breaks_a_promise_and_ends_its_incident(
         assert each.sentence.endswith((".", ")"))
 
 
-def test_every_promise_has_a_title_a_unit_and_says_what_to_do() -> None:
+def test_every_promise_has_a_unit_and_advice() -> None:
     assert set(TERMS) == set(Promise)
     for promise in Promise:
         assert in_words(promise, 3.0).startswith("3")

@@ -1,4 +1,4 @@
-"""Answers that have changed are told with what changed; they end by evidence, and no chance opens an incident."""
+"""Drift of answers: reported with the change, ended by evidence, and never opened by chance."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -39,7 +39,7 @@ def fed(
     items: int = 50,
     seed: int = 1,
 ) -> AnswerWatch:
-    """The watch after that many minutes of answers, each divided as `mix` says; they follow those before."""
+    """Return the watch after `minutes` of answers that follow the earlier ones, each minute divided by `mix`."""
     random = Random(seed)
     at = at or (watch.looked_at or NOON) + timedelta(minutes=1)
     for minute in range(minutes):
@@ -57,7 +57,7 @@ def figure(watch: AnswerWatch, measure: QualityMeasure, field: str = "") -> Watc
     return WatchedFigure("letters", 7, Lane.REALTIME, measure, field, watch, ["k1", 'a "b"\n'])
 
 
-def test_a_drift_says_what_moved_since_when_on_which_lane_and_version() -> None:
+def test_a_drift_names_its_classes_its_start_its_lane_and_its_version() -> None:
     watch = fed(AnswerWatch(), MIX, 60)
     assert watch.drift is None
     watch = fed(watch, {"complaint": 0.31, "question": 0.35, "praise": 0.34}, 20, at=later(hours=2))
@@ -73,7 +73,7 @@ def test_a_drift_says_what_moved_since_when_on_which_lane_and_version() -> None:
     assert len(watch.drift.item_ids) == 5 if watch.drift else False
 
 
-def test_it_ends_once_the_share_is_back_and_may_come_again() -> None:
+def test_a_drift_ends_once_the_share_has_returned_and_may_recur() -> None:
     watch = fed(fed(AnswerWatch(), MIX, 60), {"complaint": 0.4, "question": 0.6}, 20)
     assert watch.drift is not None
     assert watch.drift.ended_at is None
@@ -89,7 +89,7 @@ def test_it_ends_once_the_share_is_back_and_may_come_again() -> None:
     assert again.drift.ended_at is None
 
 
-def test_its_examples_are_items_of_which_each_is_named_once() -> None:
+def test_the_examples_of_a_drift_name_each_item_once() -> None:
     tried_often = [*map(ItemId, range(80))] + [ItemId(77)] * 20
     watch = fed(AnswerWatch(), MIX, 20).add(
         {"complaint": tried_often}, learn=500, good=None, tests=10, now=later(hours=1)
@@ -98,13 +98,13 @@ def test_its_examples_are_items_of_which_each_is_named_once() -> None:
     assert watch.drift.item_ids == (75, 76, 78, 79, 77)
 
 
-def test_a_class_that_was_never_seen_is_named() -> None:
+def test_a_drift_towards_a_new_class_names_that_class() -> None:
     watch = fed(fed(AnswerWatch(), MIX, 20), {"<!channel>": 1}, 2)
     assert watch.drift is not None
     assert (watch.drift.name, watch.drift.usual) == ('"<!channel>"', '"question"')
 
 
-def test_a_model_that_changed_is_told_with_both_names() -> None:
+def test_a_changed_model_is_reported_with_both_names() -> None:
     watch = fed(fed(AnswerWatch(), {"small-1": 1}, 20), {"small-2": 1}, 1, at=later(hours=1))
     judged = quality_drift(figure(watch, QualityMeasure.SERVED), later(hours=1, minutes=1))
     assert judged.promise is Promise.MODEL_CHANGED
@@ -114,7 +114,7 @@ def test_a_model_that_changed_is_told_with_both_names() -> None:
     )
 
 
-def test_fewer_corrections_are_no_drift_and_more_are() -> None:
+def test_fewer_corrections_are_not_a_drift_and_more_corrections_are() -> None:
     usual = fed(AnswerWatch(), {"agreed": 0.9, "corrected": 0.1}, 100, good="agreed")
     better = fed(usual, {"agreed": 1}, 60, good="agreed")
     worse = fed(usual, {"agreed": 0.8, "corrected": 0.2}, 60, good="agreed", seed=2)
@@ -134,7 +134,7 @@ def test_a_class_whose_answers_are_corrected_more_often_is_named() -> None:
     )
 
 
-def test_one_drift_is_told_of_the_whole_or_of_its_classes() -> None:
+def test_a_drift_is_reported_for_the_whole_or_for_its_classes_but_not_for_both() -> None:
     _, complaint = with_class("category", "complaint")
     _, praise = with_class("category", "praise")
     assert has_told({"category"}, complaint)
@@ -146,7 +146,7 @@ def test_one_drift_is_told_of_the_whole_or_of_its_classes() -> None:
     assert not has_told({complaint, "category"}, complaint)
 
 
-def test_packed_answers_that_differ_more_often_from_single_ones_are_told() -> None:
+def test_packed_answers_that_differ_more_often_from_single_ones_are_reported() -> None:
     usual = fed(AnswerWatch(), {"agreed": 0.95, "differed": 0.05}, 100, good="agreed")
     worse = fed(usual, {"agreed": 0.8, "differed": 0.2}, 40, good="agreed", at=later(hours=2))
     judged = quality_drift(figure(worse, QualityMeasure.PACKED), later(hours=4))
@@ -170,7 +170,7 @@ def test_numbers_are_divided_by_the_quantiles_of_the_reference() -> None:
     assert watch.drift.name.startswith("above ")
 
 
-def test_a_look_waits_for_a_minute_and_twenty_answers() -> None:
+def test_an_evaluation_waits_for_a_minute_and_twenty_answers() -> None:
     watch = fed(AnswerWatch(), MIX, 20)
     few = watch.add({"praise": [ItemId(1)] * 19}, learn=500, good=None, tests=1, now=later(hours=1))
     assert few.pending is not None
@@ -183,7 +183,7 @@ def test_a_look_waits_for_a_minute_and_twenty_answers() -> None:
 
 
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.integers() | st.text(), st.lists))
-def test_whatever_an_answer_holds_is_counted_or_left_out(value: object) -> None:
+def test_any_value_in_an_answer_is_counted_or_ignored(value: object) -> None:
     found = dict(values_of({"category": value, "note": value}, SCHEMA))
     watch = AnswerWatch()
     for said in found.values():
@@ -192,7 +192,7 @@ def test_whatever_an_answer_holds_is_counted_or_left_out(value: object) -> None:
     assert loads(dumps(watch.model_dump(mode="json"))) is not None
 
 
-def test_closed_sets_count_by_class_texts_by_length() -> None:
+def test_closed_sets_count_by_class_and_texts_by_length() -> None:
     found = dict(values_of({"category": "a", "note": "four", "more": 1}, SCHEMA))
     assert found == {"category": "a", "note": 4.0}
 
@@ -219,14 +219,14 @@ def test_the_class_of_an_answer_is_that_of_its_first_closed_field(
     assert class_of(output, {"properties": {"note": fields["note"]}}) == ("", "")
 
 
-def test_a_field_whose_name_no_index_can_hold_is_not_watched() -> None:
+def test_a_field_with_a_name_too_long_for_an_index_is_not_watched() -> None:
     properties = {"n" * 513: {"enum": ["a"]}, "note": {"type": "string"}}
     assert [*values_of({"n" * 513: "a", "note": "four"}, {"properties": properties})] == [
         ("note", 4.0)
     ]
 
 
-def test_the_shares_of_a_report_are_those_of_the_reference_and_of_now() -> None:
+def test_a_report_shows_the_shares_of_the_reference_and_of_the_present() -> None:
     watch = fed(AnswerWatch(), {"a": 1}, 10)
     assert watch.shares(now=False)[0] == 1
     assert watch.shares(now=True)[0] == 1

@@ -1,4 +1,4 @@
-"""Errors of one kind are reported as one, and each remedy that people are told is a command, whatever the names in it."""
+"""Errors of one kind count as one, and every remedy shown to people is a valid command for any names in it."""
 
 import shlex
 from decimal import Decimal
@@ -37,12 +37,12 @@ def incident(promise: Promise, workload: str = "letters", subject: str = "batch 
 
 
 def of_budget(consumer: str | None, period: Period) -> str:
-    """The subject of a budget's incidents."""
+    """Return the subject of a budget's incidents."""
     return Budget("letters", consumer, period, "UTC", None, Decimal(5)).subject
 
 
 def parsed(line: str) -> Any:
-    """The command and its arguments, as a shell and then ours read them."""
+    """Return the command and its arguments as a shell and then the command line of Lanes read them."""
     name, *tokens = shlex.split(line, comments=True)
     assert name == "lanes"
     command, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
@@ -60,14 +60,14 @@ def test_every_promise_has_a_command_or_a_form(promise: Promise) -> None:
 @pytest.mark.parametrize(
     "name", ["letters", "a b", "it's", "$(reboot)", "`x`", "a;b", "# c", "*", "a\\b", "é"]
 )
-def test_no_name_changes_what_a_command_does(name: str) -> None:
+def test_no_workload_name_or_key_changes_the_effect_of_a_command(name: str) -> None:
     assert parsed(explain("letters", name)) == ("explain", {"workload": "letters", "key": name})
     for line in commands(incident(Promise.ITEMS_FAILED, workload=name)):
         command, given = parsed(line)
         assert (command, given["workload"], given["all"]) == ("retry", name, True)
 
 
-def test_a_sample_is_an_item_whose_key_can_be_typed_as_it_is_shown() -> None:
+def test_a_sample_item_has_a_key_that_can_be_typed_as_shown() -> None:
     for untypable in ("--all", "a\nb", "a  b", " a", "", "x" * 200, "a\u202eb"):
         assert sample_of([("letters", untypable)]) is None
         assert sample_of([("letters", untypable), ("bills", "k-1")]) == SampleItem(
@@ -75,13 +75,13 @@ def test_a_sample_is_an_item_whose_key_can_be_typed_as_it_is_shown() -> None:
         )
 
 
-def test_an_outage_asks_nobody_to_move_what_leaves_by_itself() -> None:
+def test_the_remedy_of_an_outage_does_not_ask_people_to_move_items() -> None:
     down = incident(Promise.PROVIDER_DOWN, EVERYBODY, "acme")
     assert form(down) is None
     assert "set_split" not in TERMS[Promise.PROVIDER_DOWN].advice
 
 
-def test_what_was_asked_again_of_a_batch_is_looked_up_by_its_number() -> None:
+def test_the_remedy_of_an_incomplete_batch_queries_its_missing_items_by_batch_number() -> None:
     line, _ = commands(incident(Promise.BATCH_INCOMPLETE))
     command, given = parsed(line)
     assert (command, given["arguments"][0]) == ("psql", "-c")
@@ -89,11 +89,11 @@ def test_what_was_asked_again_of_a_batch_is_looked_up_by_its_number() -> None:
 
 
 @pytest.mark.parametrize("subject", ["outcome, batch, version 1", "outcome", "", "version x"])
-def test_a_drift_of_a_first_version_has_no_way_back(subject: str) -> None:
+def test_a_drift_without_an_earlier_version_offers_no_rollback(subject: str) -> None:
     assert len(commands(incident(Promise.QUALITY_DRIFT, subject=subject))) == 1
 
 
-def test_a_drift_offers_the_version_before() -> None:
+def test_a_drift_offers_a_rollback_to_the_previous_version() -> None:
     _, written, published = commands(incident(Promise.QUALITY_DRIFT, "o'hara", "x, version 7"))
     command, given = parsed(written)
     assert (command, given["arguments"][0]) == ("psql", "-Atc")
@@ -102,21 +102,21 @@ def test_a_drift_offers_the_version_before() -> None:
     assert parsed(published)[0] == "publish"
 
 
-def test_a_form_names_the_batch_that_it_is_about() -> None:
+def test_the_form_of_a_batch_incident_names_the_batch() -> None:
     wanted = form(incident(Promise.BATCH_UNCLEAR))
     assert wanted is not None
     assert (wanted.where, wanted.name) == (FormTarget.DEPLOYMENT, "decide_batch")
     assert wanted.parameters == {"decision": {"workload": "letters", "batch": 41}}
 
 
-def test_a_batch_is_known_by_the_subject_of_its_incidents_and_nothing_else_is() -> None:
+def test_only_the_subject_of_a_batch_incident_yields_a_batch_number() -> None:
     assert batch_of_subject(batch_subject(BatchId(41))) == 41
     assert [
         batch_of_subject(each) for each in ("", "41", "batch lane", "batch ²", "day budget")
     ] == [None] * 5
 
 
-def test_what_fails_in_batch_can_be_paused_by_a_form_too() -> None:
+def test_a_form_can_pause_a_workload_whose_batch_items_fail() -> None:
     wanted = form(incident(Promise.BATCH_FAILING))
     assert wanted is not None
     assert (wanted.name, wanted.parameters) == ("pause", {"action": {"workload": "letters"}})
@@ -130,7 +130,9 @@ def test_what_fails_in_batch_can_be_paused_by_a_form_too() -> None:
         ("something else", {}),
     ],
 )
-def test_a_form_names_the_budget_that_it_is_about(subject: str, known: dict[str, str]) -> None:
+def test_the_form_of_a_budget_incident_names_the_budget(
+    subject: str, known: dict[str, str]
+) -> None:
     wanted = form(incident(Promise.BUDGET, subject=subject))
     assert wanted is not None
     assert (wanted.name, wanted.parameters) == (
@@ -158,16 +160,16 @@ def test_a_form_names_the_budget_that_it_is_about(subject: str, known: dict[str,
             "the provider answered 500: decade",
             "the provider answered 500: facade",
             False,
-        ),  # words, not names
+        ),  # words, not ids
     ],
 )
-def test_errors_that_differ_in_numbers_and_names_are_of_one_kind(
+def test_errors_that_differ_only_in_numbers_and_ids_are_of_one_kind(
     one: str, other: str, same: bool
 ) -> None:
     assert (kind_of(one) == kind_of(other)) is same
 
 
-def test_the_most_frequent_are_told_with_their_counts() -> None:
+def test_the_most_frequent_errors_are_described_with_their_counts() -> None:
     failures = ErrorTally()
     for error, times in {
         "it expired": 10,
@@ -181,7 +183,7 @@ def test_the_most_frequent_are_told_with_their_counts() -> None:
     assert failures.describe() == "10x it expired; 2x no JSON at 3; 1x refused; 1 of other kinds"
 
 
-def test_however_many_kinds_there_are_they_take_bounded_room() -> None:
+def test_an_error_tally_of_many_kinds_has_a_bounded_size() -> None:
     failures = ErrorTally()
     for first in "abcdefghijklmnopqrstuvwxyz":
         for second in "abcdefghij":
@@ -190,7 +192,7 @@ def test_however_many_kinds_there_are_they_take_bounded_room() -> None:
     assert failures.describe(most=1).startswith(f"{260 - MOST_KINDS}x {OTHERS}")
 
 
-def test_failed_calls_and_answers_that_cannot_be_used_are_told_apart() -> None:
+def test_failed_calls_and_unusable_answers_are_reported_differently() -> None:
     call = FailureReport("letters", "the provider answered 500", items=20, calls=1)
     assert (
         call.merge(call).sentence

@@ -1,4 +1,4 @@
-"""Which early answers get their second pass: all, the uniform sample, or those that fail a check."""
+"""The early answers that get a second pass: all, the uniform sample, or those that fail a check."""
 
 from decimal import Decimal
 from random import Random
@@ -33,7 +33,7 @@ def passes(*sampled: str, **second_pass: Any) -> SecondPasses:
 
 
 def left_out(of: SecondPasses, **output: Any) -> float:
-    """The share of the keys whose answer stays without a second pass."""
+    """Return the share of keys whose answer gets no second pass."""
     return sum(of.leaves_out(key, output) for key in KEYS) / len(KEYS)
 
 
@@ -41,7 +41,7 @@ def test_every_answer_gets_its_second_pass_unless_the_workload_says_otherwise() 
     assert left_out(passes("a"), category="a") == 0
 
 
-def test_of_a_sampled_class_only_the_uniform_sample_gets_its_second_pass() -> None:
+def test_only_the_uniform_sample_of_a_sampled_class_gets_a_second_pass() -> None:
     of = passes("a", risk=0.05, sample=0.2)
     assert left_out(of, category="a") == pytest.approx(0.8, abs=0.03)
     assert left_out(of, category="b") == 0
@@ -77,7 +77,7 @@ def test_an_answer_that_fails_the_check_always_gets_its_second_pass(
 
 
 @pytest.mark.slow
-def test_a_class_is_sampled_once_its_agreement_is_surely_high_and_not_before() -> None:
+def test_a_class_is_sampled_only_once_its_agreement_is_surely_high() -> None:
     found = lead([GOOD], FULL, answers=250)
     assert found.saved_share == 0
     found = lead([GOOD, WorldClass(1, 0.9)], FULL, answers=8_000, delay=0)
@@ -86,7 +86,7 @@ def test_a_class_is_sampled_once_its_agreement_is_surely_high_and_not_before() -
 
 
 @pytest.mark.slow
-def test_a_class_whose_agreement_falls_goes_back_to_the_full_pass() -> None:
+def test_a_class_whose_agreement_falls_returns_to_the_full_pass() -> None:
     found = lead([WorldClass(1, 0.99, later=0.5, shift=SHIFT)], FULL, answers=20_000)
     assert found.records is not None
     assert not found.records.by_class["class0"].sampled
@@ -96,7 +96,7 @@ def test_a_class_whose_agreement_falls_goes_back_to_the_full_pass() -> None:
 
 
 @pytest.mark.slow
-def test_a_check_alone_leaves_out_all_others_but_the_sample_which_measures_what_is_missed() -> None:
+def test_a_check_alone_leaves_out_passing_answers_and_the_sample_measures_the_misses() -> None:
     found = lead([WorldClass(1, 0.9)], {"confidence_below": 0.8, "sample": 0.1}, answers=8_000)
     assert found.saved_share == pytest.approx(0.9 * 0.95, abs=0.02)
     assert found.records is not None
@@ -117,7 +117,7 @@ def test_only_a_fair_sample_is_evidence() -> None:
     assert (found.passes, found.checked, found.caught, found.corrected) == (3, 1, 1, 2)
 
 
-def test_passes_that_have_not_come_back_count_as_wrong() -> None:
+def test_passes_that_have_not_returned_count_as_wrong() -> None:
     of = ClassRecord(answers=1_000, saved=900, drawn=100, checked=100)
     of.look(SecondPass(**FULL), NOON)
     back = of.most_missed
@@ -126,7 +126,7 @@ def test_passes_that_have_not_come_back_count_as_wrong() -> None:
     assert back < 70 < of.most_missed
 
 
-def test_records_of_another_release_are_begun_anew() -> None:
+def test_records_in_another_format_are_discarded_and_valid_records_are_kept() -> None:
     of = version(mode="lambda", output_schema=SCHEMA, second_pass=FULL)
     assert PassRecords(of, {"a": {"answers": "many"}}).by_class == {}
     kept = PassRecords(
@@ -137,7 +137,7 @@ def test_records_of_another_release_are_begun_anew() -> None:
 
 
 @pytest.mark.slow
-def test_the_corrections_missed_stay_under_the_stated_risk_with_the_promised_confidence() -> None:
+def test_the_missed_corrections_stay_under_the_stated_risk_with_the_promised_confidence() -> None:
     drawn, exceeded, led = Random(7), 0, 0
     for seed in range(60):
         classes = [

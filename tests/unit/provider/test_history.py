@@ -1,4 +1,4 @@
-"""The history of an item in a request: a rule explains it, and what it adds is what estimates and bounds count."""
+"""The history of an item in a request: a rule explains it, and estimates and bounds count the size that it adds."""
 
 import json
 from decimal import Decimal
@@ -20,7 +20,7 @@ from lanes.workload.prices import Usage, cost, per_token
 from tests.conftest import NOON
 from tests.examples import version
 
-WRAPPER = len('{"text": ""}')  # a payload counts as JSON, and its only text is sent alone
+WRAPPER = len('{"text": ""}')  # a payload is counted as JSON, but its single text is sent alone
 PAYLOADS = st.fixed_dictionaries({"text": st.text("abc de\u00e4\u4e2d", min_size=1, max_size=400)})
 QUESTIONS = st.lists(st.tuples(PAYLOADS, st.lists(PAYLOADS, max_size=5)), min_size=1, max_size=4)
 
@@ -35,13 +35,13 @@ def questions(
 
 
 def sent_chars(asked: list[Question]) -> int:
-    """The characters of what the model reads of a request, but for the schema, which history does not change."""
+    """Return the number of characters that the model reads of a request, without the schema: history does not change it."""
     request = parameters(version(batch_pack=4, history_items=5), Lane.BATCH, asked)
     return len(request["system"]) + len(request["messages"][0]["content"])
 
 
 @pytest.mark.parametrize("items", [1, 3])
-def test_a_rule_explains_the_history_to_the_model_where_there_is_one_and_only_there(
+def test_the_system_prompt_explains_history_only_if_the_request_contains_history(
     items: int,
 ) -> None:
     of, plain = version(batch_pack=3), [({"text": f"item {n}"}, []) for n in range(items)]
@@ -54,7 +54,7 @@ def test_a_rule_explains_the_history_to_the_model_where_there_is_one_and_only_th
     assert content.index("</history>") < content.index("item 0")  # "the item itself, which follows"
 
 
-def test_the_rule_says_what_a_model_has_to_know_of_it() -> None:
+def test_the_history_rule_states_the_tag_the_order_and_the_purpose_of_history() -> None:
     for said in (
         "<history>",
         "oldest first",
@@ -68,7 +68,7 @@ def test_the_rule_says_what_a_model_has_to_know_of_it() -> None:
 
 
 @given(QUESTIONS)
-def test_what_history_adds_to_a_request_is_what_is_counted_of_it(
+def test_the_counted_size_of_history_equals_the_characters_that_it_adds_to_a_request(
     of: list[tuple[dict[str, Any], list[dict[str, Any]]]],
 ) -> None:
     told, plain = sent_chars(questions(*of)), sent_chars(questions(*of, told=False))
@@ -78,10 +78,10 @@ def test_what_history_adds_to_a_request_is_what_is_counted_of_it(
 
 
 @given(QUESTIONS)
-def test_the_tokens_of_an_estimate_are_those_of_the_request(
+def test_the_estimated_prompt_tokens_match_the_size_of_the_request(
     of: list[tuple[dict[str, Any], list[dict[str, Any]]]],
 ) -> None:
-    """Within what a payload's JSON has more, what frames a pack, and what rounding up adds."""
+    """Allow for the JSON around each payload, the frame of a pack, and rounding up."""
     spec = version(batch_pack=4, history_items=5).spec
     sizes = [
         (characters(payload), history_chars(map(characters, earlier))) for payload, earlier in of
@@ -94,7 +94,7 @@ def test_the_tokens_of_an_estimate_are_those_of_the_request(
 
 
 @given(st.integers(0, 4_000), st.integers(0, 9_000), st.integers(1, 5))
-def test_a_batch_costs_what_its_history_takes_and_real_time_costs_the_same(
+def test_history_adds_its_tokens_to_a_batch_estimate_and_leaves_real_time_unchanged(
     own: int, told: int, pack: int
 ) -> None:
     letters = version(batch_pack=pack, history_items=5)
@@ -105,7 +105,7 @@ def test_a_batch_costs_what_its_history_takes_and_real_time_costs_the_same(
     assert abs(found.batch - plain.batch - more * price) < Decimal("2e-9")
 
 
-def test_the_bound_of_a_batch_that_may_read_history_holds_its_rule() -> None:
+def test_the_cost_bound_includes_the_history_rule_in_batch_but_not_in_real_time() -> None:
     reading, other = version(history_items=5), version()
     bounds = [
         pack_bound(each, 100, items=1, lane=Lane.BATCH, marked=False, at=NOON)

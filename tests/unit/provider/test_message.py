@@ -1,4 +1,4 @@
-"""What is read of a message: a response whose every part can be booked and stored, or no bill at all."""
+"""The reader of a provider's message: it returns a response that can be booked and stored in full, or refuses the bill."""
 
 import json
 from decimal import Decimal
@@ -25,7 +25,7 @@ from tests.examples import version
 from tests.hostile.answers import KINDS, USAGE, FieldKind, message, messages
 from tests.unit.strategies import any_json
 
-INTEGER = 2**31 - 1  # the largest that a column of the ledger holds
+INTEGER = 2**31 - 1  # the largest value of a ledger column
 
 
 def read(said: Any, request_id: str | None = None) -> Response | UnreadableBill:
@@ -43,7 +43,7 @@ def read(said: Any, request_id: str | None = None) -> Response | UnreadableBill:
     ),
     None,
 )
-def test_a_response_can_be_booked_and_stored_whatever_the_message_was(
+def test_any_message_gives_a_response_that_can_be_booked_and_stored_or_an_unreadable_bill(
     said: Any, request_id: str | None
 ) -> None:
     found = read(said, request_id)
@@ -64,9 +64,11 @@ def test_a_response_can_be_booked_and_stored_whatever_the_message_was(
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: kind.name)
-def test_a_spoiled_field_keeps_the_bill_that_can_be_read_and_no_other(kind: FieldKind) -> None:
+def test_a_message_with_an_invalid_field_is_billed_only_if_its_bill_is_still_readable(
+    kind: FieldKind,
+) -> None:
     if kind.value == "deep":
-        return  # no reader of JSON comes so far: the results say so of their line
+        return  # no JSON parser reads it: the reader of batch results reports the line
     found = read(kind.spoil(message()))
     assert isinstance(found, Response) == kind.is_billed
     if isinstance(found, Response):
@@ -74,7 +76,7 @@ def test_a_spoiled_field_keeps_the_bill_that_can_be_read_and_no_other(kind: Fiel
         assert found.usage == read_response(message()).usage
 
 
-def test_counts_of_the_cache_may_be_null_or_missing_and_those_of_the_call_may_not() -> None:
+def test_cache_token_counts_may_be_null_or_missing_but_output_tokens_may_not() -> None:
     bare = read_response(message(usage={"input_tokens": 1, "output_tokens": 2}))
     nothing = {
         "cache_read_input_tokens": None,
@@ -90,13 +92,15 @@ def test_counts_of_the_cache_may_be_null_or_missing_and_those_of_the_call_may_no
 
 
 @given(any_json())
-def test_what_a_provider_says_is_quoted_as_one_short_line_that_can_be_stored(said: Any) -> None:
+def test_any_value_from_a_provider_is_quoted_as_one_short_line_that_can_be_stored(
+    said: Any,
+) -> None:
     line = quote_text(said)
     assert line.isprintable()
     assert len(line) <= 500
     assert not UNSTORABLE.search(line)
 
 
-def test_a_message_that_python_alone_takes_for_json_is_read_as_it_is() -> None:
+def test_a_message_with_a_lone_surrogate_and_a_nan_is_read_without_changing_its_text() -> None:
     odd = json.loads(json.dumps(message(text="\ud800", score=float("nan"))))
     assert read_response(odd).text == "\ud800"

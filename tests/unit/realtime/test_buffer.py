@@ -1,4 +1,4 @@
-"""The buffer: which item waits for which, for how long at most, and how long a call may take."""
+"""The buffer: the items that wait for each other, their longest wait, and the timeout of a call."""
 
 import random
 from datetime import datetime, timedelta
@@ -60,13 +60,13 @@ def claimed(
 
 
 def windows(size: int | None = None, **fields: Any) -> tuple[Buffer, dict[VersionId, Version]]:
-    """A buffer, and the version whose items gather in it; `size` is how many may share a call by evidence."""
+    """Return a buffer and the version of its items; `size` is the number of items that may share a call by evidence."""
     buffer = Buffer() if size is None else Buffer(lambda _: size)
     return buffer, {ONE: version(**fields)}
 
 
 def busy(per_s: float, **fields: Any) -> tuple[Buffer, dict[VersionId, Version], datetime]:
-    """A buffer that saw items come so often for half a minute, each in a window of its own; and the moment after."""
+    """Return a buffer after half a minute of arrivals, each in a window of its own, its versions, and the time afterwards."""
     buffer, versions = windows(**fields)
     for number in range(round(30 * per_s)):
         buffer.add([claimed(10_000 + number)], versions, later(seconds=number / per_s))
@@ -75,7 +75,7 @@ def busy(per_s: float, **fields: Any) -> tuple[Buffer, dict[VersionId, Version],
 
 
 def left(taken: list[ClaimedWork]) -> list[tuple[int, FlushReason, int]]:
-    """What left, why, and after how many milliseconds."""
+    """Return the work, the flush reason and the wait in milliseconds of each item that left."""
     return [
         (each.claim.work_id, each.gathered.left, each.gathered.ms)
         for each in taken
@@ -89,9 +89,7 @@ def test_without_a_window_items_leave_at_once() -> None:
     assert len(buffer) == 0
 
 
-def test_while_nobody_knows_how_often_items_come_they_wait_for_the_whole_window_of_the_first() -> (
-    None
-):
+def test_items_wait_for_the_whole_window_of_the_first_while_the_arrival_rate_is_unknown() -> None:
     buffer, versions = windows(buffer_s=2, realtime_pack=10)
     buffer.add([claimed(1), claimed(2)], versions, later(seconds=10))
     assert buffer.next_leave(versions) == later(seconds=12)
@@ -102,7 +100,7 @@ def test_while_nobody_knows_how_often_items_come_they_wait_for_the_whole_window_
     ]
 
 
-def test_a_full_pack_leaves_before_its_window_is_over() -> None:
+def test_a_full_pack_leaves_before_its_window_ends() -> None:
     buffer, versions = windows(buffer_s=5, realtime_pack=3)
     buffer.add([claimed(1), claimed(2)], versions, NOON)
     assert buffer.take(versions, NOON) == []
@@ -110,7 +108,7 @@ def test_a_full_pack_leaves_before_its_window_is_over() -> None:
     assert left(buffer.take(versions, NOON)) == [(n, FlushReason.FULL, 0) for n in (1, 2, 3)]
 
 
-def test_what_is_over_a_full_pack_gathers_on_and_the_most_pressing_leave_first() -> None:
+def test_a_full_pack_takes_the_most_urgent_items_and_the_others_stay_buffered() -> None:
     buffer, versions = windows(buffer_s=5, realtime_pack=2)
     buffer.add(
         [claimed(1), claimed(2, rank_at=later(minutes=1)), claimed(3, rank_at=later(minutes=2))],
@@ -121,7 +119,7 @@ def test_what_is_over_a_full_pack_gathers_on_and_the_most_pressing_leave_first()
     assert (len(buffer), buffer.next_leave(versions)) == (1, later(seconds=5))
 
 
-def test_a_pressing_item_takes_its_window_along_early() -> None:
+def test_a_pressing_item_makes_its_whole_window_leave_early() -> None:
     buffer, versions = windows(buffer_s=5, realtime_pack=9)
     buffer.add([claimed(1), claimed(2, rank_at=later(seconds=1))], versions, NOON)
     assert left(buffer.take(versions, later(seconds=1))) == [
@@ -130,7 +128,7 @@ def test_a_pressing_item_takes_its_window_along_early() -> None:
     ]
 
 
-def test_a_pack_leaves_so_early_that_its_call_ends_by_the_first_due_time() -> None:
+def test_a_pack_leaves_early_enough_for_its_call_to_end_by_the_first_due_time() -> None:
     due, versions = later(seconds=20), {ONE: version(buffer_s=5, realtime_pack=9)}
     buffer = Buffer(takes=lambda _, items: 10.0 + 3 * items)
     for number in range(2):
@@ -145,7 +143,7 @@ def test_a_pack_leaves_so_early_that_its_call_ends_by_the_first_due_time() -> No
     assert first.gathered.left is FlushReason.PRESSED
 
 
-def test_what_is_urgent_gathers_for_its_window_or_until_its_due_time_presses() -> None:
+def test_urgent_items_wait_until_their_window_ends_or_their_due_time_requires_the_call() -> None:
     buffer, versions = windows(buffer_s=5, realtime_pack=9)
     buffer.add([claimed(1, urgent=True)], versions, NOON)
     assert buffer.next_leave(versions) == later(seconds=5)
@@ -153,13 +151,13 @@ def test_what_is_urgent_gathers_for_its_window_or_until_its_due_time_presses() -
     assert buffer.next_leave(versions) == later(seconds=1)
 
 
-def test_nobody_waits_where_nobody_is_expected_before_the_window_is_over() -> None:
+def test_an_item_leaves_at_once_if_no_other_item_is_expected_within_the_window() -> None:
     buffer, versions, now = busy(0.1, buffer_s=5, realtime_pack=9)
     buffer.add([claimed(1)], versions, now)
     assert left(buffer.take(versions, now)) == [(1, FlushReason.HOPELESS, 0)]
 
 
-def test_who_waits_for_others_leaves_a_mean_gap_before_the_end_of_the_window() -> None:
+def test_a_waiting_item_leaves_one_mean_gap_before_the_end_of_the_window() -> None:
     buffer, versions, now = busy(2, buffer_s=3, realtime_pack=20)
     buffer.add([claimed(1)], versions, now)
     leaves = buffer.next_leave(versions)
@@ -168,25 +166,25 @@ def test_who_waits_for_others_leaves_a_mean_gap_before_the_end_of_the_window() -
     assert left(buffer.take(versions, leaves))[0][1] is FlushReason.HOPELESS
 
 
-def test_a_stream_that_stops_is_not_waited_for() -> None:
+def test_an_item_leaves_soon_if_a_busy_stream_stops() -> None:
     buffer, versions, now = busy(20, buffer_s=5, realtime_pack=50)
     buffer.add([claimed(1)], versions, now)
     assert buffer.next_leave(versions) == now + timedelta(seconds=0.5)
 
 
-def test_where_packing_was_found_to_hurt_nobody_waits_for_a_pack() -> None:
+def test_items_do_not_wait_if_evidence_limits_packs_to_one_item() -> None:
     buffer, versions = windows(1, buffer_s=5, realtime_pack=9)
     assert len(buffer.add([claimed(1)], versions, NOON)) == 1
 
 
-def test_a_window_of_single_calls_gathers_as_its_workload_asks() -> None:
+def test_a_workload_with_single_item_calls_still_uses_its_window() -> None:
     buffer, versions = windows(buffer_s=2, realtime_pack=1)
     buffer.add([claimed(1), claimed(2)], versions, NOON)
     assert buffer.take(versions, later(seconds=1)) == []
     assert len(buffer.take(versions, later(seconds=2))) == 2
 
 
-def test_what_failed_before_is_asked_alone_or_only_measures_never_waits_for_others() -> None:
+def test_retries_lone_items_and_shadows_never_wait_for_other_items() -> None:
     buffer, versions = windows(buffer_s=5, realtime_pack=9)
     some = [claimed(1, failures=1), claimed(2, alone=True), claimed(3, purpose=Purpose.SHADOW)]
     assert buffer.add(some, versions, NOON) == some
@@ -200,10 +198,10 @@ ARRIVALS = st.lists(
 
 
 @given(ARRIVALS, st.integers(1, 6), st.floats(0.1, 5))
-def test_nobody_waits_longer_than_the_window_or_past_its_rank_nobody_is_lost_and_no_pack_is_larger_than_may_be(
+def test_items_leave_by_their_window_and_rank_none_is_lost_and_packs_keep_their_largest_size(
     arrivals: list[tuple[int, int, int, int]], size: int, buffer_s: float
 ) -> None:
-    """Arrivals: tenths of a second, a version, the rank (tenths after each arrival), and how many come at once."""
+    """Replay arrivals: a time and a rank after it, both in tenths of a second, a version, and a number of items."""
     versions = {
         ONE: version(1, buffer_s=buffer_s, realtime_pack=8),
         VersionId(2): version(2, buffer_s=0.5, realtime_pack=3),
@@ -228,7 +226,7 @@ def test_nobody_waits_longer_than_the_window_or_past_its_rank_nobody_is_lost_and
         assert all(len(pack) <= size for pack in packs(taken, size))
 
     def run_until(moment: datetime) -> None:
-        """Every window leaves at the moment that it named, as the drain's loop has it."""
+        """Let every window leave at the time that it named, as the drain's loop does."""
         while (leaves := buffer.next_leave(versions)) is not None and leaves < moment:
             leave(leaves)
 
@@ -249,7 +247,7 @@ def test_nobody_waits_longer_than_the_window_or_past_its_rank_nobody_is_lost_and
     assert len(buffer) == 0
 
 
-def test_consumers_that_share_no_call_gather_apart() -> None:
+def test_consumers_that_may_not_share_a_call_have_separate_windows() -> None:
     buffer, versions = windows(buffer_s=5, realtime_pack=2, pack_scope="consumer")
     buffer.add(
         [claimed(1, consumer="crm"), claimed(2, consumer="shop"), claimed(3)], versions, NOON
@@ -261,7 +259,7 @@ def test_consumers_that_share_no_call_gather_apart() -> None:
     assert {each.claim.work_id for each in buffer.take(versions, later(seconds=5))} == {2, 3}
 
 
-def test_a_sender_that_names_ever_new_consumers_fills_no_memory() -> None:
+def test_the_buffer_stores_the_arrival_rates_of_a_limited_number_of_consumers() -> None:
     _, versions = windows(buffer_s=1, realtime_pack=2, pack_scope="consumer")
     buffer = Buffer(most_groups=10)
     for number in range(100):
@@ -270,7 +268,7 @@ def test_a_sender_that_names_ever_new_consumers_fills_no_memory() -> None:
     assert len(buffer._arrivals) == 10
 
 
-def test_what_gathers_when_a_drain_ends_comes_out_of_its_windows() -> None:
+def test_draining_the_buffer_returns_all_buffered_items_and_empties_it() -> None:
     buffer, versions = windows(buffer_s=5, realtime_pack=9)
     buffer.add([claimed(1), claimed(2)], versions, NOON)
     assert (buffer.of("letters"), buffer.of("others")) == (2, 0)
@@ -281,9 +279,9 @@ def test_what_gathers_when_a_drain_ends_comes_out_of_its_windows() -> None:
 def waited_and_packed(
     per_s: float, *, buffer_s: float, size: int, most: int
 ) -> tuple[float, float, float, float]:
-    """Seconds that an item waits on average, and items of a pack: in the buffer, and in a window that always waits to its end.
+    """Return the mean wait of an item in seconds and the mean pack size: of the buffer, then of a window of fixed length.
 
-    Poisson arrivals of an hour, but between 2,000 and the given number.
+    The arrivals are a Poisson stream of an hour, with at least 2,000 and at most `most` arrivals.
     """
     drawn = random.Random(7)
     arrivals = [0.0]
@@ -331,11 +329,14 @@ def waited_and_packed(
     ],
 )
 @pytest.mark.parametrize("most", [20_000, pytest.param(200_000, marks=pytest.mark.slow)])
-def test_at_low_rates_items_wait_less_than_for_a_fixed_window_and_at_high_ones_packs_are_as_large(
+def test_the_buffer_waits_less_than_fixed_windows_at_low_rates_and_packs_as_well_at_high_rates(
     per_s: float, most_of_the_fixed_wait: float, least_of_the_fixed_pack: float, most: int
 ) -> None:
-    """Packs of 20, 3 s: at 0.05 a second 0.002 s instead of 2.8 for packs of 1.0 instead of 1.2, at 0.2 a second 0.04 s instead
-    of 2.4 for 1.0 instead of 1.6, at 1 a second 1.4 s instead of 1.9 for 3.1 instead of 4.1, at 10 and 50 a second the same."""
+    """Compare the buffer with a fixed window of 3 s and packs of 20.
+
+    At 0.05 items a second the wait is 0.002 s instead of 2.8 s, with packs of 1.0 instead of 1.2. At 0.2 a second: 0.04 s
+    instead of 2.4 s, 1.0 instead of 1.6. At 1 a second: 1.4 s instead of 1.9 s, 3.1 instead of 4.1. At 10 and 50: the same.
+    """
     wait, pack, fixed_wait, fixed_pack = waited_and_packed(per_s, buffer_s=3, size=20, most=most)
     assert wait <= fixed_wait * most_of_the_fixed_wait + 0.001
     assert pack >= fixed_pack * least_of_the_fixed_pack
@@ -351,22 +352,22 @@ def learned(*calls: tuple[int, float], of: VersionId = ONE) -> ServiceTimes:
     return times
 
 
-def test_of_calls_of_a_size_that_was_never_asked_the_line_through_the_others_tells() -> None:
+def test_the_time_of_an_unseen_call_size_is_on_the_line_through_the_observed_sizes() -> None:
     times = learned(*[(1, 1.5), (3, 2.5), (5, 3.5)] * 10)
     assert [times.takes_s(ONE, items) / UNSURE for items in (1, 4, 20)] == pytest.approx(
         [1.5, 3, 11]
     )
 
 
-def test_nothing_is_known_of_a_version_that_was_not_asked() -> None:
+def test_the_expected_time_of_a_version_without_calls_is_zero() -> None:
     assert learned((4, 9.0)).takes_s(TWO, 4) == 0
 
 
-def test_where_all_calls_were_of_one_size_they_take_what_they_took() -> None:
+def test_calls_of_one_size_predict_their_mean_time_for_every_size() -> None:
     assert learned((4, 9.0), (4, 11.0)).takes_s(ONE, 20) / UNSURE == pytest.approx(10, abs=0.1)
 
 
-def test_what_calls_took_long_ago_fades() -> None:
+def test_old_call_times_fade() -> None:
     times = learned(*[(4, 30.0)] * 50, *[(4, 2.0)] * 300)
     assert times.takes_s(ONE, 4) / UNSURE == pytest.approx(2, abs=0.1)
 
@@ -375,7 +376,7 @@ def test_what_calls_took_long_ago_fades() -> None:
     st.lists(st.tuples(st.integers(1, 50), st.floats(0, 600)), min_size=1, max_size=50),
     st.integers(1, 50),
 )
-def test_more_items_never_take_less_and_nothing_takes_less_than_no_time(
+def test_the_expected_call_time_is_never_negative_and_never_falls_with_more_items(
     calls: list[tuple[int, float]], items: int
 ) -> None:
     times = learned(*calls)
@@ -383,7 +384,7 @@ def test_more_items_never_take_less_and_nothing_takes_less_than_no_time(
 
 
 @given(tokens, st.integers(1, MOST_PATIENCE))
-def test_a_call_is_always_given_up_at_some_time_and_never_before_it_can_have_begun(
+def test_the_timeout_of_a_call_is_bounded_and_never_shorter_than_the_first_token_timeout(
     max_tokens: int, patience: int
 ) -> None:
     assert (
@@ -394,7 +395,7 @@ def test_a_call_is_always_given_up_at_some_time_and_never_before_it_can_have_beg
     )
 
 
-def test_a_longer_answer_gets_more_time_and_so_does_what_was_cut_before() -> None:
+def test_the_timeout_of_a_call_grows_with_the_answer_length_and_with_patience() -> None:
     assert longest_call_s(300) == 32
     assert longest_call_s(3_000) == 140
     assert longest_call_s(300, patience=2) == 64

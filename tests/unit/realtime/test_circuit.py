@@ -1,4 +1,4 @@
-"""A model that answers nobody is asked by one call of one drain at a time, and by all again once that is answered."""
+"""The circuit of a model that does not answer: one call of one drain probes it at a time, until an answer closes it."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -26,11 +26,11 @@ def fault(
 
 
 def probed(at: datetime | None = None) -> Circuit:
-    """Opened at noon, and probed a second later."""
+    """Return a circuit that opened at noon and was probed at `at`, by default a second later."""
     return open_circuit(fault(), NOON).take_probe(at or later(seconds=1))
 
 
-def test_what_opens_it_begins_a_rest_of_a_second() -> None:
+def test_a_circuit_opens_with_a_rest_of_one_second() -> None:
     one = open_circuit(fault(later(seconds=-1)), NOON)
     assert (one.state, one.since, one.faults, one.next_probe_at) == (
         CircuitState.RESTING,
@@ -55,14 +55,16 @@ def test_each_fault_of_a_probe_lengthens_the_rest_up_to_five_seconds() -> None:
     assert one.faults == 9
 
 
-def test_a_call_that_began_before_the_last_fault_neither_closes_it_nor_lengthens_the_rest() -> None:
+def test_a_call_from_before_the_last_fault_neither_closes_the_circuit_nor_lengthens_its_rest() -> (
+    None
+):
     one = open_circuit(fault(), NOON)
     assert one.apply_answer(later(seconds=-1)) is one
     assert one.apply_fault(fault(later(seconds=-1)), later(seconds=0.5)) is one
     assert one.apply_answer(later(seconds=0.5)).state is CircuitState.CLOSED
 
 
-def test_a_fault_of_somebody_elses_call_ends_no_probe() -> None:
+def test_a_fault_of_a_call_other_than_the_probe_does_not_end_the_probe() -> None:
     one = probed()
     assert one.apply_fault(fault(later(seconds=2), turn=None), later(seconds=3)) is one
     assert one.apply_fault(fault(later(seconds=2), turn=one.turn - 1), later(seconds=3)) is one
@@ -72,22 +74,20 @@ def test_a_fault_of_somebody_elses_call_ends_no_probe() -> None:
     )
 
 
-def test_a_prober_that_is_not_heard_of_makes_room_for_the_next() -> None:
+def test_a_new_probe_is_allowed_if_the_prober_does_not_report_in_time() -> None:
     one = probed(NOON)
     assert not one.may_be_probed(NOON + PROBE - timedelta(seconds=1))
     assert one.may_be_probed(NOON + PROBE)
 
 
-def test_a_probe_that_told_nothing_rests_as_long_once_more_and_one_that_was_not_asked_not_at_all() -> (
-    None
-):
+def test_an_inconclusive_probe_repeats_the_rest_and_an_unused_probe_is_free_at_once() -> None:
     one = probed()
     assert one.rest_again(later(seconds=2)).next_probe_at == later(seconds=3)
     assert one.rest_again(later(seconds=2)).faults == one.faults
     assert one.free_probe(later(seconds=2)).may_be_probed(later(seconds=2))
 
 
-def test_one_that_was_closed_opens_with_a_short_rest_again() -> None:
+def test_a_circuit_that_reopens_starts_with_a_short_rest() -> None:
     one = replace(probed(), rests=9).apply_answer(later(seconds=1.5))
     again = one.apply_fault(fault(later(seconds=9), faults=3), later(seconds=10))
     assert (again.state, again.faults, again.next_probe_at) == (
@@ -95,23 +95,22 @@ def test_one_that_was_closed_opens_with_a_short_rest_again() -> None:
         3,
         later(seconds=11),
     )
-    assert again.since == NOON  # of the same outage
+    assert again.since == NOON  # the start of the same outage
 
 
 @given(st.integers(-3, 10_000))
-def test_no_rest_is_longer_than_five_seconds_nor_shorter_than_one(rests: int) -> None:
+def test_every_rest_lasts_between_one_and_five_seconds(rests: int) -> None:
     assert 1 <= rest(rests).total_seconds() <= LONGEST_REST_S
 
 
 class Drains:
-    """Some that share a circuit as they do in Postgres: each decides from what it read last, and writes if that is so still."""
+    """Drains that share a circuit as in Postgres: each decides from its last read, and writes only if that is still current."""
 
     def __init__(self, many: int) -> None:
         self.now, self.shared = NOON, open_circuit(fault(), NOON)
         self.read = [self.shared] * many
-        self.probes: dict[
-            int, tuple[int, datetime]
-        ] = {}  # by drain: of which turn, and when it was taken
+        # By drain: the turn of its probe, and the time at which the drain took the probe.
+        self.probes: dict[int, tuple[int, datetime]] = {}
 
     def passes(self, drain: int) -> None:
         self.now += timedelta(seconds=0.7 * (1 + drain))
@@ -135,7 +134,7 @@ class Drains:
         self._write(self.shared, self.shared.apply_fault(told, self.now))
 
     def answers(self, drain: int) -> None:
-        """Only a probe began after the last fault for certain."""
+        """Answer the drain's probe, if it has one: only a probe is certain to have begun after the last fault."""
         if drain in self.probes:
             _, began_at = self.probes.pop(drain)
             before = self.shared
@@ -148,7 +147,7 @@ class Drains:
             self._write(self.shared, self.shared.rest_again(self.now))
 
     def dies(self, drain: int) -> None:
-        """It is not heard of any more; its place is taken by one that knows nothing of the probe."""
+        """Replace the drain, without a report, by a new drain that does not know of the probe."""
         self.probes.pop(drain, None)
 
     def _write(self, seen: Circuit, after: Circuit) -> bool:
@@ -156,7 +155,7 @@ class Drains:
             return False
         self.shared = after
         if not after.is_open:
-            self.probes.clear()  # they are calls like any others now
+            self.probes.clear()  # from now on they are ordinary calls
         return True
 
 
@@ -164,7 +163,7 @@ DEEDS = ("passes", "reads", "probes_it", "faults", "answers", "tells_nothing", "
 
 
 @given(st.lists(st.tuples(st.sampled_from(DEEDS), st.integers(0, 3)), max_size=80))
-def test_whatever_drains_do_there_are_never_two_probes_at_once_and_no_rest_is_long(
+def test_at_most_one_probe_is_live_at_a_time_and_no_wait_for_the_next_probe_is_long(
     deeds: list[tuple[str, int]],
 ) -> None:
     drains = Drains(4)
@@ -180,7 +179,7 @@ def test_whatever_drains_do_there_are_never_two_probes_at_once_and_no_rest_is_lo
 
 
 @pytest.mark.parametrize("state", CircuitState)
-def test_an_answered_probe_closes_the_circuit_whatever_else_happened_meanwhile(
+def test_an_answered_probe_closes_the_circuit_in_every_state(
     state: CircuitState,
 ) -> None:
     one = probed(later(seconds=1))
@@ -193,7 +192,7 @@ def test_an_answered_probe_closes_the_circuit_whatever_else_happened_meanwhile(
     assert not others[state].apply_answer(later(seconds=1)).is_open
 
 
-def test_it_says_since_when_nobody_is_answered_and_when_the_model_is_asked_again() -> None:
+def test_the_description_of_a_circuit_states_the_start_of_the_outage_and_the_next_probe() -> None:
     resting = open_circuit(Fault("529", 3, NOON, NOON), NOON)
     assert resting.describe("haiku", "acme", NOON) == (
         "haiku of account acme has not answered since 12:00 UTC (3 calls in a row, the last met: 529), and one call "

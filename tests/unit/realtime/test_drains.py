@@ -1,4 +1,4 @@
-"""When a drain stays, and when another one is called."""
+"""The rules for when a drain stays and when another drain is called."""
 
 from datetime import timedelta
 
@@ -47,13 +47,13 @@ def sees(
         (sees(9_999, busy=True), True),
     ],
 )
-def test_a_keeper_stays_until_its_successor_waits_and_the_others_until_they_have_been_idle(
+def test_a_keeper_stays_until_its_successor_waits_and_other_drains_until_their_idle_time_ends(
     sight: Sight, goes_on: bool
 ) -> None:
     assert stays(sight, NOON) is goes_on
 
 
-def test_a_drain_too_many_leaves_before_it_claims_anything_and_the_keeper_never_does() -> None:
+def test_an_idle_drain_above_the_limit_leaves_at_once_unless_it_is_the_keeper() -> None:
     assert stays(sees(keeper=True, drains=4), NOON)
     assert not stays(sees(keeper=True, drains=5), NOON)
     assert stays(sees(keeper=True, drains=5, busy=True), NOON)
@@ -61,15 +61,13 @@ def test_a_drain_too_many_leaves_before_it_claims_anything_and_the_keeper_never_
 
 
 @pytest.mark.parametrize(("limit", "most"), [(None, 4), (POOL_LIMIT, 4), (17, 8), (2, 1), (1, 1)])
-def test_the_limit_of_the_pool_admits_twice_as_many_runs_as_drains_so_that_each_can_be_replaced(
+def test_the_pool_limit_reserves_a_second_run_per_drain_for_its_replacement(
     limit: int | None, most: int
 ) -> None:
     assert most_drains(limit) == most
 
 
-def test_while_the_limit_of_the_pool_is_not_known_no_drain_leaves_by_it_and_none_is_called() -> (
-    None
-):
+def test_an_unknown_pool_limit_makes_no_drain_leave_and_calls_no_drain() -> None:
     assert stays(sees(keeper=True, drains=99, most=None), NOON)
     assert not needs_more(NOON - 10 * LATE, NOON, drains=1, most=None)
 
@@ -83,17 +81,17 @@ def test_while_the_limit_of_the_pool_is_not_known_no_drain_leaves_by_it_and_none
         (10 * LATE, True),
     ],
 )
-def test_another_drain_is_called_by_the_age_of_what_waits_however_little_it_is(
+def test_another_drain_is_called_once_the_oldest_waiting_work_is_late(
     waited: timedelta, more: bool
 ) -> None:
     assert needs_more(NOON - waited, NOON, drains=1, most=4) is more
 
 
-def test_no_drain_is_called_when_nothing_waits() -> None:
+def test_no_drain_is_called_while_no_work_waits() -> None:
     assert not needs_more(None, NOON, drains=1, most=4)
 
 
-def test_no_drain_is_called_that_would_leave_at_once() -> None:
+def test_no_drain_is_called_beyond_the_largest_number_of_drains() -> None:
     assert [needs_more(NOON - 10 * LATE, NOON, drains=drains, most=4) for drains in (3, 4)] == [
         True,
         False,
@@ -113,13 +111,13 @@ A_MOMENT = timedelta(seconds=0.1)
         (Unserved(0, received=False, keep_warm=False, unread=True), True),
     ],
 )
-def test_a_drain_is_needed_by_what_waits_or_by_being_kept_warm(
+def test_a_drain_is_needed_for_waiting_received_or_unread_work_or_to_keep_the_lane_warm(
     unserved: Unserved, needs: bool
 ) -> None:
     assert unserved.needs_a_drain is needs
 
 
-def test_the_first_call_is_due_at_once_the_next_soon_and_the_others_as_often_as_the_trigger_may_hear_them() -> (
+def test_the_first_call_is_due_at_once_the_second_soon_and_later_ones_at_the_trigger_throttle() -> (
     None
 ):
     calls, now = Calls(), NOON
@@ -131,14 +129,14 @@ def test_the_first_call_is_due_at_once_the_next_soon_and_the_others_as_often_as_
         assert calls.is_due(now)
 
 
-def test_a_drain_that_is_on_its_way_is_left_alone_for_as_long_as_a_call() -> None:
+def test_a_starting_drain_delays_the_next_call_as_long_as_a_call_does() -> None:
     calls = Calls()
     calls.record_coming_drain(NOON)
     assert not calls.is_due(NOON + IN_VAIN_AFTER - A_MOMENT)
     assert calls.is_due(NOON + IN_VAIN_AFTER)
 
 
-def test_a_drain_that_came_and_left_is_called_for_at_once() -> None:
+def test_a_call_is_due_at_once_after_a_drain_has_run() -> None:
     calls = Calls()
     calls.call(NOON)
     calls.record_drain()

@@ -1,4 +1,4 @@
-"""Whose fault a fault is. An outage blames nobody, and a poisonous item is found while the others are answered."""
+"""The blame for faults: an outage blames no item, and a poisonous item is found while others are answered."""
 
 from datetime import datetime, timedelta
 
@@ -15,18 +15,18 @@ MODEL = "claude-haiku-5-5"
 
 
 def health(*, answered: datetime | None = NOON) -> Health:
-    """Longest pauses, and a model that answered at noon."""
+    """Return a health with the longest pauses, and with an answer of the model at noon by default."""
     one = Health(jitter=lambda: 1.0)
     if answered is not None:
         one.record_answer(MODEL, most=64, now=answered)
     return one
 
 
-def test_a_fault_while_others_are_answered_is_the_items() -> None:
+def test_a_fault_while_others_are_answered_is_blamed_on_the_item() -> None:
     assert health().record_fault(MODEL, [WorkId(1)], now=later(seconds=59)) is Blame.ITEM
 
 
-def test_a_fault_of_a_pack_while_others_are_answered_is_nobodys_until_each_was_alone() -> None:
+def test_a_fault_of_a_pack_while_others_are_answered_is_blamed_on_the_pack() -> None:
     assert (
         health().record_fault(MODEL, [WorkId(1), WorkId(2), WorkId(3)], now=later(seconds=5))
         is Blame.PACK
@@ -34,30 +34,30 @@ def test_a_fault_of_a_pack_while_others_are_answered_is_nobodys_until_each_was_a
 
 
 @pytest.mark.parametrize("answered", [None, later(seconds=-61)])
-def test_without_an_answer_of_the_last_minute_a_fault_is_the_providers(
+def test_a_fault_is_blamed_on_the_provider_without_an_answer_in_the_last_minute(
     answered: datetime | None,
 ) -> None:
     assert health(answered=answered).record_fault(MODEL, [WorkId(1)], now=NOON) is Blame.PROVIDER
 
 
-def test_an_answer_of_another_model_proves_nothing() -> None:
+def test_an_answer_of_another_model_is_no_evidence_against_an_item() -> None:
     assert health().record_fault("claude-opus-5-5", [WorkId(1)], now=NOON) is Blame.PROVIDER
 
 
-def test_an_overload_and_a_refused_connection_are_never_an_items_fault() -> None:
+def test_a_fault_marked_as_innocent_is_blamed_on_the_provider() -> None:
     assert (
         health().record_fault(MODEL, [WorkId(1)], innocent=True, now=later(seconds=1))
         is Blame.PROVIDER
     )
 
 
-def test_when_an_outage_begins_only_the_first_fault_is_an_items() -> None:
+def test_only_the_first_fault_of_an_outage_is_blamed_on_an_item() -> None:
     one = health()
     blames = [one.record_fault(MODEL, [WorkId(work)], now=later(seconds=1)) for work in range(187)]
     assert blames == [Blame.ITEM] + [Blame.PROVIDER] * 186
 
 
-def test_an_item_that_faults_again_and_again_beside_answered_ones_pays_each_time() -> None:
+def test_an_item_that_faults_repeatedly_while_others_are_answered_is_blamed_each_time() -> None:
     one = health()
     for second in range(5):
         assert (
@@ -69,7 +69,7 @@ def test_an_item_that_faults_again_and_again_beside_answered_ones_pays_each_time
         one.record_answer(MODEL, most=64, now=later(seconds=10 * second + 1))
 
 
-def test_an_item_alone_in_an_outage_is_never_ended_by_old_evidence() -> None:
+def test_old_evidence_never_uses_up_the_last_chance_of_a_lone_item_in_an_outage() -> None:
     one = health()
     blames = [
         one.record_fault(
@@ -81,7 +81,7 @@ def test_an_item_alone_in_an_outage_is_never_ended_by_old_evidence() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(1, 30), st.integers(0, 20)), max_size=200))
-def test_no_item_fails_in_an_outage_whatever_comes_when(faults: list[tuple[int, int]]) -> None:
+def test_no_item_spends_its_whole_retry_budget_in_an_outage(faults: list[tuple[int, int]]) -> None:
     one, spent, second = health(), dict.fromkeys(range(21), 0), 0
     for pause, work in faults:
         second += pause
@@ -105,14 +105,14 @@ def test_a_model_rests_longer_with_each_fault_and_never_longer_than_five_seconds
     assert pauses == [0.25, 0.5, 1, 2, 4, *[LONGEST_PAUSE_S] * 4]
 
 
-def test_the_calls_that_were_in_flight_when_a_rest_began_do_not_lengthen_it() -> None:
+def test_faults_of_calls_in_flight_at_the_start_of_a_rest_do_not_lengthen_the_rest() -> None:
     one = health(answered=None)
     for work in range(64):
         one.record_fault(MODEL, [WorkId(work)], now=NOON)
     assert one.next_change(NOON) == NOON + timedelta(seconds=0.25)
 
 
-def test_a_model_that_rested_is_asked_one_call_at_a_time_then_more_with_each_answer() -> None:
+def test_a_model_gets_one_call_at_a_time_after_a_rest_and_one_more_with_each_answer() -> None:
     one = health(answered=None)
     one.record_fault(MODEL, [WorkId(1)], now=NOON)
     assert one.calls(MODEL, later(seconds=1)) == 1
@@ -126,7 +126,7 @@ def test_a_model_that_rested_is_asked_one_call_at_a_time_then_more_with_each_ans
     assert one.calls(MODEL, later(seconds=3)) is None
 
 
-def test_some_faults_in_a_row_are_an_outage_and_an_answer_ends_it() -> None:
+def test_several_faults_in_a_row_are_an_outage_that_an_answer_ends() -> None:
     one = health(answered=None)
     for work in range(DOWN_AFTER):
         assert not one.is_down(MODEL)
@@ -137,8 +137,8 @@ def test_some_faults_in_a_row_are_an_outage_and_an_answer_ends_it() -> None:
     assert one.next_change(later(seconds=1)) is None
 
 
-def test_a_call_that_we_cut_is_no_fault_of_a_model_that_answered_others_meanwhile() -> None:
-    """Six slow items in a row: without an answer while they were asked they would be an outage."""
+def test_a_cut_call_is_blamed_on_the_item_if_the_model_answered_others_during_the_call() -> None:
+    """Cut six slow items in a row: without another answer during their calls they would be an outage."""
     one = health(answered=later(seconds=10))
     blames = [
         one.record_fault(
@@ -151,7 +151,7 @@ def test_a_call_that_we_cut_is_no_fault_of_a_model_that_answered_others_meanwhil
     assert not one.is_down(MODEL)
 
 
-def test_a_model_that_is_silent_for_as_long_as_a_call_may_take_is_at_fault_and_gets_more_time() -> (
+def test_a_model_silent_for_a_whole_call_is_blamed_and_gets_more_time_until_a_quick_answer() -> (
     None
 ):
     one = health(answered=later(seconds=4))
@@ -169,7 +169,7 @@ def test_a_model_that_is_silent_for_as_long_as_a_call_may_take_is_at_fault_and_g
 
 
 @given(st.lists(st.sampled_from(["cut", "answered"]), max_size=9), st.integers(0, 40))
-def test_patience_never_ends_and_an_item_that_failed_gets_more(
+def test_patience_stays_within_its_bounds_and_is_never_lower_for_an_item_that_failed(
     told: list[str], failures: int
 ) -> None:
     one = health(answered=None)
@@ -193,10 +193,10 @@ FIRST, BESIDE, SINCE = PastFaults(False, False), PastFaults(True, False), PastFa
 @pytest.mark.parametrize(
     ("faulted", "meanwhile", "others", "at_fault_"),
     [
-        ([FIRST], True, False, False),  # it faults for the first time: an outage may have begun
-        ([BESIDE], False, False, True),  # it faulted while others were answered, and does again
-        ([SINCE], False, False, True),  # others were answered since, and it faults again
-        ([BESIDE], False, True, False),  # others fault too
+        ([FIRST], True, False, False),  # its first fault: an outage may have begun
+        ([BESIDE], False, False, True),  # it faults again, after a fault while others were answered
+        ([SINCE], False, False, True),  # it faults again, after others were answered
+        ([BESIDE], False, True, False),  # requests of other batches fault too
         ([SINCE], True, True, False),
         ([BESIDE, BESIDE], False, False, True),
         (
@@ -204,17 +204,17 @@ FIRST, BESIDE, SINCE = PastFaults(False, False), PastFaults(True, False), PastFa
             False,
             False,
             False,
-        ),  # they met an outage before, and perhaps meet another one
+        ),  # they met an outage before, and this may be another one
         ([SINCE, BESIDE], True, False, True),
         (
             [BESIDE, FIRST],
             True,
             False,
             False,
-        ),  # one of them never faulted beside answers: it clears the other one
+        ),  # one of them never faulted while others were answered: it clears the other one
     ],
 )
-def test_whose_fault_it_is_that_no_request_of_a_batch_was_answered(
+def test_requests_of_an_unanswered_batch_are_blamed_only_with_evidence_against_all_of_them(
     faulted: list[PastFaults], meanwhile: bool, others: bool, at_fault_: bool
 ) -> None:
     requests = dict(enumerate(faulted))
@@ -223,7 +223,7 @@ def test_whose_fault_it_is_that_no_request_of_a_batch_was_answered(
 
 
 @given(st.lists(st.just(FIRST), min_size=1), st.booleans(), st.booleans())
-def test_an_outage_that_requests_meet_for_the_first_time_blames_none(
+def test_requests_that_fault_for_the_first_time_are_never_blamed(
     faulted: list[PastFaults], meanwhile: bool, others: bool
 ) -> None:
     assert (

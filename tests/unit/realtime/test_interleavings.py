@@ -1,6 +1,6 @@
 """Two drains, a provider and a model of the database in any order: one file because model and rules are read together.
 
-Nothing is lost, answered twice, over budget, over a limit or starved, and urgent work never waits behind what may wait.
+No work is lost, answered twice or starved, no budget or limit is exceeded, and urgent work never waits behind other work.
 """
 
 from collections import Counter
@@ -61,16 +61,16 @@ LETTERS = version(1, "letters", buffer_s=0, max_failures=3)
 BILLS = version(2, "bills", buffer_s=2, realtime_pack=4, max_failures=3)
 PAID = version(3, "paid", buffer_s=0, max_failures=3, realtime_model="claude-sonnet-5-5")
 VERSIONS = {each.workload: each for each in (LETTERS, BILLS, PAID)}
-HARD, BOUND = 3, 1  # the budget of `paid`, and what a call for one of its items may cost
+HARD, BOUND = 3, 1  # the budget of `paid`, and the most that a call for one of its items may cost
 PLACES = 3
-A_MINUTE = 60  # requests of each model
+A_MINUTE = 60  # requests per minute of each model
 drains = st.integers(0, 1)
 picks = st.integers(0, 50)
 
 
 @dataclass
 class Row:
-    """A work row, with what matters here of its item."""
+    """A work row with the relevant fields of its item."""
 
     id: WorkId
     version: Version
@@ -85,7 +85,7 @@ class Row:
     failures: int = 0
     alone: bool = False
     bound: int = 0
-    answers: int = 0  # that were shown
+    answers: int = 0  # number of shown answers
 
     def claimed(self) -> ClaimedWork:
         claim = Claim(self.id, self.number)
@@ -106,7 +106,7 @@ class Row:
 
 @dataclass
 class ModelDatabase:
-    """What the drains share: work, a budget, circuits and limits. Every write is fenced by the number of the claim."""
+    """The state that the drains share: work, a budget, circuits and limits. The claim number fences every write."""
 
     rows: dict[WorkId, Row] = field(default_factory=dict[WorkId, Row])
     circuits: dict[str, Circuit] = field(default_factory=dict[str, Circuit])
@@ -124,7 +124,7 @@ class ModelDatabase:
     def claim(
         self, order: ClaimOrder, passed_over: Iterable[str], by: object, now: datetime
     ) -> tuple[list[Row], bool]:
-        """The claimed rows, and whether something waits for money."""
+        """Return the claimed rows, and whether work waits for the budget."""
         taken, left, unpaid = list[Row](), Counter(order.most), False
         for row in self.claimable(now):
             of = row.version
@@ -196,7 +196,7 @@ class ModelDatabase:
 
 
 class DrainProcess:
-    """A drain that lives: its state, calls in flight, and effects that are not performed yet."""
+    """A running drain: its state, its calls in flight, and its effects that have not been performed yet."""
 
     def __init__(self, now: datetime) -> None:
         self.state = DrainState(now, most_calls=PLACES, jitter=lambda: 1.0)
@@ -207,7 +207,7 @@ class DrainProcess:
 
 
 class DrainInterleavings(RuleBasedStateMachine):
-    """What may happen, in any order."""
+    """Two drains, a provider and a database; their events happen in any order."""
 
     @initialize()
     def begin(self) -> None:
@@ -260,12 +260,12 @@ class DrainInterleavings(RuleBasedStateMachine):
 
     @rule(of=drains)
     def crash(self, of: int) -> None:
-        """The process dies, and what it did not write is gone."""
+        """Replace the process by a new one; everything that it has not written is lost."""
         self.processes[of] = DrainProcess(self.now)
 
     @rule()
     def rescue(self) -> None:
-        """Claims whose leases ran out are attempts without an answer, which may have cost what is reserved for them."""
+        """Count claims with an expired lease as attempts without an answer, which may have cost their whole reservation."""
         for row in self.db.rows.values():
             if row.state == "claimed" and row.lease_until < self.now:
                 self.db.spent += row.bound
@@ -321,7 +321,7 @@ class DrainInterleavings(RuleBasedStateMachine):
                     process.effects.append(effect)
 
     def check_order(self, process: DrainProcess, started: Sequence[Pack]) -> None:
-        """What starts is no less urgent than what waits for a place of the same workload, and shadows come last."""
+        """Check that no pack starts before a more urgent waiting pack of its workload, and that shadows start last."""
         waiting = [pack for pack, _ in process.state.scheduler.waits]
         for begun in started:
             for pack in waiting:
@@ -345,14 +345,14 @@ class DrainInterleavings(RuleBasedStateMachine):
         process.calls.append((pack, self.now, charge))
 
     def check_probe(self, model: str) -> None:
-        """In an outage one call is asked at a time, and a second only if the prober is not heard of in time."""
+        """Check that one call runs at a time in an outage, and a second one only if the prober does not report in time."""
         self.probes = [(of, at) for of, at in self.probes if self.now - at < PROBE] + [
             (model, self.now)
         ]
         assert sum(of == model for of, _ in self.probes) - self.ended_probes(model) <= 2
 
     def ended_probes(self, model: str) -> int:
-        """How many probes of the last seconds are no longer in flight."""
+        """Return the number of recent probes that are no longer in flight."""
         began = [at for each in self.processes for pack, at, _ in each.calls if pack.model == model]
         return sum(of == model and at not in began for of, at in self.probes[:-1])
 
@@ -435,7 +435,7 @@ class DrainInterleavings(RuleBasedStateMachine):
             case _:
                 raise AssertionError(effect)
 
-    # What always holds
+    # Invariants
 
     @invariant()
     def nothing_is_over_its_bounds(self) -> None:
@@ -450,7 +450,7 @@ class DrainInterleavings(RuleBasedStateMachine):
 
     @invariant()
     def every_claim_has_a_holder(self) -> None:
-        """What the database says is claimed is in the state of its drain, or about to be written by it."""
+        """Check that each claimed row is in the state of its drain, or that the drain is about to give it back."""
         for row in self.db.rows.values():
             if row.state == "claimed" and row.by in self.processes:
                 held = row.by.state.claims.get(row.id)  # pyright: ignore[reportAttributeAccessIssue]
@@ -461,7 +461,7 @@ class DrainInterleavings(RuleBasedStateMachine):
                 assert held == Claim(row.id, row.number) or given_back
 
     def teardown(self) -> None:
-        """Check that all work ends once the provider is well and no drain dies: answered once, or failed by its own faults."""
+        """Check that all work ends once the provider works and no drain crashes: answered once, or failed by its own faults."""
         if not hasattr(self, "db"):
             return
         self.down.clear()
@@ -495,7 +495,7 @@ class DrainInterleavings(RuleBasedStateMachine):
 
     @property
     def owed(self) -> list[Row]:
-        """Work that must end: but for what the budget does not pay for."""
+        """The work that must end: all except the workload with a budget."""
         return [row for row in self.db.rows.values() if row.version is not PAID]
 
 

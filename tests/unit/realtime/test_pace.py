@@ -1,4 +1,4 @@
-"""How many calls may be in flight, and how their places are divided: by weight, within bounds, and every workload gets some."""
+"""The number of calls in flight, and the division of their places by weight and within bounds; every workload gets some."""
 
 import math
 from collections import Counter
@@ -51,7 +51,7 @@ places = st.integers(1, 200)
 
 
 class LimitedLane:
-    """The places of a drain, what the provider says of them, and calls in flight."""
+    """The places of a drain, the backpressure of the provider, and the calls in flight."""
 
     def __init__(self, most: int = 16, *, bounded: bool = True) -> None:
         self.places = Places(most, bounded=bounded)
@@ -83,7 +83,7 @@ class LimitedLane:
 
 
 @given(st.integers(1, 64), steps)
-def test_the_places_stay_within_their_bounds_whatever_happens(
+def test_the_places_stay_within_their_bounds_after_any_events(
     most: int, happens: list[tuple[str, float | None]]
 ) -> None:
     lane = LimitedLane(most)
@@ -120,7 +120,7 @@ def test_all_places_are_free_at_first_and_each_call_takes_one() -> None:
 
 
 @pytest.mark.parametrize(("times", "room"), [(1, 8), (2, 4), (3, 2), (4, 1), (5, 1), (50, 1)])
-def test_a_limit_halves_the_calls_of_its_model_and_one_always_remains(
+def test_a_rate_limit_halves_the_calls_of_its_model_and_leaves_at_least_one(
     times: int, room: int
 ) -> None:
     lane = LimitedLane()
@@ -128,13 +128,13 @@ def test_a_limit_halves_the_calls_of_its_model_and_one_always_remains(
     assert lane.room() == room
 
 
-def test_nothing_is_asked_before_the_time_that_the_provider_named() -> None:
+def test_no_call_starts_before_the_retry_time_that_the_provider_named() -> None:
     lane = LimitedLane()
     lane.slow_down(12)
     assert (lane.room(11.9), lane.room(12)) == (0, 8)
 
 
-def test_a_limit_or_a_refusal_of_one_model_leaves_every_place_to_the_others() -> None:
+def test_a_rate_limit_or_a_freeze_of_one_model_does_not_limit_other_models() -> None:
     lane, now = LimitedLane(), later(seconds=1)
     lane.slow_down(12)
     lane.backpressure.freeze(NOON, model=SONNET.spec.realtime_model)
@@ -154,7 +154,9 @@ def test_a_limit_or_a_refusal_of_one_model_leaves_every_place_to_the_others() ->
         (math.inf, LONGEST_WAIT),
     ],
 )
-def test_a_wait_is_obeyed_up_to_five_minutes(retry_after_s: float | None, wait: timedelta) -> None:
+def test_a_retry_after_is_obeyed_up_to_five_minutes(
+    retry_after_s: float | None, wait: timedelta
+) -> None:
     lane = LimitedLane()
     lane.slow_down(retry_after_s)
     assert lane.backpressure.compute_rest_end(HAIKU, NOON) == NOON + wait
@@ -167,7 +169,7 @@ def test_a_shorter_wait_never_ends_a_longer_one() -> None:
     assert lane.backpressure.compute_rest_end(HAIKU, NOON) == NOON + FREEZE
 
 
-def test_the_calls_come_back_by_about_one_a_round() -> None:
+def test_the_allowed_calls_recover_by_about_one_per_round_of_answers() -> None:
     lane = LimitedLane()
     lane.slow_down(times=2)
     for answers, room in ((4, 4), (1, 5), (1_000, None)):
@@ -188,7 +190,7 @@ def test_longer_calls_get_more_places_up_to_the_bound() -> None:
 
 
 @pytest.mark.parametrize(("call_s", "ahead"), [(0.1, 32), (0.2, 64), (0.4, 32), (1, 12), (30, 0)])
-def test_what_ends_within_a_fifth_of_a_second_is_claimed_ahead_and_at_most_once_for_each_place(
+def test_work_for_places_that_are_free_in_a_fifth_of_a_second_is_claimed_ahead_once_per_place(
     call_s: float, ahead: int
 ) -> None:
     places = Places(64)
@@ -197,13 +199,13 @@ def test_what_ends_within_a_fifth_of_a_second_is_claimed_ahead_and_at_most_once_
     assert places.ahead == ahead
 
 
-def test_a_limit_that_many_calls_in_flight_meet_halves_the_calls_once() -> None:
+def test_rate_limits_of_many_calls_in_flight_halve_the_calls_only_once() -> None:
     lane = LimitedLane()
     lane.slow_down(5, times=16)
     assert lane.room(5) == 8
 
 
-def test_a_bound_that_a_person_set_stands_and_without_one_the_length_of_calls_decides() -> None:
+def test_a_bound_set_by_a_person_stays_and_without_one_the_call_length_sets_the_places() -> None:
     bound, free = Places(64), Places(64, bounded=False)
     for each in (bound, free):
         each.raise_bound()
@@ -211,7 +213,7 @@ def test_a_bound_that_a_person_set_stands_and_without_one_the_length_of_calls_de
     assert (bound.all, free.all) == (64, 320)
 
 
-def test_a_replay_has_half_of_the_places_and_a_few_of_them_while_live_work_comes() -> None:
+def test_replays_get_half_of_the_places_and_only_a_few_while_live_work_arrives() -> None:
     places = Places(32)
     places.record_answer(1.0)
 
@@ -229,7 +231,7 @@ def test_a_replay_has_half_of_the_places_and_a_few_of_them_while_live_work_comes
     assert asks(live, 11), "live work finds places free"
 
 
-def test_a_look_that_finds_replays_too_claims_little_while_live_work_is_served() -> None:
+def test_a_queue_read_that_includes_replays_claims_little_while_live_work_is_served() -> None:
     scheduler = DrainState(NOON, most_calls=16, jitter=lambda: 1.0).scheduler
     waiting = {"letters": HAIKU}
     assert scheduler.plan_claims(waiting, NOON, aside=True) == {"letters": 16}
@@ -251,7 +253,7 @@ def shares(
 
 
 @given(places, entitled, calls, rooms)
-def test_never_more_places_are_given_than_are_free(
+def test_a_division_never_exceeds_the_free_places_or_the_room_of_a_workload(
     free: int, waiting: dict[str, Entitlement], in_flight: dict[str, int], rooms: dict[str, int]
 ) -> None:
     given_out = divide(
@@ -262,7 +264,7 @@ def test_never_more_places_are_given_than_are_free(
 
 
 @given(places, entitled, calls)
-def test_none_holds_more_than_its_largest_share_while_another_waits_or_is_served(
+def test_no_workload_exceeds_its_largest_share_while_another_waits_or_is_served(
     free: int, waiting: dict[str, Entitlement], in_flight: dict[str, int]
 ) -> None:
     whole = free + sum(in_flight.values())
@@ -277,10 +279,10 @@ def test_none_holds_more_than_its_largest_share_while_another_waits_or_is_served
 
 
 @given(places, entitled, st.data())
-def test_however_slow_its_calls_a_workload_never_gathers_more_than_its_share(
+def test_a_workload_with_slow_calls_never_accumulates_more_than_its_share(
     whole: int, waiting: dict[str, Entitlement], data: st.DataObject
 ) -> None:
-    """The others' calls end at once, its own never: the repeated division that once gave it everything."""
+    """Divide the places repeatedly: the others' calls end at once, its own never. This once gave it all places."""
     if len(waiting) < 2:
         return
     slow = data.draw(st.sampled_from(sorted(waiting)))
@@ -292,7 +294,7 @@ def test_however_slow_its_calls_a_workload_never_gathers_more_than_its_share(
 
 
 @given(entitled, st.integers(1, 100))
-def test_everybody_who_waits_is_served_in_time_though_places_come_free_one_by_one(
+def test_every_waiting_workload_is_served_even_if_places_become_free_one_by_one(
     waiting: dict[str, Entitlement], turns: int
 ) -> None:
     held = Counter[str]()
@@ -302,7 +304,7 @@ def test_everybody_who_waits_is_served_in_time_though_places_come_free_one_by_on
 
 
 @given(places, st.integers(1, 100), st.integers(1, 100))
-def test_a_workload_that_is_alone_takes_everything(free: int, weight: int, most: int) -> None:
+def test_a_lone_workload_gets_all_free_places(free: int, weight: int, most: int) -> None:
     assert shares(free, {"a": Entitlement(weight, most)}, places=free) == {"a": free}
     assert shares(free, {"a": Entitlement(weight, most)}, in_flight={"a": 3}, places=free + 3) == {
         "a": free
@@ -310,12 +312,14 @@ def test_a_workload_that_is_alone_takes_everything(free: int, weight: int, most:
 
 
 @given(st.integers(-5, 0), entitled)
-def test_without_free_places_nobody_gets_one(free: int, waiting: dict[str, Entitlement]) -> None:
+def test_no_workload_gets_a_place_if_none_is_free(
+    free: int, waiting: dict[str, Entitlement]
+) -> None:
     assert shares(free, waiting) == {}
 
 
 @given(places, st.integers(1, 50))
-def test_a_heavier_workload_never_gets_less(free: int, weight: int) -> None:
+def test_a_workload_with_more_weight_never_gets_fewer_places(free: int, weight: int) -> None:
     given_out = shares(
         free,
         {"light": Entitlement(weight, 100), "heavy": Entitlement(2 * weight, 100)},
@@ -324,7 +328,7 @@ def test_a_heavier_workload_never_gets_less(free: int, weight: int) -> None:
     assert given_out.get("heavy", 0) >= given_out.get("light", 0)
 
 
-def test_weights_divide_the_places() -> None:
+def test_places_are_divided_by_weight() -> None:
     waiting = {"a": Entitlement(1, 75), "b": Entitlement(3, 75)}
     assert shares(16, waiting) == {"a": 4, "b": 12}
     assert shares(1, waiting) == {"b": 1}

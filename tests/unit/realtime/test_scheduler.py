@@ -1,4 +1,4 @@
-"""The scheduler of a drain: what it claims, which packs start, and why the others wait."""
+"""The scheduler of a drain: its claims, the packs that start, and the reasons why other packs wait."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -45,7 +45,7 @@ class Scheduling:
         return self.of.plan_claims({each.workload: each for each in of}, now)
 
     def start(self, now: datetime = NOON) -> list[list[int]]:
-        """The work of each pack that starts now."""
+        """Start packs, and return the work of each."""
         packs = self.of.start(now)
         self.running += packs
         return [[int(work) for work in pack.work] for pack in packs]
@@ -59,7 +59,7 @@ class Scheduling:
         self.health.record_fault(MODEL, [WorkId(work)], now=NOON)
 
     def told(self, remaining: int, *, limit: int = 10) -> None:
-        """Report, by the answer to a call, that this number of requests of the minute remains."""
+        """Report, in the headers of an answer, the number of requests that remain in this minute."""
         pack = Pack(LETTERS, [claimed(-1)], NOON)
         self.rates.started(pack, NOON)
         reset = later(seconds=60 * (limit - remaining) / limit).isoformat()
@@ -74,14 +74,14 @@ def ids(given_up: Sequence[ClaimedWork]) -> list[int]:
 
 
 def quick(places: int = 16) -> Scheduling:
-    """Its calls have been short: eight more are claimed ahead of sixteen places."""
+    """Return a scheduler after short calls: for sixteen places it claims eight more items ahead."""
     one = Scheduling(places)
     one.state.places.record_answer(0.4)
     return one
 
 
 def probing() -> Scheduling:
-    """It has held the probe of the model of all versions for a second; its circuit was opened at noon."""
+    """Return a scheduler that took the probe a second after noon; the circuit of its only model opened at noon."""
     one, at = Scheduling(), later(seconds=1)
     circuit = opens(Fault("529", 3, NOON, NOON), NOON)
     one.health.circuits.learn_shared({MODEL: circuit}, NOON)
@@ -112,7 +112,7 @@ def test_a_workload_without_a_window_is_claimed_for_the_free_places() -> None:
     ("scope", "calls"),
     [("workload", [[1, 3, 5], [2, 4, 6]]), ("consumer", [[1, 5], [3], [2, 4], [6]])],
 )
-def test_a_call_holds_items_of_one_version_and_of_one_consumer_where_the_workload_says_so(
+def test_a_call_contains_items_of_one_version_and_of_one_consumer_if_its_scope_is_consumer(
     scope: str, calls: list[list[int]]
 ) -> None:
     old, new = (version(n, "letters", realtime_pack=5, pack_scope=scope) for n in (8, 9))
@@ -122,9 +122,7 @@ def test_a_call_holds_items_of_one_version_and_of_one_consumer_where_the_workloa
     assert one.start() == calls
 
 
-def test_short_calls_are_claimed_ahead_of_their_places_and_what_waits_for_one_is_not_claimed_twice() -> (
-    None
-):
+def test_short_calls_are_claimed_ahead_and_work_that_waits_for_a_place_counts_as_claimed() -> None:
     one = quick()
     assert one.wanted(LETTERS) == {"letters": 24}
     one.take_in(*some(*range(24)))
@@ -135,7 +133,7 @@ def test_short_calls_are_claimed_ahead_of_their_places_and_what_waits_for_one_is
     assert one.wanted(LETTERS) == {"letters": 1}
 
 
-def test_a_drain_is_supplied_while_no_place_is_free_and_half_of_what_it_claims_ahead_is_there() -> (
+def test_a_drain_is_supplied_while_no_place_is_free_and_over_half_of_its_advance_work_waits() -> (
     None
 ):
     one = quick()
@@ -151,14 +149,14 @@ def test_a_drain_is_supplied_while_no_place_is_free_and_half_of_what_it_claims_a
     assert supplied == [True] * 4 + [False] * 4
 
 
-def test_a_drain_of_long_calls_is_never_supplied_by_what_waits_in_it() -> None:
+def test_a_drain_with_long_calls_is_never_supplied() -> None:
     one = Scheduling(1)
     one.take_in(claimed(1))
     one.start()
     assert not one.of.is_supplied(NOON)
 
 
-def test_what_is_claimed_ahead_of_one_workload_keeps_no_place_from_another() -> None:
+def test_work_claimed_ahead_of_one_workload_does_not_take_places_from_another() -> None:
     one = quick()
     one.take_in(*some(*range(24)))
     one.start()
@@ -166,7 +164,7 @@ def test_what_is_claimed_ahead_of_one_workload_keeps_no_place_from_another() -> 
     assert one.wanted(LETTERS, NOTES) == {"notes": 1}
 
 
-def test_nothing_is_claimed_ahead_of_a_model_that_recovers() -> None:
+def test_no_work_is_claimed_ahead_for_a_recovering_model() -> None:
     one, now = quick(), later(seconds=1)
     one.fault()
     assert one.wanted(LETTERS, now=now) == {"letters": 1}
@@ -174,9 +172,7 @@ def test_nothing_is_claimed_ahead_of_a_model_that_recovers() -> None:
     assert one.wanted(LETTERS, now=now) == {}
 
 
-def test_what_was_claimed_ahead_is_given_up_where_the_provider_has_it_wait_and_what_gathers_is_kept() -> (
-    None
-):
+def test_work_claimed_ahead_is_given_up_if_its_workload_freezes_but_buffered_work_is_kept() -> None:
     one = quick()
     one.take_in(*some(*range(18)), claimed(99, BILLS))
     one.start()
@@ -187,14 +183,14 @@ def test_what_was_claimed_ahead_is_given_up_where_the_provider_has_it_wait_and_w
     assert ids(one.of.give_up_all()) == [99]
 
 
-def test_of_a_workload_with_a_window_one_pack_is_claimed_to_probe_its_model() -> None:
+def test_one_pack_of_a_workload_with_a_window_is_claimed_to_probe_its_model() -> None:
     one, now = probing(), later(seconds=1)
     assert one.wanted(BILLS, now=now) == {"bills": 4}
     one.take_in(*some(*range(4), of=BILLS), now=now)
     assert one.wanted(BILLS, now=now) == {}
 
 
-def test_what_left_its_window_is_not_kept_through_an_outage_but_for_the_probe() -> None:
+def test_work_outside_its_window_is_given_up_in_an_outage_except_for_the_probe() -> None:
     one, now = probing(), later(seconds=1)
     late = [claimed(n, BILLS, failures=1, rank_at=later(seconds=n)) for n in (5, 3, 7)]
     one.take_in(*late)
@@ -204,14 +200,14 @@ def test_what_left_its_window_is_not_kept_through_an_outage_but_for_the_probe() 
     assert ids(one.of.give_up_stranded(now)) == [9]
 
 
-def test_what_left_its_window_waits_through_a_rest_without_a_circuit() -> None:
+def test_work_outside_its_window_waits_through_a_rest_without_a_circuit() -> None:
     one = Scheduling()
     one.take_in(claimed(1, BILLS, failures=1))
     one.fault(2)
     assert one.of.give_up_stranded(NOON) == []
 
 
-def test_a_workload_with_a_window_is_claimed_for_packs_in_all_places_less_what_gathers_or_waits() -> (
+def test_a_workload_with_a_window_claims_packs_for_all_places_minus_buffered_and_waiting_items() -> (
     None
 ):
     one = Scheduling()
@@ -220,7 +216,7 @@ def test_a_workload_with_a_window_is_claimed_for_packs_in_all_places_less_what_g
     assert one.wanted(BILLS) == {"bills": 13}
 
 
-def test_nothing_is_claimed_while_the_account_the_model_or_the_budget_rests() -> None:
+def test_no_work_is_claimed_while_its_budget_is_used_up_or_its_workload_or_model_rests() -> None:
     one = Scheduling()
     assert not one.of.is_held_back(NOON)
     one.of.budget.mark_used_up(["letters"], later(seconds=2))
@@ -237,7 +233,7 @@ def test_nothing_is_claimed_while_the_account_the_model_or_the_budget_rests() ->
     assert one.of.next_moment(later(seconds=8)) == later(seconds=9)
 
 
-def test_claimed_work_has_its_money_and_starts_though_the_budget_is_used_up() -> None:
+def test_claimed_work_starts_even_after_its_budget_is_used_up() -> None:
     one = Scheduling()
     one.take_in(claimed(1))
     one.of.budget.mark_used_up(["letters"], later(seconds=2))
@@ -245,7 +241,7 @@ def test_claimed_work_has_its_money_and_starts_though_the_budget_is_used_up() ->
     assert one.start() == [[1]]
 
 
-def test_the_most_urgent_pack_starts_first_and_what_has_no_place_waits_for_one() -> None:
+def test_the_most_urgent_pack_starts_first_and_the_next_one_waits_for_a_place() -> None:
     one = Scheduling(1)
     one.take_in(claimed(1, rank_at=later(seconds=20)), claimed(2, rank_at=later(seconds=10)))
     assert one.start() == [[2]]
@@ -254,7 +250,7 @@ def test_the_most_urgent_pack_starts_first_and_what_has_no_place_waits_for_one()
     assert one.start() == [[1]]
 
 
-def test_what_gathers_leaves_as_one_pack_when_its_window_is_over() -> None:
+def test_buffered_items_start_as_one_pack_when_their_window_ends() -> None:
     one = Scheduling()
     one.take_in(claimed(1, BILLS), claimed(2, BILLS))
     assert one.start(later(seconds=1.9)) == []
@@ -285,7 +281,7 @@ def test_each_pack_waits_for_the_first_limiter_that_does_not_admit_it() -> None:
         max_size=30,
     )
 )
-def test_everything_that_was_taken_in_is_asked_once_or_given_up(
+def test_every_item_is_either_started_once_or_given_up(
     arrivals: list[tuple[Version, int, int]],
 ) -> None:
     one, met = Scheduling(), list[int]()
@@ -298,7 +294,7 @@ def test_everything_that_was_taken_in_is_asked_once_or_given_up(
     assert one.of.give_up_all() == []
 
 
-def test_a_pack_that_was_never_asked_takes_nothing_of_the_limits() -> None:
+def test_a_pack_that_was_never_sent_uses_none_of_the_rate_limits() -> None:
     one = Scheduling()
     one.told(4)
     before = one.rates.room(LETTERS, NOON)
@@ -308,7 +304,7 @@ def test_a_pack_that_was_never_asked_takes_nothing_of_the_limits() -> None:
     assert one.rates.room(LETTERS, NOON) == before
 
 
-def test_as_much_is_claimed_and_asked_as_the_providers_limits_hold_and_what_presses_has_the_reserve() -> (
+def test_claims_and_calls_stay_within_the_rate_limits_and_pressing_work_may_use_the_reserve() -> (
     None
 ):
     one = quick()
@@ -316,11 +312,12 @@ def test_as_much_is_claimed_and_asked_as_the_providers_limits_hold_and_what_pres
     assert one.wanted(LETTERS) == {"letters": 4}
     one.take_in(*some(0, 1, 2), claimed(3, urgent=True))
     assert one.start() == [[0], [1], [3]]
-    assert one.of.next_moment(NOON) == later(seconds=6)  # for it and the reserve, as it was tried
+    # The time at which item 2 fits without using the reserve, from its last try.
+    assert one.of.next_moment(NOON) == later(seconds=6)
     assert one.of.is_held_back(NOON)
 
 
-def test_where_only_the_reserve_is_left_the_most_urgent_is_looked_at_now_and_then_and_given_up_unless_it_presses() -> (
+def test_with_only_the_reserve_left_one_item_at_a_time_is_claimed_and_kept_only_if_pressing() -> (
     None
 ):
     one = quick()
@@ -336,14 +333,14 @@ def test_where_only_the_reserve_is_left_the_most_urgent_is_looked_at_now_and_the
     assert one.start() == [[1]]
 
 
-def test_where_nothing_is_left_nothing_is_claimed_until_something_fits_again() -> None:
+def test_no_work_is_claimed_at_an_exhausted_rate_limit_until_a_call_fits_again() -> None:
     one = quick()
     one.told(0)
     assert one.wanted(LETTERS) == {}
     assert one.wanted(LETTERS, now=later(seconds=30)) == {"letters": 5}
 
 
-def test_what_is_urgent_or_due_or_late_by_a_minute_presses() -> None:
+def test_a_pack_presses_if_an_item_is_urgent_has_a_due_time_or_is_a_minute_late() -> None:
     usual = claimed(1, rank_at=NOON)
 
     def presses(*items: ClaimedWork, now: datetime = NOON) -> bool:
@@ -355,7 +352,7 @@ def test_what_is_urgent_or_due_or_late_by_a_minute_presses() -> None:
     assert presses(claimed(3, due_at=later(hours=9)))
 
 
-def test_shadows_begin_when_nothing_that_is_owed_waits_and_step_back_for_it() -> None:
+def test_shadows_start_only_while_no_owed_work_waits_and_are_given_up_for_owed_work() -> None:
     one = Scheduling(2)
     shadow = claimed(1, NOTES, rank_at=NOON, purpose=Purpose.SHADOW)
     one.take_in(shadow, *some(2, 3, 4))
@@ -370,7 +367,7 @@ def test_shadows_begin_when_nothing_that_is_owed_waits_and_step_back_for_it() ->
     assert one.start() == [[1]]
 
 
-def test_shadows_have_half_of_the_places_and_what_is_owed_finds_the_others_free() -> None:
+def test_shadows_get_half_of_the_places_and_owed_work_gets_the_others() -> None:
     one = Scheduling(4)
     one.take_in(*shadows(1, 2, 3))
     assert one.start() == [[1], [2]]
@@ -378,12 +375,12 @@ def test_shadows_have_half_of_the_places_and_what_is_owed_finds_the_others_free(
     one.take_in(*some(4, 5))
     assert one.start() == [[4], [5]]
     one.end()
-    assert one.start() == []  # it was owed, and so is what comes next
+    assert one.start() == []  # the place of an owed call is kept for owed work
     one.end(shadow=True)
     assert one.start() == [[3]]
 
 
-def test_shadows_count_against_no_share_of_what_is_owed() -> None:
+def test_shadows_do_not_count_against_the_share_of_owed_work() -> None:
     narrow = version(1, "letters", buffer_s=0, max_share_percent=50)
     one = Scheduling(8, narrow)
     one.take_in(*shadows(1, 2, 3, 4))
@@ -393,7 +390,7 @@ def test_shadows_count_against_no_share_of_what_is_owed() -> None:
     assert one.start() == [[10], [11], [20], [21]]
 
 
-def test_shadows_of_others_leave_a_workload_that_waits_alone_all_that_is_free() -> None:
+def test_shadows_of_another_workload_leave_all_free_places_to_a_lone_waiting_workload() -> None:
     one = Scheduling(8, NARROW)
     one.take_in(*shadows(1, of=NOTES))
     assert one.start() == [[1]]
@@ -401,7 +398,7 @@ def test_shadows_of_others_leave_a_workload_that_waits_alone_all_that_is_free() 
     assert len(one.start()) == 7
 
 
-def test_among_shadows_no_workload_has_more_than_its_share() -> None:
+def test_no_workload_exceeds_its_share_among_shadows() -> None:
     one = Scheduling(8, NARROW)
     one.take_in(*shadows(1, 2), *shadows(3, of=NOTES))
     assert sorted(one.start()) == [[1], [2], [3]]
@@ -409,13 +406,13 @@ def test_among_shadows_no_workload_has_more_than_its_share() -> None:
     assert one.start() == [[5]]
 
 
-def test_where_there_is_one_place_a_shadow_may_have_it() -> None:
+def test_a_shadow_may_use_the_only_place() -> None:
     one = Scheduling(1)
     one.take_in(*shadows(1))
     assert one.start() == [[1]]
 
 
-def test_shadows_are_nothing_that_a_drain_is_supplied_with() -> None:
+def test_shadows_do_not_count_as_supply_of_a_drain() -> None:
     one = quick()
     one.take_in(*shadows(*range(100, 108)), *some(*range(16)))
     one.start()
@@ -424,7 +421,7 @@ def test_shadows_are_nothing_that_a_drain_is_supplied_with() -> None:
     assert one.wanted(NOTES) == {"notes": 8}
 
 
-def test_where_shadows_wait_one_more_is_looked_at_until_something_is_owed() -> None:
+def test_only_one_more_item_is_claimed_while_shadows_wait_until_owed_work_arrives() -> None:
     one = Scheduling(4)
     one.take_in(*shadows(*range(10)))
     assert one.start() == [[0], [1]]
@@ -436,7 +433,7 @@ def test_where_shadows_wait_one_more_is_looked_at_until_something_is_owed() -> N
     one.take_in(claimed(11))
     assert one.of.next_moment(NOON) == later(seconds=0.05)
     assert one.start() == [[11]]
-    assert one.wanted(LETTERS) == {"letters": 1}  # a place is free
+    assert one.wanted(LETTERS) == {"letters": 1}  # one place is free
     assert one.of.next_moment(later(seconds=0.05)) is None
 
 

@@ -1,4 +1,4 @@
-"""What a drain knows of who answers it nothing, and what its run says of that."""
+"""Standstills: the models and accounts that do not answer a drain, and the reports about them."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from tests.conftest import NOON, later
 MODEL, OTHER = "claude-haiku-5-5", "claude-opus-5-5"
 
 
-def test_an_outage_lasts_from_its_first_sight_until_the_model_answers() -> None:
+def test_an_outage_lasts_from_its_first_failure_until_the_model_answers() -> None:
     seen = Standstills()
     seen.record_failure(MODEL, "529", calls=3, now=NOON)
     seen.record_failure(MODEL, "503", calls=9, now=later(minutes=5))
@@ -22,7 +22,7 @@ def test_an_outage_lasts_from_its_first_sight_until_the_model_answers() -> None:
     assert not seen.all
 
 
-def test_it_tells_whether_anything_was_answered_since_a_moment() -> None:
+def test_standstills_record_whether_any_call_was_answered_since_a_moment() -> None:
     seen = Standstills()
     assert seen.none_answered_since(NOON)
     seen.record_answer(OTHER, NOON)
@@ -30,7 +30,7 @@ def test_it_tells_whether_anything_was_answered_since_a_moment() -> None:
     assert seen.none_answered_since(later(minutes=1))
 
 
-def test_an_account_is_over_with_any_answer_and_a_refused_model_with_one_of_its_own() -> None:
+def test_any_answer_ends_the_standstill_of_an_account_but_a_model_must_answer_itself() -> None:
     seen = Standstills()
     seen.record_failure(ACCOUNT, "402", now=NOON)
     seen.record_failure(OTHER, "404", now=NOON)
@@ -42,7 +42,7 @@ def test_an_account_is_over_with_any_answer_and_a_refused_model_with_one_of_its_
     assert not seen.all
 
 
-def test_the_runs_message_says_who_since_when_and_what_the_last_call_met() -> None:
+def test_the_outage_message_names_the_model_the_start_and_the_last_error() -> None:
     seen = Standstills()
     seen.record_failure(MODEL, "the provider answered 529: Overloaded", calls=3, now=NOON)
     said = incident.outage_message(seen.all, now=later(minutes=1))
@@ -56,7 +56,7 @@ def test_the_runs_message_says_who_since_when_and_what_the_last_call_met() -> No
 
 
 @pytest.mark.parametrize("error", ["a | b\n# c", "<script>", "[x](http://evil.example)", "`" * 5])
-def test_no_error_breaks_the_page_of_an_outage(error: str) -> None:
+def test_no_error_text_breaks_the_page_of_an_outage(error: str) -> None:
     seen = Standstills()
     seen.record_failure(MODEL, error, calls=3, now=NOON)
     page = incident.render_outage(seen.all, Stake(unanswered=7, due_at=later(minutes=4)), now=NOON)

@@ -1,6 +1,6 @@
-"""The provider's limits: which headers are believed, and that calls begin only within the limits and none is held for ever.
+"""The provider's rate limits: only plausible headers count, calls start only within the limits, and no call waits for ever.
 
-The limits are the stand-in's own.
+The limits are those of the stand-in.
 """
 
 from collections.abc import Callable, Hashable
@@ -28,7 +28,7 @@ Headers = dict[str, str]
 def begins(
     mine: TokenBuckets, key: Hashable, model: str, need: Need, *, presses: bool, now: datetime
 ) -> bool:
-    """Whether a call that has waited since noon fits now: then it is in flight."""
+    """Start a call that has waited since noon if it fits now, and return whether it started."""
     fits = mine.wait(model, need, presses=presses, since=NOON, now=now) is None
     if fits:
         mine.charge(key, model, need, now=now)
@@ -37,7 +37,7 @@ def begins(
 
 @dataclass
 class LimitedProvider:
-    """A provider with limits a minute, and `drains` that ask it; time passes in steps."""
+    """A provider with limits per minute, and `drains` that call it; time passes in steps."""
 
     requests: float | None = None
     input: float | None = None
@@ -69,7 +69,7 @@ class LimitedProvider:
         used: float = 0.1,
         press: frozenset[int] = frozenset(),
     ) -> None:
-        """Everything waits from the beginning; output is used to a part of what was reserved."""
+        """Run calls that all wait from the start; each uses the fraction `used` of its reserved output."""
         waiting = [(number, need, number % self.drains) for number, need in enumerate(needs)]
         under_way: list[tuple[datetime, int, Need, int, object]] = []
         for _ in range(int(timedelta(minutes=minutes) / STEP)):
@@ -120,11 +120,11 @@ class LimitedProvider:
             mine.learn_shared(MODEL, newest)
 
 
-FIRST = 1  # calls that nobody knows a limit for
+FIRST = 1  # calls before any limit is known
 
 
 def warmed(world: LimitedProvider) -> LimitedProvider:
-    """A first answer told every drain of the limits."""
+    """Report the limits to every drain with a first answer, and return the provider."""
     for mine in world.known:
         charge = world.provider.admit(world.now.timestamp(), 1, 1)
         mine.charge("first", MODEL, Need(1, 1), now=world.now)
@@ -145,7 +145,7 @@ def warmed(world: LimitedProvider) -> LimitedProvider:
         st.builds(Need, st.integers(1, 1_500), st.integers(1, 1_000), st.just(1)), max_size=120
     ),
 )
-def test_one_drain_never_begins_more_than_the_limits_hold_and_answers_everything(
+def test_one_drain_never_exceeds_the_rate_limits_and_answers_every_call(
     requests: int | None, input: int | None, output: int | None, call_s: float, needs: list[Need]
 ) -> None:
     world = warmed(LimitedProvider(requests, input, output, call_s=call_s))
@@ -173,7 +173,7 @@ def test_one_drain_never_begins_more_than_the_limits_hold_and_answers_everything
     call_s=st.floats(0.25, 4),
     calls=st.integers(1, 100),
 )
-def test_drains_that_share_what_they_saw_are_refused_rarely_and_answer_everything(
+def test_drains_that_share_their_limits_are_rarely_refused_and_answer_every_call(
     requests: int, drains: int, call_s: float, calls: int
 ) -> None:
     world = warmed(LimitedProvider(requests, call_s=call_s, drains=drains))
@@ -201,7 +201,7 @@ def forever(headers: Headers) -> Headers:
 
 
 @pytest.mark.parametrize("lie", [never, tiny, nonsense, forever, lambda _: {}])
-def test_headers_that_lie_never_stop_the_lane_for_longer_than_a_minute(
+def test_false_headers_never_stop_the_lane_for_longer_than_a_minute(
     lie: Callable[[Headers], Headers],
 ) -> None:
     world = LimitedProvider(lie=lie)
@@ -213,9 +213,7 @@ def test_headers_that_lie_never_stop_the_lane_for_longer_than_a_minute(
     )
 
 
-def test_a_limit_that_was_exceeded_without_a_refusal_is_not_believed_and_holds_nothing_back() -> (
-    None
-):
+def test_a_limit_that_was_exceeded_without_a_refusal_is_ignored_and_noted_once() -> None:
     world = warmed(LimitedProvider(lie=tiny))
     world.run([Need(500, 500)] * 10, minutes=2, used=1)
     assert len(world.answered) == 10
@@ -224,7 +222,7 @@ def test_a_limit_that_was_exceeded_without_a_refusal_is_not_believed_and_holds_n
     assert world.known[0].take_notes() == []
 
 
-def test_the_reserve_is_kept_for_what_presses() -> None:
+def test_the_reserve_is_kept_for_pressing_calls() -> None:
     world = warmed(LimitedProvider(50, call_s=100))
     world.run([Need(1, 1)] * 100, minutes=0.01)
     assert world.known[0].charged_calls == 50 * (1 - RESERVE) - FIRST
@@ -232,21 +230,19 @@ def test_the_reserve_is_kept_for_what_presses() -> None:
     assert not begins(world.known[0], "other", MODEL, Need(1, 1), presses=False, now=world.now)
 
 
-def test_output_is_charged_by_the_longest_answer_and_what_was_not_used_is_there_again_at_once() -> (
-    None
-):
+def test_output_is_charged_for_the_longest_answer_and_the_unused_part_is_refunded_at_once() -> None:
     world = warmed(LimitedProvider(output=10_000))
     mine = world.known[0]
     begun = [
         key for key in range(10) if begins(mine, key, MODEL, Need(1, 1_000), presses=True, now=NOON)
     ]
-    assert len(begun) == 9  # one token is gone
+    assert len(begun) == 9  # the first call has used one token
     mine.end(0, Need(1, 20), now=NOON)
     assert begins(mine, "next", MODEL, Need(1, 980), presses=True, now=NOON)
     assert not begins(mine, "after", MODEL, Need(1, 1_000), presses=True, now=NOON)
 
 
-def test_what_an_older_call_saw_does_not_replace_what_a_newer_one_did() -> None:
+def test_limits_from_an_older_call_do_not_replace_limits_from_a_newer_call() -> None:
     mine = TokenBuckets()
     for key in ("old", "new"):
         mine.charge(key, MODEL, Need(1, 1), now=NOON)
@@ -265,14 +261,14 @@ def test_what_an_older_call_saw_does_not_replace_what_a_newer_one_did() -> None:
     assert mine.room(MODEL, Need(1, 1), presses=True, now=NOON) == 3
 
 
-def test_a_call_that_needs_more_than_a_whole_limit_begins_alone_once_it_is_full() -> None:
+def test_a_call_larger_than_a_whole_limit_starts_alone_once_the_limit_is_full() -> None:
     mine = warmed(LimitedProvider(output=500)).known[0]
     assert not begins(mine, "huge", MODEL, Need(1, 5_000), presses=False, now=NOON)
     assert begins(mine, "huge", MODEL, Need(1, 5_000), presses=False, now=later(minutes=1))
     assert not begins(mine, "huge too", MODEL, Need(1, 5_000), presses=False, now=later(minutes=1))
 
 
-def test_when_something_that_waits_fits_is_known() -> None:
+def test_a_waiting_call_gets_the_time_at_which_it_fits() -> None:
     mine = warmed(LimitedProvider(60)).known[0]
     while begins(mine, object(), MODEL, Need(1, 1), presses=True, now=NOON):
         pass
@@ -281,7 +277,7 @@ def test_when_something_that_waits_fits_is_known() -> None:
     assert begins(mine, "next", MODEL, Need(1, 1), presses=True, now=later(seconds=1))
 
 
-def test_a_provider_that_tells_no_limits_holds_nothing_back_and_what_began_is_forgotten_after_a_minute() -> (
+def test_no_call_waits_without_reported_limits_and_ended_calls_are_forgotten_after_a_minute() -> (
     None
 ):
     mine = TokenBuckets()
@@ -303,7 +299,7 @@ def headers(
     return {f"anthropic-ratelimit-{kind}-{part}": str(value) for part, value in said.items()}
 
 
-def test_a_limit_is_read_with_what_remains_and_when_it_is_whole_again() -> None:
+def test_a_limit_is_read_with_its_remainder_and_refills_until_its_reset_time() -> None:
     (limit,) = read_limits(headers(), now=NOON).limits
     assert (limit.kind, limit.limit, limit.remaining, limit.reset_at) == (
         LimitKind.REQUESTS,
@@ -319,13 +315,13 @@ def test_a_limit_is_read_with_what_remains_and_when_it_is_whole_again() -> None:
     ]
 
 
-def test_the_case_of_their_names_does_not_matter() -> None:
+def test_the_case_of_header_names_does_not_matter() -> None:
     assert read_limits(
         {name.title(): value for name, value in headers().items()}, now=NOON
     ) == read_limits(headers(), now=NOON)
 
 
-def test_tokens_of_both_kinds_together_count_only_where_they_are_not_told_apart() -> None:
+def test_a_total_token_limit_counts_only_without_separate_input_and_output_limits() -> None:
     together = headers("tokens", limit=100_000)
     assert [each.kind for each in read_limits(together, now=NOON).limits] == [LimitKind.TOKENS]
     apart = headers("input-tokens") | headers("output-tokens") | together
@@ -358,7 +354,7 @@ def test_a_reset_is_measured_from_the_providers_own_clock() -> None:
         {"reset": "9" * 400},
     ],
 )
-def test_what_cannot_be_true_is_left_out_with_one_note_and_its_neighbours_are_believed(
+def test_an_impossible_limit_is_ignored_with_one_note_and_other_limits_are_used(
     lie: dict[str, object],
 ) -> None:
     said = read_limits(headers("requests", **lie) | headers("input-tokens"), now=NOON)
@@ -369,19 +365,19 @@ def test_what_cannot_be_true_is_left_out_with_one_note_and_its_neighbours_are_be
 @pytest.mark.parametrize(
     "reset", ["1999-01-01T00:00:00Z", "2099-01-01T00:00:00Z", "2026-11-24T12:05:00"]
 )
-def test_a_reset_in_the_past_or_far_ahead_is_one_within_a_minute_with_a_note(reset: str) -> None:
+def test_a_reset_in_the_past_or_far_ahead_becomes_one_minute_with_a_note(reset: str) -> None:
     said = read_limits(headers(reset=reset), now=NOON)
     assert said.limits[0].reset_at == NOON + WINDOW
     assert len(said.notes) == 1
 
 
-def test_a_remainder_beyond_its_limit_is_the_limit_with_a_note() -> None:
+def test_a_remainder_above_its_limit_is_cut_to_the_limit_with_a_note() -> None:
     said = read_limits(headers(remaining=51), now=NOON)
     assert said.limits[0].remaining == 50
     assert len(said.notes) == 1
 
 
-def test_headers_that_are_missing_say_nothing() -> None:
+def test_missing_headers_give_no_limits_and_no_notes() -> None:
     assert read_limits({"content-type": "application/json"}, now=NOON).limits == []
     assert read_limits({}, now=NOON).notes == []
 
@@ -398,7 +394,7 @@ PARTS = [
         st.sampled_from([*PARTS, "date"]), st.text(max_size=40) | st.integers().map(str)
     )
 )
-def test_whatever_headers_say_a_limit_that_is_believed_can_be_true(said: dict[str, str]) -> None:
+def test_every_limit_that_is_read_from_any_headers_is_plausible(said: dict[str, str]) -> None:
     for each in read_limits(said, now=NOON).limits:
         assert each.limit >= 1
         assert 0 <= each.remaining <= each.limit

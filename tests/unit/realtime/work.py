@@ -22,7 +22,7 @@ def claimed(
     purpose: Purpose = Purpose.ANSWER,
     **fields: Any,
 ) -> ClaimedWork:
-    """Work of that number, claimed once."""
+    """Return work with this number, claimed once."""
     claim = Claim(WorkId(number), 1)
     at = rank_at or later(hours=1)
     return ClaimedWork(claim, of.id, of.workload, f"k{number}", {}, purpose, failures, at, **fields)

@@ -1,4 +1,4 @@
-"""Reads a page as a person does: each table with what is said below it."""
+"""A reader of pages that sees them as a person does: each table with the text below it."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-# What a row is of, what people or the provider wrote, and what is said in whole words: no figures.
+# Heads that are not figures: the subject of a row, text of people or the provider, and plain words.
 NAMES = frozenset(
     (
         "",
@@ -62,19 +62,19 @@ NAMES = frozenset(
         "Reason of the newest",
     )
 )
-BY_ROW = ("What", "Gate")  # tables that begin so have a figure in each row
+BY_ROW = ("What", "Gate")  # tables with this first head have a figure in each row
 
 
 @dataclass
 class ShownTable:
-    """A table's figures by their names as they are shown, and all that is said until the next one."""
+    """The names of a table's figures as they are shown, and all text until the next table."""
 
     figures: list[str]
     said: str = ""
 
     @property
     def unexplained(self) -> list[str]:
-        """The figures that the lines below do not name with what they mean."""
+        """The figures whose meaning the text below does not give."""
         return [
             name
             for name in self.figures
@@ -83,7 +83,7 @@ class ShownTable:
 
 
 def in_artifact(page: str) -> list[ShownTable]:
-    """The tables of a Markdown page."""
+    """Return the tables of a Markdown page."""
     found: list[ShownTable] = []
     below = False
     for block in page.split("\n\n"):
@@ -101,7 +101,7 @@ def in_artifact(page: str) -> list[ShownTable]:
 
 
 def in_terminal(page: RenderableType) -> list[ShownTable]:
-    """The tables that are written to a terminal."""
+    """Return the tables that are written to a terminal."""
     found: list[ShownTable] = []
     below = False
     for each in _each(page):
@@ -120,7 +120,7 @@ def in_terminal(page: RenderableType) -> list[ShownTable]:
 
 
 def unexplained(shown: Iterable[ShownTable]) -> list[str]:
-    """The figures of a page that nothing below their table explains."""
+    """Return the figures of a page that no text below their table explains."""
     return [name for each in shown for name in each.unexplained]
 
 
@@ -138,7 +138,7 @@ def _each(of: RenderableType) -> Iterator[RenderableType]:
 
 
 def _names(shown: str) -> set[str]:
-    """A heading of several lines is known by the whole of it, by its first line, or by its last."""
+    """Return the names of a heading of several lines: the whole heading, its first line, and its last line."""
     lines = shown.split("\n")
     return {" ".join(lines), lines[0], lines[-1]}
 

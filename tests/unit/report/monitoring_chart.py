@@ -1,4 +1,4 @@
-"""`python -m tests.unit.report.monitoring_chart` draws the chart of docs/concepts/monitoring.md as the report draws its own."""
+"""The chart of docs/concepts/monitoring.md, drawn as in the report by `python -m tests.unit.report.monitoring_chart`."""
 
 from lanes.report.charts import bars, by_batch
 from tests.unit.modules import ROOT
@@ -10,11 +10,11 @@ JOBS = (
     (42, 10_000, 52, 57),
     (43, 10_000, 95, 100),
     (44, 100, 40, 45),
-)  # minutes until ended, collected
+)  # number, items, minutes until ended, minutes until collected
 
 
 def drawn() -> str:
-    """The chart of jobs of one workload, one of them slow and one small."""
+    """Return the chart of the jobs of one workload, one of them slow and one small."""
     batches = [
         a_batch(
             number,

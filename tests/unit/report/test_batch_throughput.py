@@ -1,4 +1,4 @@
-"""The batch lane's throughput in the report, and that docs/concepts/monitoring.md names the figures of both lanes."""
+"""The batch lane's throughput in the report, and the figures of both lanes in docs/concepts/monitoring.md."""
 
 import re
 from dataclasses import replace
@@ -37,12 +37,12 @@ OF_BOTH_LANES = (
 
 
 def drawn(*batches) -> list[str | None]:
-    """What the chart of the batches says."""
+    """Return the texts in the chart of the batches."""
     artifact = page.details_page(replace(two_workloads(), batches=list(batches)))
     return [each.text for each in texts_of(charts_in(artifact)[2])]
 
 
-def test_each_batch_that_ended_has_a_bar_among_those_of_its_workload() -> None:
+def test_each_ended_batch_has_a_bar_in_the_group_of_its_workload() -> None:
     home = a_batch(43, **QUICK, items_per_minute_until_collected=178.3)
     others = (
         a_batch(42, **UNDER_WAY),
@@ -58,15 +58,15 @@ def test_each_batch_that_ended_has_a_bar_among_those_of_its_workload() -> None:
     ]
 
 
-def test_while_none_has_ended_the_chart_says_so() -> None:
+def test_the_chart_says_if_none_of_the_batches_has_ended() -> None:
     assert drawn(a_batch(**UNDER_WAY)) == ["None of these batches has ended."]
 
 
-def test_without_batches_there_is_no_chart_of_them() -> None:
+def test_the_details_page_has_no_throughput_chart_without_batches() -> None:
     assert len(charts_in(page.details_page(replace(two_workloads(), batches=[])))) == 2
 
 
-def test_both_faces_have_a_column_of_it() -> None:
+def test_the_terminal_and_the_page_show_the_throughput_of_each_batch() -> None:
     half = a_batch(42, items_per_minute_until_ended=107.0)
     of = replace(two_workloads(), batches=[a_batch(43, **QUICK), half, a_batch(41, **UNDER_WAY)])
     lines = [" ".join(line.split()) for line in written(of, width=130).splitlines()]
@@ -101,11 +101,11 @@ def test_both_faces_have_a_column_of_it() -> None:
         (1283.4, "1,283"),
     ],
 )
-def test_a_rate_keeps_two_digits_where_little_comes_home(per_minute: float, said: str) -> None:
+def test_a_smaller_rate_is_written_with_more_decimals(per_minute: float, said: str) -> None:
     assert rate(per_minute) == said
 
 
-def test_totals_stand_beside_the_batches_once_a_workload_has_several() -> None:
+def test_totals_by_workload_are_shown_once_a_workload_has_several_batches() -> None:
     one, several = (
         BatchTotals("tickets", number, 1, 107, 107, 107, 3, 30, 30, 30) for number in (1, 2)
     )
@@ -117,7 +117,7 @@ def test_totals_stand_beside_the_batches_once_a_workload_has_several() -> None:
         ) == (is_shown, is_shown)
 
 
-def test_batches_of_workloads_with_one_each_have_one_scale() -> None:
+def test_workloads_have_their_own_scale_if_several_are_shown_and_one_has_several_batches() -> None:
     own = "Each workload has its own scale."
     one, other, third = (
         a_batch(43, **QUICK),
@@ -133,26 +133,26 @@ def test_batches_of_workloads_with_one_each_have_one_scale() -> None:
 
 
 def named() -> set[str]:
-    """The figures that the page's tables name."""
+    """Return the figures that the page's tables name."""
     return {name for figures in ROW.findall(PAGE) for name in re.findall(r"\*([^*]+)\*", figures)}
 
 
-def test_every_figure_of_lanes_batches_and_decisions_stands_on_the_page() -> None:
+def test_the_monitoring_page_names_every_figure_of_lanes_batches_and_decisions() -> None:
     wanted = {each.head for table in OF_BOTH_LANES for each in table.columns if each.meaning}
     assert wanted - named() == set()
 
 
-def test_the_page_names_no_figure_that_the_report_does_not_show() -> None:
+def test_the_monitoring_page_names_only_figures_that_the_report_shows() -> None:
     every = [*first_page(), *details.tables(EMPTY)]
     assert named() - {head for table in every for head in table.heads} == set()
 
 
-def test_both_columns_of_throughput_stand_on_the_page() -> None:
+def test_the_monitoring_page_documents_both_throughput_columns() -> None:
     for column in ("items_per_minute_until_ended", "items_per_minute_until_collected"):
         assert f"| `{column}` |" in PAGE
 
 
-def test_the_chart_of_the_page_is_drawn_as_the_report_draws_it() -> None:
+def test_the_chart_file_of_the_monitoring_page_matches_the_reports_drawing() -> None:
     assert monitoring_chart.FILE.read_text() == monitoring_chart.drawn()
     for said in ("#41, 10,000 items", "200 (182)", "105 (100)", "2.5 (2.2)"):
         assert said in monitoring_chart.drawn()

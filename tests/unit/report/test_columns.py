@@ -1,4 +1,4 @@
-"""The fields of an output become columns after its schema, and nothing of it is lost."""
+"""Columns for the fields of an output, by its schema; no field is lost."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ TEXT = {"type": "string"}
 ADDRESS = schema(city=TEXT, zip=TEXT)
 
 
-def test_each_field_of_the_schema_is_a_column_and_those_of_an_object_are_named_after_it() -> None:
+def test_each_schema_field_is_a_column_and_fields_of_an_object_have_its_name_as_prefix() -> None:
     columns = OutputColumns(
         [schema(category=TEXT, address=ADDRESS, tags={"type": "array", "items": TEXT})]
     )
@@ -27,21 +27,21 @@ def test_each_field_of_the_schema_is_a_column_and_those_of_an_object_are_named_a
     assert columns.rest(output) == {}
 
 
-def test_what_an_output_lacks_is_empty() -> None:
+def test_a_missing_field_of_an_output_is_an_empty_cell() -> None:
     columns = OutputColumns([schema(category=TEXT, address=ADDRESS)])
     for output in ({}, {"category": None, "address": None}, {"address": {}}):
         assert columns.cells(output) == [None, None, None]
         assert columns.rest(output) == {}
 
 
-def test_what_the_schema_does_not_name_is_left_over() -> None:
+def test_fields_that_the_schema_does_not_name_are_returned_as_the_rest() -> None:
     columns = OutputColumns([schema(category=TEXT, address=ADDRESS)])
     output = {"category": "a", "why": "it says so", "address": {"city": "Bonn", "floor": 2}}
     assert columns.rest(output) == {"why": "it says so", "address": {"floor": 2}}
     assert columns.rest({"address": "Bonn"}) == {"address": "Bonn"}
 
 
-def test_the_fields_of_earlier_versions_follow_those_of_the_one_in_force() -> None:
+def test_fields_of_earlier_versions_follow_the_fields_of_the_current_version() -> None:
     columns = OutputColumns(
         [schema(category=TEXT, address=ADDRESS), schema(topic=TEXT, category=TEXT, address=TEXT)]
     )
@@ -59,7 +59,7 @@ def test_the_fields_of_earlier_versions_follow_those_of_the_one_in_force() -> No
         {"oneOf": [{"type": "null"}, ADDRESS]},
     ],
 )
-def test_a_definition_is_followed_and_a_field_that_may_be_null_is_what_it_is_otherwise(
+def test_a_reference_is_resolved_and_a_nullable_field_has_the_columns_of_its_other_type(
     field: dict[str, Any],
 ) -> None:
     assert OutputColumns([{**schema(address=field), "$defs": {"address": ADDRESS}}]).names == [
@@ -68,7 +68,7 @@ def test_a_definition_is_followed_and_a_field_that_may_be_null_is_what_it_is_oth
     ]
 
 
-def test_a_schema_that_holds_itself_ends_and_a_field_of_several_kinds_is_one_column() -> None:
+def test_a_recursive_schema_ends_and_a_field_of_several_types_is_one_column() -> None:
     node = schema(name=TEXT, next={"$ref": "#/$defs/node"})
     columns = OutputColumns(
         [
@@ -111,7 +111,7 @@ def put(into: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
     ),
     output=st.dictionaries(NAMES, OUTPUTS),
 )
-def test_cells_and_what_is_left_over_are_the_whole_output(
+def test_the_cells_and_the_rest_together_are_the_whole_output(
     schemas: list[dict[str, Any]], output: dict[str, Any]
 ) -> None:
     columns = OutputColumns(schemas)
@@ -123,7 +123,7 @@ def test_cells_and_what_is_left_over_are_the_whole_output(
 
 
 def without_empty(value: Any) -> Any:
-    """The value without objects that hold nothing, which no cell can show."""
+    """Return the value without empty objects, which no cell can show."""
     if not isinstance(value, dict):
         return value
     kept = {name: without_empty(each) for name, each in value.items()}

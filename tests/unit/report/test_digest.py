@@ -1,4 +1,4 @@
-"""The daily digest: what the lanes did, quality, incidents, and what needs a person."""
+"""The daily digest: the lanes, quality, incidents, and tasks for a person."""
 
 from dataclasses import replace
 from decimal import Decimal
@@ -35,7 +35,7 @@ PROPOSED = ProposedRollout(
 QUIET = Snapshot(taken_at=NOON, since=later(days=-1))
 
 
-def test_a_day_without_anything_says_so_in_three_lines() -> None:
+def test_the_digest_of_a_quiet_day_has_three_lines() -> None:
     assert parts(DailyFigures(QUIET, 0, 0, [], [])) == [
         ("The lanes", ["Nothing arrived since 2026-11-23 12:00 UTC (24 h)."]),
         ("Incidents", ["0 opened, 0 ended, 0 open."]),
@@ -43,7 +43,7 @@ def test_a_day_without_anything_says_so_in_three_lines() -> None:
     ]
 
 
-def test_a_digest_says_saving_deadlines_quality_incidents_and_what_waits_for_a_person() -> None:
+def test_the_digest_reports_savings_deadlines_quality_incidents_and_tasks_for_a_person() -> None:
     minor = replace(
         BREACH,
         id=IncidentId(9),
@@ -90,10 +90,10 @@ def test_a_digest_says_saving_deadlines_quality_incidents_and_what_waits_for_a_p
     ]
 
 
-def test_a_part_of_many_lines_is_cut_and_says_so() -> None:
+def test_a_long_part_of_the_digest_is_cut_and_states_the_number_of_missing_lines() -> None:
     many = [replace(BREACH, id=IncidentId(number)) for number in range(30)]
     many[20] = replace(many[20], severity=Severity.DIGEST)
     told = dict(parts(DailyFigures(replace(QUIET, incidents=many), 30, 0, [], [])))
     assert len(told["Incidents"]) == MOST + 1
-    assert told["Incidents"][1].startswith("#20 digest")  # which nothing else tells
+    assert told["Incidents"][1].startswith("#20 digest")  # no other message reports it
     assert told["Incidents"][-1] == "21 more"

@@ -1,4 +1,4 @@
-"""Every figure is explained: of the report in the reference, of other pages below its table."""
+"""Explanations of figures: the reference explains those of the report, and other pages explain theirs below each table."""
 
 import io
 import re
@@ -42,7 +42,7 @@ GATES = [
 
 
 def everything() -> Snapshot:
-    """A snapshot in which nothing is empty."""
+    """Return a snapshot without empty figures."""
     beside = {
         name: each for name, each in vars(steered()).items() if isinstance(each, list) and each
     }
@@ -57,25 +57,25 @@ def everything() -> Snapshot:
     )
 
 
-def test_the_sample_has_every_figure_that_a_snapshot_can_have() -> None:
+def test_the_sample_snapshot_has_no_empty_figures() -> None:
     assert [each.name for each in fields(Snapshot) if getattr(everything(), each.name) == []] == []
 
 
-def test_a_figure_of_the_report_is_a_name_or_says_what_it_means() -> None:
+def test_every_column_of_the_report_is_a_known_name_or_has_a_meaning() -> None:
     for table in (*first_page(), *details.tables(everything())):
         unknown = [each.head for each in table.columns if not each.meaning]
         assert set(unknown) <= NAMES, table.title
         assert all(len(each.meaning) <= 320 for each in table.columns)
 
 
-def test_the_pages_have_no_glossary_but_say_where_it_is() -> None:
+def test_the_report_pages_link_to_the_glossary_instead_of_repeating_it() -> None:
     for shown in (page.main_page(everything()), page.details_page(everything())):
         assert shown.endswith(f"{page.MEANINGS}\n")
         assert "billed, in US dollars" not in shown
     assert (ROOT / "docs/reference/report.md").exists()
 
 
-def test_every_figure_of_a_rollout_is_explained_and_of_the_form_that_asks_for_approval() -> None:
+def test_every_figure_of_a_rollout_page_and_of_its_approval_form_is_explained() -> None:
     of = progress()
     of = replace(of, rollout=replace(of.rollout, playbook=playbook(step(10), step(50, *GATES))))
     for shown in (rollout.render(of), rollout.question(of)):
@@ -115,7 +115,7 @@ def test_every_figure_of_a_quote_and_a_dry_run_is_explained(by: datetime | None)
         assert shown.unexplained == []
 
 
-def test_a_figure_that_nothing_explains_is_found() -> None:
+def test_the_check_finds_a_figure_without_an_explanation() -> None:
     table = "| Lane | Cost | p50, p95 |\n|---|--:|--:|\n| a | 1 | 2 |"
     page = f"{table}\n\nCost: what was billed.\n\n### Next\n\np50, p95: not here."
     assert unexplained(in_artifact(page)) == ["p50, p95"]
@@ -129,7 +129,7 @@ def test_a_legend_is_one_line_that_begins_with_the_note() -> None:
     assert render_legend({}) == ""
 
 
-def test_every_state_of_an_item_has_its_meaning() -> None:
+def test_every_item_state_has_a_meaning() -> None:
     assert all(details.STATES[each] for each in ItemState)
 
 

@@ -1,4 +1,4 @@
-"""A proposed rollout at a glance: what it saves, how sure that is, what it risks, and the reads behind it."""
+"""The page of a proposed rollout: its saving, the confidence in it, its risk, and the reads behind it."""
 
 import base64
 import re
@@ -22,7 +22,7 @@ BOOK = playbook(step(50), step(0), direction="realtime_to_batch")
 
 
 def proposal(number: int = 3, consumer: str = "nightly", **fields: Any) -> ProposedRollout:
-    """An open proposal."""
+    """Return an open proposal."""
     of: dict[str, Any] = {"state": ProposalState.OPEN, "who": None, "why": None, **fields}
     at: dict[str, Any] = {"proposed_at": NOON, "at": NOON}
     return ProposedRollout(ProposalId(number), "letters", consumer, BOOK, FIGURES, **of, **at)
@@ -33,7 +33,7 @@ def drawn(page: str) -> str:
     return base64.b64decode(encoded).decode()
 
 
-def test_the_page_says_what_it_saves_how_sure_that_is_and_what_it_risks() -> None:
+def test_the_page_states_the_saving_the_confidence_and_the_risk_of_a_proposal() -> None:
     page = render("letters", [proposal()], {}, {ProposalId(3): "/v2/form"})
     assert page.startswith("**letters: 1 rollout to batch proposed, $12.50 a month**")
     assert "[Approve, edit or decline](/v2/form)" in page
@@ -57,20 +57,20 @@ def test_the_confidence_is_never_rounded_up(confidence: float, said: str) -> Non
     assert table([of]).cells[0][4] == said
 
 
-def test_a_proposal_whose_readers_all_come_later_says_that_none_would_wait() -> None:
+def test_no_reader_would_wait_for_a_batch_if_all_reads_come_later() -> None:
     late = ProposalFigures(1.0, 10.0, 20, 0, 0, 0.75, 60.0, [(9_000.0, 20)])
     assert (late.too_early.low, late.too_early.high, late.waits_s) == (0, 0, None)
     assert "Read later" in advice.delays(late)
-    assert "Read before" in advice.delays(late)  # as none
+    assert "Read before" in advice.delays(late)  # with bars of zero
 
 
-def test_who_is_not_proposed_stands_there_with_the_reason() -> None:
+def test_a_consumer_without_a_proposal_is_listed_with_the_reason() -> None:
     page = render("letters", [], {"nightly": "declined by ada"}, {})
     assert page.startswith("**letters: no rollout is proposed**")
     assert "- nightly: declined by ada" in page
 
 
-def test_a_consumers_name_is_text_whatever_it_holds() -> None:
+def test_a_consumer_name_is_always_shown_as_plain_text() -> None:
     name = "[a](http://x) | <b> `c` **d**"
     page = render("letters", [proposal(consumer=name)], {name: "no"}, {})
     assert "](http://x)" not in page
@@ -90,9 +90,9 @@ def test_a_consumers_name_is_text_whatever_it_holds() -> None:
         ({"state": ProposalState.WITHDRAWN, "why": "late"}, "withdrawn: late"),
     ],
 )
-def test_the_table_says_what_became_of_it(fields: dict[str, Any], said: str) -> None:
+def test_the_table_shows_the_state_of_a_proposal(fields: dict[str, Any], said: str) -> None:
     assert table([proposal(**fields)]).cells[0][-1] == said
 
 
-def test_the_headline_adds_up_what_is_saved() -> None:
+def test_the_headline_adds_up_the_savings() -> None:
     assert headline("letters", [proposal(), proposal(4)]).endswith("$25.00 a month")

@@ -1,4 +1,4 @@
-"""The report says what the snapshot says, whatever the snapshot holds: one file because both faces are read of the same one."""
+"""The report of any snapshot, in the terminal and as artifacts: one file because both faces are read of the same one."""
 
 import base64
 import io
@@ -259,7 +259,7 @@ def charts_in(artifact: str) -> list[ET.Element]:
 
 
 def both(snapshot: Snapshot) -> str:
-    """Both pages, one after the other."""
+    """Return both pages, one after the other."""
     return page.main_page(snapshot) + page.details_page(snapshot)
 
 
@@ -301,7 +301,7 @@ def test_the_terminal_report_shows_each_lane_on_one_line_with_its_figures():
         assert said in text
 
 
-def test_a_lane_never_answered_more_items_than_it_holds_and_all_its_answers_stand_in_its_throughput():
+def test_a_lane_never_answers_more_items_than_it_has_and_its_throughput_counts_all_answers():
     lines_ = [" ".join(line.split()) for line in written(two_workloads()).splitlines()]
     assert any(line.startswith("tickets / batch 105 of 107 ") for line in lines_)
     assert "tickets / batch 210 25 s 210" in lines_
@@ -309,13 +309,13 @@ def test_a_lane_never_answered_more_items_than_it_holds_and_all_its_answers_stan
     assert "| tickets / batch | 210 | 25\u00a0s | 210 |" in page.details_page(two_workloads())
 
 
-def test_a_burst_of_answers_is_no_rate_beyond_what_was_answered():
+def test_the_rate_of_a_short_burst_never_exceeds_its_number_of_answers():
     batch = two_workloads().lanes[2]
     assert batch.busy_s < 60
     assert batch.per_minute == batch.answers
 
 
-def test_what_a_replay_cost_stands_beside_the_saving():
+def test_the_cost_of_shadows_and_replays_is_reported_apart_from_the_saving():
     costs = [replace(each, aside_usd=Decimal("0.5")) for each in two_workloads().costs]
     replayed = replace(two_workloads(), costs=costs)
     assert str(summary.saving(replayed)) == str(summary.saving(two_workloads()))
@@ -324,7 +324,7 @@ def test_what_a_replay_cost_stands_beside_the_saving():
     assert "Shadows and replays" not in written(two_workloads())
 
 
-def test_both_pages_say_over_which_time_their_figures_are():
+def test_both_pages_state_the_period_of_their_figures():
     said = "since 14:05 UTC (60 min)"
     assert summary.headline(two_workloads()).endswith(said)
     for shown in (
@@ -335,17 +335,17 @@ def test_both_pages_say_over_which_time_their_figures_are():
         assert said in shown
 
 
-def test_the_newest_point_of_a_line_says_when_it_was():
+def test_a_line_chart_states_the_time_of_its_newest_point():
     minutes = Series("real-time, p95 of each minute", [(ago(50), 1.0), (ago(49), 2.0)], "#000000")
     chart = lines([minutes], step=timedelta(minutes=1))
     assert "2.0 s at 14:16 UTC, the last one; highest 2.0 s" in chart
 
 
-def test_the_terminal_report_stays_readable_at_80_columns():
+def test_the_terminal_report_fits_80_columns():
     assert max(len(line) for line in written(two_workloads(), width=80).splitlines()) <= 80
 
 
-def test_a_text_that_is_cut_says_so_even_if_its_start_is_mostly_spaces():
+def test_a_cut_text_ends_with_dots_even_if_it_is_mostly_spaces():
     assert plain("a" + " " * 100 + "b", most=10) == "a..."
     assert plain("a" + " " * 20 + "b", most=10) == "a b"
 
@@ -358,13 +358,13 @@ def test_the_artifacts_stay_below_50_kb(snapshot):
 
 
 @pytest.mark.slow
-def test_a_report_of_far_too_much_is_cut_and_not_left_out():
+def test_an_oversized_report_is_cut_and_not_left_out():
     for shown in (page.main_page(far_too_much()), page.details_page(far_too_much())):
         assert len(shown) > len(page.TOO_LONG)
         assert "more are not shown." in shown
 
 
-def test_the_first_page_is_short_whatever_the_snapshot_holds():
+def test_the_first_page_shows_a_limited_number_of_lanes():
     crowded = replace(far_too_much(), lanes=two_workloads().lanes * 20)
     rows = [
         line
@@ -374,7 +374,7 @@ def test_the_first_page_is_short_whatever_the_snapshot_holds():
     assert len(rows) == page.MOST_ROWS
 
 
-def test_the_second_page_shows_50_of_200_failures_and_says_how_many_are_missing():
+def test_the_second_page_shows_50_of_200_failures_and_states_how_many_are_missing():
     failures = [
         Failure("tickets", f"T-{n}", "no answer after 4 attempts: 529 overloaded")
         for n in range(200)
@@ -388,7 +388,7 @@ def test_the_second_page_shows_50_of_200_failures_and_says_how_many_are_missing(
     assert shown.count("| tickets | collected |") == 12
 
 
-def test_the_first_page_is_what_people_read_in_this_order():
+def test_the_first_page_has_its_sections_in_this_order():
     headings = re.findall(r"^### (.*)$", page.main_page(two_workloads(), [EXAMPLE]), re.MULTILINE)
     assert headings == [
         "What needs a person",
@@ -407,7 +407,7 @@ def test_the_first_page_says_when_nothing_needs_a_person():
     assert "3 items failed: " in page.main_page(two_workloads())
 
 
-def test_a_sample_of_an_artifact_has_its_answer_and_not_its_payload():
+def test_a_sample_in_an_artifact_shows_its_answer_but_not_its_payload():
     shown = page.main_page(two_workloads(), [EXAMPLE])
     assert "category: delivery" in shown
     assert "Where is my parcel?" not in shown
@@ -415,7 +415,7 @@ def test_a_sample_of_an_artifact_has_its_answer_and_not_its_payload():
 
 
 @pytest.mark.parametrize("snapshot", SNAPSHOTS)
-def test_every_table_of_the_artifact_has_as_many_cells_as_heads_and_at_most_seven(snapshot):
+def test_every_row_of_an_artifact_table_has_one_cell_per_head_and_at_most_seven(snapshot):
     html = html_of(both(snapshot()))
     for table in re.findall(r"<table>.*?</table>", html, re.DOTALL):
         heads, *rows = [
@@ -438,7 +438,7 @@ def test_the_artifact_links_to_the_pages_of_the_v2_interface():
         )
 
 
-def test_what_an_item_said_neither_becomes_markup_nor_breaks_a_table():
+def test_hostile_text_never_becomes_markup_in_the_artifacts():
     named = replace(
         two_workloads(),
         failures=[Failure(HOSTILE, HOSTILE, HOSTILE)],
@@ -462,14 +462,14 @@ def test_what_an_item_said_neither_becomes_markup_nor_breaks_a_table():
 
 
 @given(st.text(max_size=60))
-def test_any_text_stays_one_cell(text):
+def test_any_text_stays_within_one_cell(text):
     html = html_of(f"| a | b |\n|:--|:--|\n| {cell(text)} x | {code(text)} |\n")
     assert html.count("<td") == 2
     assert html.count("<tr>") == 2
 
 
 @given(st.text(max_size=60))
-def test_any_text_is_shown_as_it_is(text):
+def test_any_text_is_shown_unchanged(text):
     html = html_of(f"x {cell(text, most=400)} x")
     shown = re.sub(r"<[^>]*>", "", html).replace("\u2060", "")
     for entity, char in (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&amp;", "&")):
@@ -509,7 +509,7 @@ def test_no_two_labels_of_a_chart_overlap_and_none_leaves_the_card(snapshot):
                 )
 
 
-def test_latency_is_drawn_over_time_from_two_minutes_on_and_as_percentiles_before():
+def test_latency_is_drawn_over_time_from_two_minutes_of_data_and_as_percentiles_below():
     assert "p50 0.40 s" in page.details_page(one_lane())
     assert "p95 of each minute" in page.details_page(two_workloads())
 
@@ -519,7 +519,7 @@ def test_a_chart_without_values_says_so():
     assert "no data yet" in lines([Series("batch", [], "#000000")], step=timedelta(minutes=1))
 
 
-def test_bars_of_a_workload_that_costs_little_beside_another_stay_visible():
+def test_bars_of_a_cheap_workload_stay_visible_next_to_an_expensive_one():
     small = CostFigures(
         "notes", Decimal("0.0002"), Decimal("0.0004"), Decimal("0.0001"), Decimal(0)
     )
@@ -532,7 +532,7 @@ def test_bars_of_a_workload_that_costs_little_beside_another_stay_visible():
     assert "own scale" not in page.main_page(two_workloads())
 
 
-def test_bars_of_zero_have_their_label_and_no_length():
+def test_bars_of_zero_have_their_labels():
     chart = ET.fromstring(bars([Group("", [Bar("actual", 0, "$0"), Bar("all batch", 0, "$0")])]))
     assert [each.text for each in texts_of(chart)] == ["actual", "$0", "all batch", "$0"]
 
@@ -546,18 +546,18 @@ def test_a_thinned_line_keeps_its_peak():
     assert min(heights) < max(heights) - 40
 
 
-def test_a_chart_that_describes_itself_cannot_end_its_description():
+def test_the_description_of_a_chart_cannot_end_its_markdown_image():
     assert data_uri("<svg/>", "a](b) ![c] | d").startswith(
         "![a(b) c  d](data:image/svg+xml;base64,"
     )
 
 
-def test_a_label_is_cut_to_its_room():
+def test_a_label_is_cut_to_the_available_width():
     assert text_width(fit("w" * 500, 100)) <= 100
     assert fit("short", 100) == "short"
 
 
-def test_the_headline_is_the_saving_the_batches_and_the_worst_realtime_p95():
+def test_the_headline_states_the_saving_the_batches_and_the_worst_real_time_p95():
     assert summary.headline(two_workloads()) == (
         "32 % saved · batch healthy · real-time p95 2.1 s · 3 items failed · since 14:05 UTC (60 min)"
     )
@@ -580,12 +580,12 @@ def test_no_saving_is_claimed_while_items_are_still_to_pay():
         (2_408, "1,204 times the cost of all real-time"),
     ],
 )
-def test_a_cost_beyond_twice_that_of_realtime_alone_is_told_as_a_multiple(actual, said):
+def test_a_cost_of_at_least_twice_all_real_time_is_stated_as_a_multiple(actual, said):
     costs = [CostFigures("tickets", Decimal(actual), Decimal(2), Decimal(1), Decimal(0))]
     assert str(summary.saving(replace(two_workloads(), costs=costs))) == said
 
 
-def test_a_batch_says_how_long_it_took_or_when_it_is_expected():
+def test_a_batch_shows_its_duration_or_its_expected_end():
     assert summary.batch_time(a_batch(), NOW) == "took 30 s"
     under_way = a_batch(
         state="submitted",
@@ -618,7 +618,7 @@ def test_small_amounts_keep_significant_digits(amount, said):
     assert usd(Decimal(amount)) == said
 
 
-def test_the_amounts_of_a_column_share_their_decimals():
+def test_amounts_in_a_column_have_the_same_number_of_decimals():
     amounts = [Decimal("0.00212"), None, Decimal("-1.5"), Decimal(0)]
     assert [*map(align_usd(amounts), amounts)] == ["$0.00212", "-", "-$1.50000", "$0.00000"]
 
@@ -640,7 +640,7 @@ def test_the_amounts_of_a_column_share_their_decimals():
         (-1320, "-22 min"),
     ],
 )
-def test_a_duration_is_written_in_the_unit_that_suits_it(duration, said):
+def test_a_duration_is_written_in_a_suitable_unit(duration, said):
     assert seconds(duration) == said
 
 
@@ -658,11 +658,11 @@ def test_a_duration_is_written_in_the_unit_that_suits_it(duration, said):
         (None, "-"),
     ],
 )
-def test_a_share_never_claims_all_or_nothing_falsely(part, said):
+def test_a_share_is_never_rounded_to_all_or_none(part, said):
     assert share(part) == said
 
 
-def test_a_clock_names_the_day_when_it_is_another():
+def test_a_clock_time_on_another_day_includes_the_date():
     assert clock(ago(5), beside=NOW) == "15:00 UTC"
     assert clock(ago(24 * 60), beside=NOW) == "2026-12-02 15:05 UTC"
 

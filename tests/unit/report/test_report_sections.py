@@ -1,4 +1,4 @@
-"""Sections beside the lanes in the report: incidents, rollouts, splits, replays, packing, late data, reads, advice."""
+"""Sections of the report besides the lanes: incidents, rollouts, splits, replays, packing, late data, reads, advice."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -71,7 +71,7 @@ EMPTY = Snapshot(taken_at=NOON, since=NOON - timedelta(minutes=1))
 
 
 def steered(text: str = "trial") -> Snapshot:
-    """A snapshot of everything that stands beside the lanes; `text` is what people wrote."""
+    """Return a snapshot with all sections besides the lanes; `text` is the text that people wrote."""
     return Snapshot(
         taken_at=NOON + timedelta(hours=1),
         since=NOON,
@@ -141,7 +141,7 @@ def details(snapshot: Snapshot) -> dict[str, list[str]]:
     return {each.title: said(each) for each in tables(snapshot) if each.rows}
 
 
-def test_only_what_needs_a_person_now_is_on_the_first_page() -> None:
+def test_the_first_page_shows_only_incidents_and_rollouts_that_need_a_person_now() -> None:
     (incidents,) = attention(steered())
     assert incidents.title == "Incidents: 1 open incident"
     assert said(incidents)[0].startswith(
@@ -172,13 +172,13 @@ def test_models_that_do_not_answer_are_shown_with_their_last_error() -> None:
     ]
 
 
-def test_an_incident_that_another_explains_says_so() -> None:
+def test_an_incident_caused_by_another_names_the_other_incident() -> None:
     explained = replace(steered(), incidents=[replace(BREACH, parent_id=IncidentId(5))])
     (table,) = attention(explained)
     assert " warning, open, because of incident 5 12:00 UTC " in said(table)[0]
 
 
-def test_each_ability_has_its_table_on_the_second_page() -> None:
+def test_each_section_has_its_table_on_the_second_page() -> None:
     found = details(steered("nightly"))
     advice = found.pop("Advice")
     assert advice[0].startswith("nightly ")
@@ -224,7 +224,7 @@ def test_each_ability_has_its_table_on_the_second_page() -> None:
     }
 
 
-def test_deadlines_of_the_first_page_are_those_of_each_lane() -> None:
+def test_the_first_page_adds_up_deadlines_by_lane() -> None:
     rescued = DeadlineFigures("letters", Lane.BATCH, "rescue", 3, 1, 0)
     of = replace(steered(), deadlines=[*steered().deadlines, rescued])
     assert said(deadlines(of)) == [
@@ -233,7 +233,7 @@ def test_deadlines_of_the_first_page_are_those_of_each_lane() -> None:
     ]
 
 
-def test_nothing_to_say_is_not_said() -> None:
+def test_an_empty_snapshot_has_no_tables() -> None:
     quiet = Snapshot(NOON, NOON)
     assert (list(attention(quiet)), details(quiet)) == ([], {})
 
@@ -245,15 +245,15 @@ def test_the_headline_begins_with_open_incidents() -> None:
 
 
 def lane(workload: str, lane: Lane, p50_s: float) -> LaneFigures:
-    """Ten items that the lane answered, half of them within `p50_s`."""
+    """Return the figures of ten items that the lane answered, half of them within `p50_s`."""
     return LaneFigures(workload, lane, 10, 10, 10, p50_s, p50_s, p50_s, 10.0, 10, 0, Decimal("0.5"))
 
 
-def test_nothing_is_said_of_a_run_that_did_nothing() -> None:
+def test_the_summary_of_a_run_without_work_is_empty() -> None:
     assert summary.sentences(EMPTY) == []
 
 
-def test_a_run_is_told_by_lanes_waits_sharing_corrections_due_times_rescues_and_cost() -> None:
+def test_the_summary_covers_lanes_waits_packs_corrections_deadlines_rescues_and_cost() -> None:
     run = Snapshot(
         taken_at=NOON,
         since=NOON - timedelta(minutes=1),

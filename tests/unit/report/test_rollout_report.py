@@ -1,4 +1,4 @@
-"""A rollout's artifact: one line that says where it stands, and nothing that came from people acts as markup."""
+"""The artifact of a rollout: a headline with its state, and text of people that never becomes markup."""
 
 import re
 import xml.etree.ElementTree as ET
@@ -52,7 +52,7 @@ def progress(
     )
 
 
-def test_the_headline_says_where_it_stands() -> None:
+def test_the_headline_states_the_share_the_step_and_the_state_of_a_rollout() -> None:
     assert headline(progress()) == "letters: 50 % to real-time, step 2 of 3, runs"
     assert headline(progress(RolloutState.WAITING_APPROVAL)).endswith("waits for approval")
     assert (
@@ -62,7 +62,7 @@ def test_the_headline_says_where_it_stands() -> None:
     assert headline(progress(RolloutState.FINISHED)) == "letters: finished at 50 % to real-time"
 
 
-def test_a_gate_of_a_dry_run_says_so() -> None:
+def test_a_dry_run_gate_is_marked_as_a_dry_run() -> None:
     dry = {"measure": "p95_s", "max": 3, "at_least": 5, "dry_run": True}
     tried = replace(ROLLOUT, playbook=playbook(step(20), step(50, ERRORS, dry), step(80)))
     shown = render(replace(progress(), rollout=tried))
@@ -70,7 +70,7 @@ def test_a_gate_of_a_dry_run_says_so() -> None:
     assert "- **p95, received to answered ≤\u00a03.0\u00a0s**, dry run: " in shown
 
 
-def test_a_latency_beside_the_old_version_says_from_when_on_an_answer_is_slow() -> None:
+def test_a_latency_gate_against_the_old_version_states_when_an_answer_is_slow() -> None:
     gate = Gate.model_validate({"measure": "p95_s", "max": 5, "worse_by": 0.02, "at_least": 5})
     assert (
         format_limit(gate, "the old version")
@@ -84,7 +84,7 @@ def test_a_latency_beside_the_old_version_says_from_when_on_an_answer_is_slow() 
     assert said in b64decode(drawn[-1]).decode()
 
 
-def test_the_cost_of_shadows_is_told_beside_their_budget() -> None:
+def test_the_cost_of_shadows_is_shown_with_their_budget() -> None:
     book = playbook(step(20), step(50), step(80), shadows={"share": 0.1, "budget_usd": 5})
     shadowing = replace(progress(), rollout=replace(ROLLOUT, playbook=book))
     spent = replace(shadowing, shadows=ShadowsSpent(120, Decimal("0.42")))
@@ -96,7 +96,9 @@ def asks(of: Judgement) -> Progress:
     return replace(progress(RolloutState.WAITING_APPROVAL), judged=[of])
 
 
-def test_the_whole_rollout_stands_beside_the_step_and_is_named_where_it_decides() -> None:
+def test_a_gate_shows_the_whole_rollout_next_to_the_step_and_names_the_rollout_if_it_decides() -> (
+    None
+):
     alpha = ROLLOUT.playbook.gate_alpha
     (gate,), (loosest,) = ROLLOUT.now_at.gates, ROLLOUT.playbook.whole_gates(1)
 
@@ -117,7 +119,7 @@ def test_the_whole_rollout_stands_beside_the_step_and_is_named_where_it_decides(
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_the_plan_tells_when_each_gate_of_the_step_in_force_can_decide(known: bool) -> None:
+def test_the_plan_shows_the_earliest_decision_of_each_gate_of_the_current_step(known: bool) -> None:
     traffic = SplitTraffic(700, 7.0) if known else SplitTraffic()
     planned = make(ROLLOUT.playbook, "letters", "desk", 0, traffic)
     plan = rollout_plan.section(planned, ROLLOUT)
@@ -129,7 +131,7 @@ def test_the_plan_tells_when_each_gate_of_the_step_in_force_can_decide(known: bo
     assert max(line.count("|") for line in plan.splitlines()) <= 8
 
 
-def test_the_share_is_drawn_from_the_first_entry_to_the_end_as_each_entry_set_it() -> None:
+def test_the_split_chart_draws_the_share_of_each_log_entry_until_the_next_entry() -> None:
     at = [NOON, later(hours=6), later(hours=9)]
     log = [
         LogEntry(Happened.STEPPED, number, points, "ada", "trial", moment)
@@ -166,7 +168,7 @@ LIMITS: list[dict[str, object]] = [
     st.floats(0, 10),
     st.integers(0, 50),
 )
-def test_a_gate_is_drawn_within_its_card_whatever_its_bounds(
+def test_a_gate_with_any_bounds_is_drawn_within_its_card(
     limit: dict[str, object], low: float, width: float, wrong: int
 ) -> None:
     gate = Gate.model_validate({**limit, "at_least": 20})
@@ -179,7 +181,7 @@ def test_a_gate_is_drawn_within_its_card_whatever_its_bounds(
         assert float(each.get("x", 0)) + float(each.get("width", 0)) <= WIDTH
 
 
-def test_a_saving_of_at_least_nothing_has_room_for_a_loss() -> None:
+def test_the_chart_of_a_saving_gate_at_zero_has_room_for_a_loss() -> None:
     gate = Gate.model_validate({"measure": "saving", "min": 0, "at_least": 20})
     seen = Measurement(gate.measure, -0.1, 50)
     judged = Judgement(gate, seen, Verdict.INCONCLUSIVE, "said", (-0.2, 0.1))
@@ -192,7 +194,7 @@ def test_a_saving_of_at_least_nothing_has_room_for_a_loss() -> None:
 @pytest.mark.parametrize(
     ("wrong", "verdict"), [(0, "passed"), (400, "failed"), (50, "inconclusive")]
 )
-def test_a_gates_band_lies_on_one_side_of_its_limit_once_it_is_decided(
+def test_the_band_of_a_gate_is_on_one_side_of_its_limit_if_and_only_if_it_is_decided(
     wrong: int, verdict: str
 ) -> None:
     gate = Gate.model_validate({"measure": "error_rate", "max": 0.05, "at_least": 20})
@@ -207,16 +209,16 @@ def test_a_gates_band_lies_on_one_side_of_its_limit_once_it_is_decided(
     assert sides[verdict]
 
 
-def test_gates_without_a_judgement_are_no_picture() -> None:
+def test_the_gate_chart_says_if_no_gate_was_judged_yet() -> None:
     assert "no gate was judged yet" in rollout_charts.gates([], str)
 
 
-def test_the_bar_counts_whole_steps_and_the_answered_part_of_this_one() -> None:
+def test_the_bar_counts_whole_steps_and_the_answered_part_of_the_current_step() -> None:
     assert bar(progress(answered=0)).count("█") == 7
     assert bar(progress(answered=5)).count("█") == 13
 
 
-def test_the_artifact_shows_steps_gates_and_history_within_the_tables_of_the_interface() -> None:
+def test_the_artifact_shows_steps_gates_and_history_within_the_limits_of_the_interface() -> None:
     shown = render(progress(RolloutState.WAITING_APPROVAL))
     for part in ("waits for approval", "✅\u00a0passed", "started by ada", "### Split history"):
         assert part in shown
@@ -233,7 +235,7 @@ ABOVE = replace(
 
 
 def steps(rollout: Rollout, *log: LogEntry) -> list[str]:
-    """State and approval of each step, as the artifact's table shows them."""
+    """Return the approval and the state of each step as the artifact's table shows them."""
     shown = render(replace(progress(), rollout=rollout, log=log))
     _, _, *rows = [
         line
@@ -243,7 +245,7 @@ def steps(rollout: Rollout, *log: LogEntry) -> list[str]:
     return [" / ".join(each.strip() for each in line.split("|")[4:6]) for line in rows]
 
 
-def test_steps_that_the_share_was_past_are_skipped_and_not_done() -> None:
+def test_steps_below_the_starting_share_are_shown_as_skipped() -> None:
     owed = replace(ABOVE, entered=False)
     assert steps(owed) == ["- / ⏭ skipped", "needed / ⏭ skipped", "needed / -", "- / -"]
     assert (
@@ -252,7 +254,7 @@ def test_steps_that_the_share_was_past_are_skipped_and_not_done() -> None:
     )
 
 
-def test_an_approval_is_needed_waiting_or_given_by_somebody() -> None:
+def test_a_step_shows_its_approval_as_needed_waiting_or_given_by_a_person() -> None:
     asking = replace(ABOVE, entered=False, state=RolloutState.WAITING_APPROVAL, asked_at=NOON)
     assert steps(asking)[1:3] == ["✋ waiting since 12:00 UTC / ⏭ skipped", "needed / -"]
     yes = LogEntry(Happened.APPROVED, 1, 3_000, "bob", "fine", NOON)
@@ -262,10 +264,11 @@ def test_an_approval_is_needed_waiting_or_given_by_somebody() -> None:
     ]
     waiting = replace(ABOVE, state=RolloutState.WAITING_APPROVAL, asked_at=NOON)
     assert steps(waiting, yes)[2] == "✋ waiting since 12:00 UTC / ✋ waits for approval"
-    assert steps(ABOVE)[1] == "passed over / ⏭ skipped"  # a rollout of before this was asked
+    # A rollout that began before skipped approvals were asked for.
+    assert steps(ABOVE)[1] == "passed over / ⏭ skipped"
 
 
-def test_what_an_approval_that_was_passed_over_decides_is_said() -> None:
+def test_the_question_explains_the_approval_of_a_skipped_step() -> None:
     asked = question(
         replace(
             progress(), rollout=replace(ABOVE, entered=False, state=RolloutState.WAITING_APPROVAL)
@@ -276,7 +279,7 @@ def test_what_an_approval_that_was_passed_over_decides_is_said() -> None:
     assert "Decline, or leave it for 72 h: back to 30 % to real-time." in asked
 
 
-def test_a_critical_incident_stands_on_the_form_and_on_the_page() -> None:
+def test_a_critical_incident_is_shown_on_the_form_and_on_the_page() -> None:
     incident = replace(
         BREACH,
         severity=Severity.CRITICAL,
@@ -289,13 +292,13 @@ def test_a_critical_incident_stands_on_the_form_and_on_the_page() -> None:
         assert "- #7 Real-time is slow, since 12:00 UTC: It is slow. &lt;b&gt;" in shown
 
 
-def test_what_people_wrote_is_shown_as_text() -> None:
+def test_text_that_people_wrote_is_shown_as_plain_text() -> None:
     shown = render(progress(why="<script>x</script> | [a](http://b)"))
     assert "<script>" not in shown
     assert "[a](http" not in shown
 
 
-def test_the_question_says_what_a_yes_and_a_no_lead_to() -> None:
+def test_the_question_states_the_effects_of_approving_and_declining() -> None:
     asked = question(progress(RolloutState.WAITING_APPROVAL))
     assert (
         "Approve: 100 % go to real-time, if the gates still pass and no critical incident is open."
@@ -304,7 +307,7 @@ def test_the_question_says_what_a_yes_and_a_no_lead_to() -> None:
     assert "Decline, or leave it for 72 h: back to 0 % to real-time." in asked
 
 
-def test_no_line_of_the_form_ends_within_a_limit_or_a_verdict() -> None:
+def test_the_form_never_breaks_a_line_within_a_limit_or_a_verdict() -> None:
     assert "- **error rate ≤\u00a010\u00a0%**: ✅\u00a0passed. 0 % of 500 samples" in question(
         progress(RolloutState.WAITING_APPROVAL)
     )

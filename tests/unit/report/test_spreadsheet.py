@@ -1,4 +1,4 @@
-"""A cell shows what an item or a model said, and never does anything."""
+"""Cells for spreadsheets: they show the text of an item or a model, and never run it as a formula."""
 
 import re
 from decimal import Decimal
@@ -32,7 +32,7 @@ from tests.conftest import NOON
         ("=1;=2", "'=1;'=2"),
     ],
 )
-def test_what_a_spreadsheet_would_take_as_a_formula_gets_an_apostrophe(
+def test_text_that_a_spreadsheet_would_read_as_a_formula_gets_an_apostrophe(
     text: str, shown: str
 ) -> None:
     assert harmless(text) == shown
@@ -41,7 +41,7 @@ def test_what_a_spreadsheet_would_take_as_a_formula_gets_an_apostrophe(
 @pytest.mark.parametrize(
     "text", ["", "a", "a = b", "1-2", "a\nb", "me@example.org", "'=1", "Grüße 😀"]
 )
-def test_other_text_stays_as_it_is(text: str) -> None:
+def test_other_text_is_not_changed(text: str) -> None:
     assert harmless(text) == text
 
 
@@ -63,12 +63,12 @@ def test_control_characters_become_blanks() -> None:
         ({"a": 1}, '{"a": 1}'),
     ],
 )
-def test_each_kind_of_value_has_its_form(value: Any, shown: Any) -> None:
+def test_each_type_of_value_has_its_cell_format(value: Any, shown: Any) -> None:
     assert cell(value) == shown
     assert type(cell(value)) is type(shown)
 
 
 @given(st.text(alphabet=st.sampled_from("=+-@;,\n\r\t\"' a\x00\u200b\ufeff\uff1d")))
-def test_no_part_of_a_cell_begins_a_formula_wherever_it_is_parted(text: str) -> None:
+def test_no_part_of_a_cell_split_at_semicolons_or_line_ends_starts_a_formula(text: str) -> None:
     for part in re.split("[;\n]", harmless(text)):
         assert part.strip(" \u200b\ufeff")[:1] not in list("=+-@\uff1d")

@@ -1,4 +1,4 @@
-"""Gates: what is evidence, and what never passes."""
+"""Gates: the evidence that they accept, and the measurements that never pass."""
 
 import math
 from collections.abc import Sequence
@@ -45,7 +45,7 @@ def share(gate: Gate, wrong: int, samples: int) -> Measurement:
 
 @st.composite
 def measured(draw: st.DrawFn) -> tuple[Gate, Measurement]:
-    """Any gate on a share with any measurement of its measure, sensible or not."""
+    """Draw any gate on a share with any measurement of its measure, sensible or not."""
     measure = draw(st.sampled_from([each for each in Measure if each not in MEANS]))
     upper = measure in UPPER
     limit = draw(st.floats(0, 1))
@@ -60,7 +60,7 @@ def measured(draw: st.DrawFn) -> tuple[Gate, Measurement]:
 
 
 @given(measured())
-def test_a_gate_passes_only_with_enough_samples_a_number_within_the_limit_and_no_trouble(
+def test_a_gate_passes_only_with_enough_samples_a_value_within_the_limit_and_no_problem(
     each: tuple[Gate, Measurement],
 ) -> None:
     gate, measurement = each
@@ -73,7 +73,9 @@ def test_a_gate_passes_only_with_enough_samples_a_number_within_the_limit_and_no
 
 
 @given(measured())
-def test_too_few_samples_neither_pass_nor_fail(each: tuple[Gate, Measurement]) -> None:
+def test_a_gate_with_too_few_samples_neither_passes_nor_fails(
+    each: tuple[Gate, Measurement],
+) -> None:
     gate, measurement = each
     if measurement.samples < gate.at_least:
         assert judge(gate, measurement).verdict in (Verdict.INCONCLUSIVE, Verdict.ERROR)
@@ -110,18 +112,18 @@ def test_a_gate_passes_and_fails_only_by_the_bounds_of_its_confidence_sequence(
     ("wrong", "samples", "verdict"),
     [
         (0, 19, Verdict.INCONCLUSIVE),
-        (0, 20, Verdict.INCONCLUSIVE),  # so few say little, however well they look
+        (0, 20, Verdict.INCONCLUSIVE),  # too few samples prove nothing, even without an error
         (0, 157, Verdict.INCONCLUSIVE),
         (0, 158, Verdict.PASSED),
         (7, 500, Verdict.PASSED),
         (1, 20, Verdict.INCONCLUSIVE),
-        (20, 500, Verdict.INCONCLUSIVE),  # 4 % keeps the limit, but chance explains it
-        (30, 500, Verdict.INCONCLUSIVE),  # 6 % breaks it, but chance explains that as well
+        (20, 500, Verdict.INCONCLUSIVE),  # 4 % is within the limit, but chance can explain it
+        (30, 500, Verdict.INCONCLUSIVE),  # 6 % is beyond the limit, but chance can explain that too
         (4, 20, Verdict.INCONCLUSIVE),
         (5, 20, Verdict.FAILED),
         (45, 500, Verdict.FAILED),
         (20, 20, Verdict.FAILED),
-        (19, 19, Verdict.INCONCLUSIVE),  # a gate never decides below its number
+        (19, 19, Verdict.INCONCLUSIVE),  # a gate never decides below `at_least`
     ],
 )
 def test_an_error_rate_passes_and_fails_only_when_chance_cannot_explain_it(
@@ -138,7 +140,7 @@ def test_a_smaller_alpha_needs_more_samples_to_pass_and_to_fail() -> None:
         assert gates.judge(ERRORS, measurement, alpha=ALPHA / 8).verdict is Verdict.INCONCLUSIVE
 
 
-def test_a_verdict_says_what_is_known_of_the_true_share() -> None:
+def test_a_verdict_states_the_bounds_of_the_true_share() -> None:
     failed = judge(ERRORS, share(ERRORS, 20, 20)).explanation
     assert failed == (
         "100 % of 20 samples, at most 5 %; at least 74 % are on the wrong side, with 95 % confidence at every look"
@@ -151,7 +153,7 @@ def test_a_verdict_says_what_is_known_of_the_true_share() -> None:
     assert undecided.startswith("2 % of 50 samples, at most 5 %; between <0.1 % and ")
 
 
-def test_a_gate_that_tolerates_everything_passes_and_one_that_tolerates_nothing_never_does() -> (
+def test_a_gate_that_tolerates_every_error_passes_and_a_gate_that_tolerates_none_never_passes() -> (
     None
 ):
     every = Gate(measure=Measure.ERROR_RATE, max=1, at_least=5)
@@ -161,22 +163,20 @@ def test_a_gate_that_tolerates_everything_passes_and_one_that_tolerates_nothing_
     assert judge(none, share(none, 1, 100_000)).verdict is Verdict.FAILED
 
 
-def test_a_p95_is_judged_by_the_share_of_items_that_are_slower_which_is_a_twentieth_at_most() -> (
-    None
-):
+def test_a_p95_gate_passes_only_if_at_most_a_twentieth_of_the_items_is_slower() -> None:
     assert judge(P95, Measurement(Measure.P95_S, 1.9, 300, 1)).verdict is Verdict.PASSED
     assert judge(P95, Measurement(Measure.P95_S, 1.9, 100, 4)).verdict is Verdict.INCONCLUSIVE
     assert judge(P95, Measurement(Measure.P95_S, 2.1, 100, 6)).verdict is Verdict.INCONCLUSIVE
     assert judge(P95, Measurement(Measure.P95_S, 9.0, 100, 20)).verdict is Verdict.FAILED
 
 
-def test_missed_deadlines_are_judged_by_their_share() -> None:
+def test_a_deadline_gate_is_judged_by_the_share_of_missed_deadlines() -> None:
     assert judge(MET, share(MET, 1, 10)).verdict is Verdict.INCONCLUSIVE
     assert judge(MET, share(MET, 1, 150)).verdict is Verdict.PASSED
     assert judge(MET, share(MET, 8, 10)).verdict is Verdict.FAILED
 
 
-def test_what_could_not_be_measured_is_an_error_and_not_a_failure() -> None:
+def test_an_unusable_measurement_is_an_error_and_not_a_failure() -> None:
     assert (
         judge(ERRORS, Measurement(Measure.ERROR_RATE, None, 0, problem="no table")).verdict
         is Verdict.ERROR
@@ -213,7 +213,7 @@ def test_the_worst_verdict_decides() -> None:
         {"measure": "error_rate", "max": float("nan"), "at_least": 5},
     ],
 )
-def test_a_gate_has_the_limit_of_its_measure_and_a_number_of_samples(
+def test_a_gate_is_refused_without_a_valid_limit_for_its_measure_and_a_number_of_samples(
     fields: dict[str, object],
 ) -> None:
     with pytest.raises(ValidationError):
@@ -223,22 +223,24 @@ def test_a_gate_has_the_limit_of_its_measure_and_a_number_of_samples(
 @pytest.mark.parametrize(
     ("gate", "wrong", "samples", "doubtful", "verdict"),
     [
-        (ERRORS, 0, 500, 495, Verdict.INCONCLUSIVE),  # every second batch has not returned yet
-        (ERRORS, 495, 995, 0, Verdict.FAILED),  # and is out for longer than it may be
-        (ERRORS, 0, 500, 9, Verdict.PASSED),  # the limit holds, whatever becomes of them
+        (ERRORS, 0, 500, 495, Verdict.INCONCLUSIVE),  # half of the items have not returned yet
+        (ERRORS, 495, 995, 0, Verdict.FAILED),  # they are out for too long, and count as wrong
+        (ERRORS, 0, 500, 9, Verdict.PASSED),  # holds even if all doubtful items are wrong
         (ERRORS, 0, 500, 12, Verdict.INCONCLUSIVE),
         (MET, 0, 100, 12, Verdict.INCONCLUSIVE),
-        (ERRORS, 495, 995, 495, Verdict.FAILED),  # doubt excuses nothing
+        (ERRORS, 495, 995, 495, Verdict.FAILED),  # doubtful items excuse no failure
     ],
 )
-def test_a_gate_waits_for_items_in_doubt_that_could_break_it(
+def test_a_gate_waits_for_doubtful_items_that_could_break_its_limit(
     gate: Gate, wrong: int, samples: int, doubtful: int, verdict: Verdict
 ) -> None:
     assert judge(gate, replace(share(gate, wrong, samples), doubtful=doubtful)).verdict is verdict
 
 
 @given(measured(), st.integers(0, 600))
-def test_doubt_never_makes_a_verdict_better(each: tuple[Gate, Measurement], more: int) -> None:
+def test_more_doubtful_items_never_make_a_verdict_better(
+    each: tuple[Gate, Measurement], more: int
+) -> None:
     gate, measurement = each
     doubted = judge(gate, replace(measurement, doubtful=measurement.doubtful + more)).verdict
     sure = judge(gate, measurement).verdict
@@ -250,12 +252,12 @@ def test_doubt_never_makes_a_verdict_better(each: tuple[Gate, Measurement], more
     [
         (0, 0, 2_000, False),
         (200, 1_000, 2_000, False),
-        (230, 1_000, 2_000, False),  # chance
+        (230, 1_000, 2_000, False),  # chance can explain it
         (300, 1_000, 2_000, True),
         (100, 1_000, 2_000, True),
         (200_950, 1_000_000, 2_000, False),  # too small a difference to matter
         (204_000, 1_000_000, 2_000, True),
-        (999, 1_000, 10_000, True),  # chance sends none elsewhere
+        (999, 1_000, 10_000, True),  # at 100 % chance sends no item elsewhere
         (1_000, 1_000, 10_000, False),
         (2, 1_000, 0, True),
     ],
@@ -273,7 +275,7 @@ SHARES = st.integers(0, 2_000).flatmap(lambda n: st.tuples(st.integers(0, n), st
 
 
 @given(SHARES, SHARES, st.integers(0, 50), st.integers(0, 50))
-def test_a_gate_against_the_other_lane_decides_only_by_the_bounds_of_their_difference(
+def test_a_gate_that_compares_lanes_decides_only_by_the_bounds_of_their_difference(
     of: tuple[int, int], than: tuple[int, int], doubtful: int, others_doubtful: int
 ) -> None:
     here, other = (share(WORSE, *each) if each[1] else unmeasured(WORSE) for each in (of, than))
@@ -296,7 +298,7 @@ def test_a_gate_against_the_other_lane_decides_only_by_the_bounds_of_their_diffe
     ("doubtful", "others_doubtful", "verdict"),
     [(0, 0, Verdict.PASSED), (90, 0, Verdict.INCONCLUSIVE), (0, 90, Verdict.PASSED)],
 )
-def test_a_comparison_passes_only_if_it_would_with_every_item_in_doubt_wrong_here_and_right_there(
+def test_a_comparison_passes_only_if_it_passes_with_every_doubtful_item_counted_against_it(
     doubtful: int, others_doubtful: int, verdict: Verdict
 ) -> None:
     other = replace(share(WORSE, 50, 1_000), doubtful=others_doubtful)
@@ -339,7 +341,7 @@ def test_a_cost_passes_and_fails_only_by_the_bounds_of_its_mean(costs: list[floa
     elif high >= COST.limit:
         assert seen.verdict is Verdict.INCONCLUSIVE
     else:
-        # the mean of what was not cut off may lie above the limit
+        # the mean of the costs before they are cut off may be above the limit
         passes = (seen.measurement.value or 0) <= COST.limit
         assert seen.verdict is (Verdict.PASSED if passes else Verdict.INCONCLUSIVE)
 
@@ -358,7 +360,7 @@ def test_a_cost_passes_and_fails_only_by_the_bounds_of_its_mean(costs: list[floa
         ([*[0.001] * 400, 90.0], Verdict.INCONCLUSIVE, "$0.225 of 401 samples"),  # one odd bill
     ],
 )
-def test_a_cost_says_what_is_known_of_its_mean(
+def test_a_verdict_on_a_cost_states_the_bounds_of_its_mean(
     costs: list[float], verdict: Verdict, said: str
 ) -> None:
     seen = judge(COST, mean(COST, costs))
@@ -389,7 +391,7 @@ def test_a_cost_says_what_is_known_of_its_mean(
         (0.7, 1.0, 1_000, Verdict.INCONCLUSIVE, "30 % of 1,000 samples"),
     ],
 )
-def test_a_saving_compares_what_an_item_costs_on_both_lanes(
+def test_a_saving_gate_compares_the_cost_of_an_item_on_both_lanes(
     here: float, there: float, samples: int, verdict: Verdict, said: str
 ) -> None:
     seen = judge(SAVING, saving([here] * samples, [there] * samples))
@@ -401,7 +403,7 @@ COSTS = st.just(0.0) | st.floats(1e-10, 5)  # a stored cost has ten decimals
 
 
 @given(st.lists(COSTS, min_size=1), st.lists(COSTS, min_size=1))
-def test_the_bounds_of_a_saving_follow_from_those_of_both_means(
+def test_the_verdict_on_a_saving_agrees_with_its_bounds(
     here: list[float], there: list[float]
 ) -> None:
     seen = judge(SAVING, saving(here, there))
@@ -426,7 +428,7 @@ def unmeasured(gate: Gate) -> Measurement:
     return Measurement(gate.measure, None, 0)
 
 
-def test_how_long_an_item_may_be_out_is_what_its_workload_says_of_the_lane() -> None:
+def test_the_longest_time_without_an_answer_is_set_by_the_workload_for_each_lane() -> None:
     promised = spec(patience_s=60, promises={"batch_max_minutes": 120, "realtime_p95_s": 5})
     assert longest_out(promised, Lane.REALTIME) == timedelta(seconds=60)
     assert longest_out(promised, Lane.BATCH) == timedelta(hours=2)

@@ -1,4 +1,4 @@
-"""The plan of a rollout: what its gates can see at a workload's traffic, by the verdicts that the rollout itself will reach."""
+"""The plan of a rollout: the samples that its gates get at a workload's traffic, by the rules of the rollout's own verdicts."""
 
 from dataclasses import replace
 from itertools import cycle, islice
@@ -36,7 +36,7 @@ def planned(
 
 
 def measured(of: PlannedGate, samples: int, wrong: int) -> Measurement:
-    """Return what the store measures of such items, and of those that the other lane gets meanwhile."""
+    """Return the store's measurement of these samples, and of the items that the other lane gets in the same time."""
 
     def on_a_lane(number: int, bad: int) -> Measurement:
         value = bad / number if of.gate.measure is Measure.ERROR_RATE else 1 - bad / number
@@ -50,13 +50,13 @@ def measured(of: PlannedGate, samples: int, wrong: int) -> Measurement:
 
 
 def passes(of: PlannedGate, samples: int, wrong: int) -> bool:
-    """Return the verdict of the rollout itself."""
+    """Return whether the gate passes by the rollout's own judgement."""
     return judge(of.gate, measured(of, samples, wrong), alpha=of.alpha).verdict is Verdict.PASSED
 
 
 @st.composite
 def gates(draw: st.DrawFn) -> PlannedGate:
-    """Any gate with a limit on a share, at any traffic."""
+    """Draw any gate with a limit on a share, at any traffic."""
     measure = draw(st.sampled_from([Measure.ERROR_RATE, Measure.DEADLINES_MET]))
     share, at_least = draw(st.floats(0.01, 0.5)), draw(st.integers(1, 300))
     limit = {"max": share} if measure is Measure.ERROR_RATE else {"min": 1 - share}
@@ -86,19 +86,21 @@ def check_samples(of: PlannedGate, half: float) -> None:
 
 
 @given(gates())
-def test_the_samples_that_a_plan_asks_for_pass_the_gate_itself_and_one_fewer_do_not(
+def test_the_planned_number_of_samples_passes_the_gate_and_one_sample_fewer_does_not(
     of: PlannedGate,
 ) -> None:
     check_samples(of, of.gate.tolerance / 2)
 
 
 @pytest.mark.parametrize("of", COMPARED)
-def test_so_do_those_of_a_comparison_where_the_lanes_do_not_differ(of: PlannedGate) -> None:
+def test_the_planned_samples_of_a_comparison_pass_if_the_lanes_do_not_differ(
+    of: PlannedGate,
+) -> None:
     check_samples(of, of.usual)
 
 
 @given(gates())
-def test_a_gate_is_reachable_exactly_if_it_passes_by_the_end_of_its_step_without_a_wrong_sample(
+def test_a_gate_is_reachable_if_and_only_if_its_step_passes_without_wrong_samples(
     of: PlannedGate,
 ) -> None:
     assert of.most_samples is not None
@@ -106,13 +108,15 @@ def test_a_gate_is_reachable_exactly_if_it_passes_by_the_end_of_its_step_without
 
 
 @pytest.mark.parametrize("of", COMPARED)
-def test_so_is_one_that_compares_the_lanes(of: PlannedGate) -> None:
+def test_a_comparison_is_reachable_if_and_only_if_its_step_passes_without_wrong_samples(
+    of: PlannedGate,
+) -> None:
     assert of.most_samples is not None
     assert of.is_reachable is passes(of, of.most_samples, 0)
 
 
 @pytest.mark.parametrize("name", ["batch-to-realtime", "realtime-to-batch"])
-def test_a_plan_divides_alpha_as_the_rollout_does_and_takes_its_steps(name: str) -> None:
+def test_a_plan_has_the_steps_and_the_gate_alpha_of_its_playbook(name: str) -> None:
     book = load(name)
     made = planned(book, basis_points=0 if book.direction.all_moved else 10_000)
     assert [each.step for each in made.steps] == [*book.steps]
@@ -121,13 +125,11 @@ def test_a_plan_divides_alpha_as_the_rollout_does_and_takes_its_steps(name: str)
         assert {each.alpha for each in at.gates} == {book.gate_alpha}
 
 
-def test_the_shipped_playbook_at_two_thousand_items_a_day() -> None:
+def test_the_shipped_playbook_passes_in_twenty_days_at_two_thousand_items_a_day() -> None:
     first, *_, last = planned().steps
     errors = first.gates[0]
-    assert (first.a_day, last.a_day) == (
-        pytest.approx(290),
-        2_000,
-    )  # the shadows of batch items among them
+    # These numbers include the shadows of batch items.
+    assert (first.a_day, last.a_day) == (pytest.approx(290), 2_000)
     assert (errors.fewest, errors.needed_samples, errors.most_samples) == (218, 1_310, 1_400)
     assert errors.estimate_days(errors.needed_samples) == first.days_to_pass == pytest.approx(13.1)
     assert errors.power == pytest.approx(0.9981, abs=1e-4)
@@ -142,7 +144,7 @@ def test_the_shipped_playbook_at_two_thousand_items_a_day() -> None:
         (SplitTraffic(LEAST_ITEMS - 1, 3.0, COSTS), "few items"),
     ],
 )
-def test_traffic_of_less_than_a_day_or_of_few_items_says_nothing_of_days(
+def test_a_plan_estimates_no_days_from_less_than_a_day_or_from_few_items(
     seen: SplitTraffic, why: str
 ) -> None:
     made = planned(seen=seen)
@@ -155,15 +157,13 @@ def test_traffic_of_less_than_a_day_or_of_few_items_says_nothing_of_days(
         assert each.is_reachable
 
 
-def test_a_step_without_a_time_limit_can_wait_for_any_gate() -> None:
+def test_any_gate_of_a_step_without_a_time_limit_is_reachable() -> None:
     (at,) = planned(playbook(step(5, ERRORS)), seen=traffic(10)).steps
     assert (at.days, at.gates[0].most_samples, at.gates[0].power) == (None, None, None)
     assert at.gates[0].is_reachable
 
 
-def test_the_steps_that_the_share_is_past_are_not_planned_and_an_approval_among_them_is_owed() -> (
-    None
-):
+def test_steps_below_the_current_share_are_not_planned_and_their_last_approval_is_owed() -> None:
     made = planned(basis_points=3_000)
     assert (made.first, made.owed_step) == (2, 1)
     assert [each.number for each in made.steps] == [2, 3]
@@ -171,7 +171,7 @@ def test_the_steps_that_the_share_is_past_are_not_planned_and_an_approval_among_
     assert (past.first, past.steps) == (None, ())
 
 
-def test_a_day_costs_what_its_items_cost_on_the_lane_that_they_go_to() -> None:
+def test_the_cost_of_a_day_on_a_lane_is_the_number_of_its_items_times_their_cost_there() -> None:
     made = planned()
     assert made.usd_a_day(Lane.REALTIME, 20) == pytest.approx(2_000 * 0.2 * 0.004)
     assert made.usd_a_day(Lane.BATCH, 20) == pytest.approx(2_000 * 0.8 * 0.002)
@@ -179,7 +179,7 @@ def test_a_day_costs_what_its_items_cost_on_the_lane_that_they_go_to() -> None:
     assert [each.a_day for each in towards_batch.steps] == pytest.approx([560, 1_100, 2_000])
 
 
-def test_only_items_that_are_samples_of_a_measure_count_for_its_gate() -> None:
+def test_only_items_with_a_sample_of_the_measure_count_for_its_gate() -> None:
     met = {"measure": "deadlines_met", "min": 0.9, "at_least": 20}
     recent = {Measure.DEADLINES_MET: Measurement(Measure.DEADLINES_MET, 0.99, 300, 3)}
     seen = traffic(1_000, recent=recent, tried=3_000)
@@ -194,7 +194,7 @@ def test_only_items_that_are_samples_of_a_measure_count_for_its_gate() -> None:
 
 
 @pytest.mark.slow
-def test_a_comparison_expects_the_wrong_samples_that_the_other_lane_has_now() -> None:
+def test_a_comparison_expects_the_current_share_of_wrong_samples_on_the_other_lane() -> None:
     worse = {"measure": "error_rate", "worse_by": 0.02, "at_least": 20}
     recent = {Measure.ERROR_RATE: Measurement(Measure.ERROR_RATE, 0.01, 900, 9)}
     book = playbook(step(50, worse))
@@ -208,7 +208,7 @@ def test_a_comparison_expects_the_wrong_samples_that_the_other_lane_has_now() ->
 
 
 @pytest.mark.slow
-def test_the_latency_of_a_new_version_is_planned_beside_that_of_the_old_one() -> None:
+def test_the_latency_gate_of_a_new_version_is_planned_from_the_old_versions_latency() -> None:
     recent = {Measure.P95_S: Measurement(Measure.P95_S, 4.0, 900, 18)}
     made = planned(load("new-version"), seen=traffic(2_000, recent=recent, tried=900))
     latencies = [each for at in made.steps for each in at.gates if each.gate.measure == "p95_s"]
@@ -237,7 +237,7 @@ def test_power_is_the_share_of_rollouts_whose_gate_has_failed_by_the_end_of_the_
     assert of.power == pytest.approx(numpy.mean(failed), abs=0.03)
 
 
-def test_a_gate_that_the_whole_rollout_judges_too_has_the_power_of_half_of_its_alpha() -> None:
+def test_a_gate_that_also_judges_the_whole_rollout_has_the_power_of_half_its_alpha() -> None:
     made = planned(playbook(step(10, ERRORS), step(50, ERRORS, P95)))
     (first,), (second, slow) = (at.gates for at in made.steps)
     assert [each.windows for each in (first, second, slow)] == [1, 2, 1]
@@ -251,7 +251,7 @@ def test_a_gate_that_the_whole_rollout_judges_too_has_the_power_of_half_of_its_a
 
 
 @pytest.mark.parametrize("portion", [0.2, 0.5])
-def test_the_power_of_a_comparison_allows_for_the_chance_on_both_lanes(portion: float) -> None:
+def test_the_power_of_a_comparison_includes_chance_on_both_lanes(portion: float) -> None:
     gate = Gate(measure=Measure.ERROR_RATE, worse_by=0.05, at_least=20)
     of = PlannedGate(gate, 0.05, portion, 0.05, 60, 10)
     here = drawn(600, of.loss, 1_000, 1)
@@ -264,7 +264,7 @@ def test_the_power_of_a_comparison_allows_for_the_chance_on_both_lanes(portion: 
 
 
 def spending(a_day: float, **gate: object) -> PlannedGate:
-    """Return a gate on money over three days, with costs that vary; the other lane costs what was estimated."""
+    """Return a gate on money over three days, with costs that vary; the other lane has the estimated cost."""
     costs = tuple(numpy.random.default_rng(7).gamma(4, 0.25, 300).tolist())
     of = Gate.model_validate({"at_least": 20, **gate})
     return PlannedGate(of, 0.01, 0.5, 1.0, a_day, 3.0, costs)
@@ -277,7 +277,7 @@ def spending(a_day: float, **gate: object) -> PlannedGate:
         (spending(100, measure="saving", min=0.4), 0.3),
     ],
 )
-def test_a_gate_on_money_passes_with_the_samples_that_a_plan_asks_for(
+def test_a_gate_on_money_passes_with_the_planned_number_of_samples(
     of: PlannedGate, half: float
 ) -> None:
     def verdict(samples: int) -> Verdict:
@@ -297,7 +297,7 @@ def test_a_gate_on_money_passes_with_the_samples_that_a_plan_asks_for(
 
 
 @pytest.mark.parametrize("a_day", [4, 8, 20, 40])
-def test_the_power_of_a_gate_on_money_is_the_share_of_rollouts_that_notice_the_loss(
+def test_the_power_of_a_gate_on_money_is_the_share_of_rollouts_that_detect_the_loss(
     a_day: int,
 ) -> None:
     of = spending(a_day, measure="cost_usd", max=0.002)
@@ -309,7 +309,7 @@ def test_the_power_of_a_gate_on_money_is_the_share_of_rollouts_that_notice_the_l
     assert of.power == pytest.approx(failed / 300, abs=0.1)
 
 
-def test_a_gate_that_decides_nothing_is_planned_as_it_is_judged() -> None:
+def test_a_dry_run_gate_that_can_never_pass_does_not_block_the_plan() -> None:
     never = {"measure": "error_rate", "max": 0, "at_least": 20, "dry_run": True}
     made = planned(playbook(step(5, P95, never)))
     of = made.steps[0].gates[1]
@@ -317,8 +317,8 @@ def test_a_gate_that_decides_nothing_is_planned_as_it_is_judged() -> None:
     assert made.days_to_pass is not None
 
 
-def test_a_step_before_the_first_item_moves_gathers_pairs_while_the_budget_lasts() -> None:
-    """Of 2,000 items a day 100 go down real time too, for 0.4 cents each; a gate of 10 % needs 69 samples at best."""
+def test_a_step_before_the_first_move_gathers_pairs_within_the_budget_of_the_shadows() -> None:
+    """Send 100 of 2,000 items a day to real time too, for 0.4 cents each; a gate of 10 % needs at least 69 samples."""
     book = playbook(step(0, AGREEMENT), shadows={"share": 0.05, "budget_usd": 0.8})
     (at,) = planned(book).steps
     (gate,) = at.gates
@@ -328,7 +328,7 @@ def test_a_step_before_the_first_item_moves_gathers_pairs_while_the_budget_lasts
 
 
 def test_pairs_of_all_steps_count_together() -> None:
-    """100 pairs a day: the second step has those of the first, and takes no longer for them."""
+    """Gather 100 pairs a day: the second step has the pairs of the first step, and needs no extra time for them."""
     book = playbook(
         step(10, AGREEMENT, items=1, at_most_minutes=1_440),
         step(50, AGREEMENT, items=1, at_most_minutes=1_440),
@@ -347,7 +347,7 @@ def test_pairs_of_all_steps_count_together() -> None:
 
 @pytest.mark.slow
 def test_pairs_show_that_a_lane_is_no_worse_with_fewer_items() -> None:
-    """At half of the wrong answers alike, as the plan assumes."""
+    """Assume that half of the wrong answers are wrong on both lanes, as the plan does."""
     apart = PlannedGate(
         Gate(measure=Measure.ACCURACY, worse_by=0.05, at_least=40), 0.01, 0.5, 0.1, 100.0, 7.0
     )

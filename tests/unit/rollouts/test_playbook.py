@@ -1,4 +1,4 @@
-"""Playbooks: the ready-made ones, and that a wrong one is refused with its line and field."""
+"""Playbooks: the shipped files, and the refusal of invalid playbooks with line and field."""
 
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ on_failure: share_before
 
 
 @pytest.mark.parametrize("file", FILES, ids=[file.stem for file in FILES])
-def test_the_ready_made_playbooks_can_be_followed(file: Path) -> None:
+def test_the_shipped_playbooks_are_valid(file: Path) -> None:
     playbook = parse(file.stem, file.read_text())
     assert playbook.direction == NAMED.get(file.stem, file.stem.replace("-", "_"))
     assert any(step.approval for step in playbook.steps)
@@ -44,13 +44,13 @@ def test_the_ready_made_playbooks_can_be_followed(file: Path) -> None:
         assert all(gate.at_least <= step.hold.items for gate in step.gates)
 
 
-def test_there_is_a_playbook_for_each_direction() -> None:
+def test_each_direction_has_a_shipped_playbook() -> None:
     found = {parse(file.stem, file.read_text()).direction for file in FILES}
     assert found == set(Direction)
     assert {each.receiving for each in Direction} == {*Lane, None}
 
 
-def test_a_new_version_takes_over_upwards_and_is_in_force_at_the_end() -> None:
+def test_a_version_playbook_goes_up_to_100_percent_without_shadows_or_a_final_comparison() -> None:
     up = GOOD.replace("batch_to_realtime", "version").replace("percent: 50", "percent: 100")
     assert parse("trial", up).direction.goes_on(10, 100)
     with pytest.raises(PlaybookInvalid, match="the last step of a new version is 100"):
@@ -87,7 +87,7 @@ def test_a_rollout_begins_with_the_first_step_that_does_not_lead_back() -> None:
     ]
 
 
-def test_dry_runs_take_no_part_of_alpha_and_a_step_needs_a_gate_that_decides() -> None:
+def test_dry_run_gates_use_no_alpha_and_every_step_needs_a_deciding_gate() -> None:
     tried = "\n  - {measure: p95_s, max: 3, at_least: 5, dry_run: true}"
     dry = GOOD.replace("at_least: 5}", f"at_least: 5}}{tried}", 1)
     assert len(parse("trial", dry).steps[0].gates) == 2
@@ -98,14 +98,14 @@ def test_dry_runs_take_no_part_of_alpha_and_a_step_needs_a_gate_that_decides() -
     assert parse("trial", unprovable).steps[0].gates[1].tolerance == 0
 
 
-def test_an_approval_has_three_days_unless_its_playbook_says_otherwise() -> None:
+def test_an_approval_expires_after_three_days_unless_the_playbook_sets_another_time() -> None:
     assert parse("trial", GOOD).approval_within_hours == 72
     assert parse("trial", GOOD + "approval_within_hours: 4\n").approval_within_hours == 4
     with pytest.raises(PlaybookInvalid, match="line 14, approval_within_hours: "):
         parse("trial", GOOD + "approval_within_hours: 0\n")
 
 
-def test_the_approval_that_is_passed_over_is_the_last_one_before_the_first_step() -> None:
+def test_the_owed_approval_is_the_last_approval_before_the_first_step() -> None:
     book = parse(
         "batch-to-realtime",
         next(file for file in FILES if file.stem == "batch-to-realtime").read_text(),
@@ -132,7 +132,9 @@ def wholes(*gates_of_steps: list[dict[str, Any]]) -> list[list[Gate]]:
     return [book.whole_gates(number) for number in range(len(gates_of_steps))]
 
 
-def test_the_whole_rollout_keeps_the_loosest_limit_of_a_gate_that_all_steps_have() -> None:
+def test_the_whole_rollout_is_judged_by_the_loosest_limit_of_each_gate_common_to_all_steps() -> (
+    None
+):
     strict, loose = {**ERRORS, "max": 0.03}, {**ERRORS, "max": 0.05, "at_least": 30}
     slow = {"measure": "p95_s", "max": 5, "at_least": 5}
     met = {"measure": "deadlines_met", "min": 0.9, "at_least": 5}
@@ -142,7 +144,7 @@ def test_the_whole_rollout_keeps_the_loosest_limit_of_a_gate_that_all_steps_have
     assert [(each.measure, each.limit) for each in third] == [(Measure.ERROR_RATE, 0.05)]
 
 
-def test_a_gate_of_another_kind_or_that_a_step_only_tries_is_judged_by_its_step_alone() -> None:
+def test_a_gate_of_another_kind_or_a_dry_run_gate_is_judged_by_its_own_step_only() -> None:
     worse = {"measure": "error_rate", "worse_by": 0.02, "at_least": 5}
     none, both, mixed = wholes([worse], [worse | {"worse_by": 0.01}], [ERRORS])
     assert ([each.worse_by for each in both], none, mixed) == ([0.02], [], [])
@@ -173,7 +175,7 @@ def test_a_gate_that_tolerates_nothing_is_refused_because_it_never_passes() -> N
 
 
 @pytest.mark.parametrize("file", FILES, ids=[file.stem for file in FILES])
-def test_the_ready_made_playbooks_say_how_many_items_their_gates_need(file: Path) -> None:
+def test_the_shipped_playbooks_state_the_number_of_items_that_their_gates_need(file: Path) -> None:
     playbook, said = parse(file.stem, file.read_text()), file.read_text()
     for step in playbook.steps:
         shares = [gate for gate in step.gates if gate.measure not in MEANS]
@@ -184,7 +186,7 @@ def test_the_ready_made_playbooks_say_how_many_items_their_gates_need(file: Path
 
 @pytest.mark.slow
 @given(st.integers(0, 10_000))
-def test_no_step_of_a_rollout_ever_leads_against_its_direction(share: int) -> None:
+def test_no_step_of_a_rollout_moves_against_its_direction(share: int) -> None:
     for file in FILES:
         playbook = parse(file.stem, file.read_text())
         first = playbook.first_step(share)
@@ -256,7 +258,7 @@ def test_no_step_of_a_rollout_ever_leads_against_its_direction(share: int) -> No
         (GOOD, GOOD + "---\nname: second\n", "line 14"),
     ],
 )
-def test_a_wrong_playbook_is_refused_with_the_line_and_the_field(
+def test_an_invalid_playbook_is_refused_with_the_line_and_the_field(
     wrong: str, right: str, said: str
 ) -> None:
     assert wrong in GOOD
@@ -266,7 +268,7 @@ def test_a_wrong_playbook_is_refused_with_the_line_and_the_field(
     assert str(refused.value).startswith('playbook "trial" cannot be followed: ')
 
 
-def test_agreement_cannot_be_measured_of_items_that_go_to_batch() -> None:
+def test_an_agreement_gate_is_refused_for_items_that_go_to_batch() -> None:
     down = GOOD.replace("batch_to_realtime", "realtime_to_batch").replace(
         "percent: 10", "percent: 90"
     )
@@ -279,7 +281,7 @@ AGREEMENT = "{measure: agreement, min: 0.9, at_least: 5}"
 WORSE = "{measure: accuracy, worse_by: 0.05, at_least: 5}"
 
 
-def test_shadows_let_agreement_and_accuracy_be_gates_in_both_directions_and_at_both_ends() -> None:
+def test_shadows_allow_agreement_and_accuracy_gates_towards_batch_and_at_both_ends() -> None:
     down = GOOD.replace("batch_to_realtime", "realtime_to_batch").replace(
         "percent: 10", "percent: 100"
     )
@@ -319,18 +321,18 @@ def test_shadows_let_agreement_and_accuracy_be_gates_in_both_directions_and_at_b
         ),
     ],
 )
-def test_wrong_shadows_and_preconditions_are_refused_with_the_line(wrong: str, told: str) -> None:
+def test_invalid_shadows_and_preconditions_are_refused_with_the_line(wrong: str, told: str) -> None:
     with pytest.raises(PlaybookInvalid, match=told):
         parse("trial", GOOD.replace("steps:", f"{wrong}\nsteps:"))
 
 
-def test_the_gates_before_a_rollout_take_their_part_of_alpha() -> None:
+def test_gates_before_a_rollout_use_their_part_of_alpha() -> None:
     gate = "{measure: error_rate, max: 0.1, at_least: 5}"
     before = GOOD.replace("steps:", f"before: {{batches: 3, gates: [{gate}]}}\nsteps:")
     assert parse("trial", before).gate_alpha == pytest.approx(0.05 / 3)
 
 
 @given(st.text(max_size=200))
-def test_any_text_is_a_playbook_or_refused_with_a_reason(text: str) -> None:
+def test_arbitrary_text_is_refused_as_an_invalid_playbook(text: str) -> None:
     with pytest.raises(PlaybookInvalid):
         parse("trial", text)

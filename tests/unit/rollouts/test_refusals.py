@@ -1,4 +1,4 @@
-"""What forbids a rollout to begin, and what hinders one that is under way."""
+"""The rules that forbid the start of a rollout, and the incidents that hinder a running one."""
 
 from dataclasses import replace
 from typing import Any
@@ -54,12 +54,12 @@ def incident(promise: Promise, subject: str = "", **fields: Any) -> Incident:
     return replace(made, **fields)
 
 
-def test_a_rollout_begins_where_nothing_forbids_it() -> None:
+def test_a_rollout_begins_if_no_rule_forbids_it() -> None:
     assert refused() is None
     assert refused(mode=Mode.LAMBDA, agreement=True, basis_points=900) is None
 
 
-def test_a_workload_has_one_open_rollout_at_most() -> None:
+def test_a_workload_has_at_most_one_open_rollout() -> None:
     said = refused(present=open_rollout("desk"))
     assert said is not None
     assert (
@@ -75,11 +75,11 @@ def test_a_gate_that_can_never_be_judged_is_refused() -> None:
     assert "leaves out second passes (second_pass): those that it has are no fair sample" in said
 
 
-def test_a_workload_whose_value_decides_before_the_split_has_nothing_that_a_rollout_moves() -> None:
+def test_a_rollout_is_refused_if_the_value_of_the_workload_decides_before_the_split() -> None:
     assert "(value_usd), and that decides before the split" in str(refused(values=True))
 
 
-def test_a_share_that_is_past_every_step_is_refused() -> None:
+def test_a_rollout_is_refused_if_the_share_is_past_every_step() -> None:
     assert "sends 60 % to real-time already" in str(refused(basis_points=6_000))
 
 
@@ -87,7 +87,7 @@ def days_of(a_day: float, days: float = 7) -> SplitTraffic:
     return SplitTraffic(round(a_day * days), days)
 
 
-def test_a_gate_that_cannot_reach_its_sample_in_its_time_is_refused_with_the_numbers() -> None:
+def test_a_gate_that_cannot_gather_its_samples_in_time_is_refused_with_the_numbers() -> None:
     assert refused(book=load("batch-to-realtime"), traffic=days_of(100)) == (
         'step 1 of playbook "batch-to-realtime" cannot pass in its time: p95_s needs 218 samples even if none is wrong. At '
         "today's traffic 5.0 a day come, which takes 44 d, and the step holds for 14 d: leave out at_most_minutes, move a "
@@ -98,8 +98,8 @@ def test_a_gate_that_cannot_reach_its_sample_in_its_time_is_refused_with_the_num
     assert "hold longer (at_most_minutes: 31392)" in longer
 
 
-def test_a_rollout_begins_where_its_gates_pass_in_time_if_nothing_is_wrong() -> None:
-    """That they pass at half of their limits too is shown by the plan, and not asked for."""
+def test_a_rollout_begins_if_its_gates_pass_in_time_without_wrong_samples() -> None:
+    """Require no more than that: the plan shows whether the gates also pass at half of their limits."""
     assert refused(book=load("batch-to-realtime"), traffic=days_of(320)) is None
 
 
@@ -122,11 +122,11 @@ def test_shadows_whose_budget_ends_before_a_gate_can_pass_are_refused() -> None:
         (SplitTraffic(20, 7.0), "nor do a few items"),
     ],
 )
-def test_unknown_traffic_refuses_nothing(traffic: SplitTraffic, why: str) -> None:
+def test_unknown_traffic_refuses_no_rollout(traffic: SplitTraffic, why: str) -> None:
     assert refused(book=load("batch-to-realtime"), traffic=traffic) is None, why
 
 
-def test_a_dry_run_and_a_step_without_a_time_limit_are_never_out_of_reach() -> None:
+def test_a_dry_run_gate_and_a_step_without_a_time_limit_are_always_reachable() -> None:
     slow = {"measure": "error_rate", "max": 0.001, "at_least": 20}
     timed: dict[str, Any] = {"items": 1, "at_most_minutes": 1_440}
     few = days_of(40)
@@ -136,7 +136,7 @@ def test_a_dry_run_and_a_step_without_a_time_limit_are_never_out_of_reach() -> N
     assert refused(book=tried, traffic=few) is None
 
 
-def test_a_step_that_waits_for_more_items_than_come_in_its_time_is_refused() -> None:
+def test_a_step_that_waits_for_more_items_than_arrive_in_its_time_is_refused() -> None:
     loose = {**ERRORS, "max": 0.9}
     book = playbook(step(50, loose, items=500, at_most_minutes=2 * 1_440))
     assert refused(book=book, traffic=days_of(500)) is None
@@ -145,7 +145,7 @@ def test_a_step_that_waits_for_more_items_than_come_in_its_time_is_refused() -> 
     )
 
 
-def test_a_step_that_is_skipped_may_be_out_of_reach() -> None:
+def test_a_skipped_step_may_be_unreachable() -> None:
     book = playbook(step(1, ERRORS, at_most_minutes=1_440), step(100, ERRORS))
     assert refused(book=book, traffic=days_of(100)) is not None
     assert refused(book=book, traffic=days_of(100), basis_points=200) is None
@@ -155,7 +155,7 @@ def test_a_step_that_is_skipped_may_be_out_of_reach() -> None:
     ("of", "moved_by", "forbidden"),
     [("desk", "desk", True), (None, None, True), ("desk", None, False), (None, "desk", False)],
 )
-def test_a_split_is_set_by_hand_unless_a_rollout_moves_this_very_split(
+def test_a_split_may_be_set_by_hand_unless_a_rollout_moves_the_same_split(
     of: str | None, moved_by: str | None, forbidden: bool
 ) -> None:
     assert (refusals.of_split("letters", of, open_rollout(moved_by)) is not None) is forbidden
@@ -173,7 +173,7 @@ def test_a_split_is_set_by_hand_unless_a_rollout_moves_this_very_split(
         (incident(Promise.REALTIME_SLOW, state=IncidentState.RESOLVED), False, False),
     ],
 )
-def test_a_rollout_is_hindered_by_what_is_critical_where_its_traffic_goes(
+def test_critical_incidents_on_the_receiving_lane_hinder_a_rollout(
     found: Incident, of_realtime: bool, of_batch: bool
 ) -> None:
     assert (select_hindering([found], Lane.REALTIME) == [found]) is of_realtime

@@ -1,4 +1,4 @@
-"""What a replay would change, which decisions it allows, and how an operator reads it."""
+"""Replays: the changes that they would make, the decisions that they allow, and their artifact for operators."""
 
 from dataclasses import replace
 from typing import Any
@@ -65,7 +65,7 @@ def test_a_diff_counts_the_items_that_would_change_and_names_their_fields() -> N
 CLOSED = {"properties": {"category": {"enum": ["a", "b", "c"]}, "note": {"type": "string"}}}
 
 
-def test_kinds_of_change_are_told_apart_where_the_schema_closes_a_field() -> None:
+def test_a_diff_separates_the_kinds_of_change_of_a_field_with_an_enum() -> None:
     given_answers = [answers(f"k{n}", "a", "b") for n in range(5)] + [answers("m", "b", "c")]
     note = Answers("n", {"category": "a", "note": "x"}, {"category": "a", "note": "y"})
     found = diff([*given_answers, note], (), CLOSED)
@@ -91,7 +91,7 @@ def test_classes_count_their_own_items_and_labels() -> None:
     assert (labeled.labels, labeled.only_current, labeled.only_replayed) == (2, 1, 1)
 
 
-def test_the_bounds_of_the_gain_exclude_none_only_with_enough_labels() -> None:
+def test_the_bounds_of_the_gain_exclude_zero_only_with_enough_labels() -> None:
     few = diff([answers(str(n), "a", "b", {"category": "b"}) for n in range(3)])
     many = diff([answers(str(n), "a", "b", {"category": "b"}) for n in range(60)])
     (low_of_few, _), (low, high) = (each.agreement["category"].gain for each in (few, many))
@@ -103,7 +103,7 @@ def test_only_the_compared_fields_make_an_item_differ_but_every_field_is_counted
     assert (found.differing, found.fields, found.kinds) == (0, {"category": 1}, [])
 
 
-def test_labels_are_asked_of_both_sides() -> None:
+def test_labels_are_compared_with_both_the_current_and_the_replayed_answers() -> None:
     right = {"category": "b"}
     found = diff(
         [
@@ -116,12 +116,12 @@ def test_labels_are_asked_of_both_sides() -> None:
     assert (tally.labels, tally.current_right, tally.replayed_right) == (3, 2, 2)
 
 
-def test_a_diff_of_nothing_has_no_share() -> None:
+def test_an_empty_diff_has_no_share() -> None:
     assert diff([]).share is None
 
 
 @given(ANSWERS)
-def test_a_diff_with_itself_is_empty_and_shares_stay_within_bounds(
+def test_a_diff_of_equal_answers_is_empty_and_all_counts_stay_within_bounds(
     given_answers: list[Answers],
 ) -> None:
     same = diff([replace(each, replayed=each.current) for each in given_answers])
@@ -149,7 +149,7 @@ def test_a_complete_or_demoted_replay_may_be_promoted(state: ReplayState) -> Non
         ({"state": ReplayState.DROPPED, "cursor_position": 20}, 2, "is dropped"),
     ],
 )
-def test_any_other_replay_is_not_promoted_and_the_reason_is_said(
+def test_any_other_replay_is_not_promoted_and_the_error_states_the_reason(
     changed: dict[str, Any], open_work: int, reason: str
 ) -> None:
     with pytest.raises(ActionRefused, match=reason):
@@ -159,25 +159,25 @@ def test_any_other_replay_is_not_promoted_and_the_reason_is_said(
 @pytest.mark.parametrize(
     "state", [state for state in ReplayState if state is not ReplayState.PROMOTED]
 )
-def test_only_a_promoted_replay_is_demoted(state: ReplayState) -> None:
+def test_only_a_promoted_replay_may_be_demoted(state: ReplayState) -> None:
     with pytest.raises(ActionRefused, match=f"is {state}"):
         check_demotable(replace(COMPLETE, state=state), None)
     check_demotable(replace(COMPLETE, state=ReplayState.PROMOTED), None)
 
 
-def test_a_promotion_under_another_one_is_not_taken_back() -> None:
+def test_a_replay_that_was_promoted_before_another_one_cannot_be_demoted() -> None:
     with pytest.raises(ActionRefused, match="generation 5 was promoted after"):
         check_demotable(replace(COMPLETE, state=ReplayState.PROMOTED), 5)
 
 
 @pytest.mark.parametrize("state", [ReplayState.PROMOTED, ReplayState.DROPPED])
-def test_a_promoted_or_dropped_replay_is_not_dropped(state: ReplayState) -> None:
+def test_a_promoted_or_dropped_replay_cannot_be_dropped(state: ReplayState) -> None:
     with pytest.raises(ActionRefused):
         check_droppable(replace(COMPLETE, state=state))
     check_droppable(COMPLETE)
 
 
-def test_the_artifact_says_what_would_change_and_what_to_do_next() -> None:
+def test_the_artifact_shows_the_changes_and_the_next_step() -> None:
     found = diff([answers("k1", "a", "b", {"category": "b"}), answers("k2", "a", "a")])
     assert (
         report.headline(COMPLETE, found)
@@ -193,7 +193,7 @@ def test_the_artifact_says_what_would_change_and_what_to_do_next() -> None:
 
 
 @pytest.mark.parametrize("state", list(ReplayState))
-def test_every_state_has_a_next_step_and_an_empty_diff_an_artifact(state: ReplayState) -> None:
+def test_an_empty_diff_has_an_artifact_in_every_state(state: ReplayState) -> None:
     of = replace(COMPLETE, state=state)
     assert report.headline(of, Diff()).endswith("nothing answered yet")
     assert "letters" in report.render(of, Diff())
@@ -212,7 +212,9 @@ def test_hostile_text_stays_within_its_cell_and_a_huge_artifact_below_its_bound(
 
 
 @pytest.mark.parametrize("lane", Lane)
-def test_two_versions_send_the_same_exactly_if_their_requests_are_the_same(lane: Lane) -> None:
+def test_two_versions_have_equal_call_parts_if_and_only_if_their_requests_are_equal(
+    lane: Lane,
+) -> None:
     others: dict[str, Any] = {
         "instructions": "Sort.",
         "output_schema": {**SCHEMA, "required": []},

@@ -1,4 +1,4 @@
-"""The rollout's state machine: what moves it, and what never does."""
+"""The state machine of a rollout: the conditions for each move, and the inputs that never cause one."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -80,12 +80,12 @@ def judged(*verdicts: Verdict) -> list[Judgement]:
 WELL = judged(Verdict.PASSED, Verdict.PASSED)
 
 
-def test_a_step_whose_gates_passed_leads_to_the_next_and_the_last_one_finishes() -> None:
+def test_a_step_with_passed_gates_advances_and_the_last_step_finishes_the_rollout() -> None:
     assert isinstance(next_move(situation(), WELL, None, NOON), Advance)
     assert isinstance(next_move(situation(is_last=True), WELL, None, NOON), Finish)
 
 
-def test_a_step_that_needs_passes_in_a_row_is_left_after_as_many_looks() -> None:
+def test_a_step_advances_only_after_its_required_number_of_consecutive_passes() -> None:
     held = next_move(situation(needed=3), WELL, None, NOON)
     assert held == Hold(HoldReason.GATHERING, "every gate passed at 1 of 3 looks in a row", 1)
     unclear = judged(Verdict.PASSED, Verdict.INCONCLUSIVE)
@@ -98,7 +98,7 @@ def test_a_step_that_needs_passes_in_a_row_is_left_after_as_many_looks() -> None
     assert isinstance(next_move(asks, WELL, YES, NOON), Advance)
 
 
-def test_a_failed_gate_takes_it_back_before_enough_items_were_answered_and_in_spite_of_an_approval() -> (
+def test_a_failed_gate_rolls_back_before_enough_items_are_answered_and_despite_an_approval() -> (
     None
 ):
     failed = judged(Verdict.PASSED, Verdict.FAILED)
@@ -118,7 +118,7 @@ def test_a_failed_gate_takes_it_back_before_enough_items_were_answered_and_in_sp
         (10, [], HoldReason.ERROR),
     ],
 )
-def test_lack_of_evidence_holds(
+def test_missing_evidence_holds_the_rollout(
     answered: int, judgements: list[Judgement], holds: HoldReason
 ) -> None:
     for approval in (None, YES):
@@ -127,7 +127,7 @@ def test_lack_of_evidence_holds(
         assert move.reason is holds
 
 
-def test_a_sample_ratio_mismatch_holds_the_step_until_its_time_is_over() -> None:
+def test_a_sample_ratio_mismatch_holds_the_step_until_its_time_has_passed() -> None:
     at = replace(situation(minutes=60, approval=True), mismatch="the split sends 20 %, but")
     assert next_move(at, WELL, None, NOON) == Hold(
         HoldReason.SAMPLE_RATIO, "the split sends 20 %, but"
@@ -138,7 +138,7 @@ def test_a_sample_ratio_mismatch_holds_the_step_until_its_time_is_over() -> None
 
 
 @pytest.mark.parametrize("verdict", Verdict)
-def test_a_dry_run_decides_nothing(verdict: Verdict) -> None:
+def test_a_dry_run_gate_never_changes_the_next_move(verdict: Verdict) -> None:
     tried = Gate(measure=Measure.DEADLINES_MET, min=0.9, at_least=5, dry_run=True)
     at = situation()
     at = replace(at, step=at.step.model_copy(update={"gates": (*GATES, tried)}))
@@ -149,7 +149,7 @@ def test_a_dry_run_decides_nothing(verdict: Verdict) -> None:
         assert next_move(at, others, None, NOON) == without
 
 
-def test_a_step_that_asks_is_left_only_after_a_yes() -> None:
+def test_a_step_that_needs_approval_advances_only_after_approval() -> None:
     assert isinstance(next_move(situation(approval=True), WELL, None, NOON), AskApproval)
     waiting = next_move(
         situation(approval=True, state=RolloutState.WAITING_APPROVAL), WELL, None, later(days=9)
@@ -163,7 +163,7 @@ def test_a_step_that_asks_is_left_only_after_a_yes() -> None:
 BROKEN = ("critical incident 7 is open: Real-time is slow",)
 
 
-def test_nothing_goes_forwards_while_a_critical_incident_is_open() -> None:
+def test_no_rollout_advances_while_a_critical_incident_is_open() -> None:
     for at, approval in (
         (situation(hindrances=BROKEN), None),
         (situation(hindrances=BROKEN, is_last=True), None),
@@ -177,7 +177,7 @@ def test_nothing_goes_forwards_while_a_critical_incident_is_open() -> None:
         assert (move.reason, move.why) == (HoldReason.INCIDENT, BROKEN[0])
 
 
-def test_a_critical_incident_keeps_nothing_from_being_taken_back() -> None:
+def test_a_critical_incident_does_not_prevent_a_rollback() -> None:
     failed = judged(Verdict.PASSED, Verdict.FAILED)
     assert isinstance(next_move(situation(hindrances=BROKEN), failed, None, NOON), RollBack)
     assert isinstance(
@@ -185,7 +185,7 @@ def test_a_critical_incident_keeps_nothing_from_being_taken_back() -> None:
     )
 
 
-def test_a_question_that_nobody_answers_in_time_takes_it_back() -> None:
+def test_an_approval_request_without_a_timely_answer_rolls_back() -> None:
     waits = situation(approval=True, state=RolloutState.WAITING_APPROVAL, asked_at=NOON)
     assert isinstance(next_move(waits, WELL, None, later(hours=71.9)), Hold)
     move = next_move(waits, WELL, None, later(hours=72))
@@ -196,7 +196,7 @@ def test_a_question_that_nobody_answers_in_time_takes_it_back() -> None:
     )
 
 
-def test_an_approval_that_was_passed_over_is_asked_before_the_first_share_is_set() -> None:
+def test_a_skipped_approval_is_requested_before_the_first_share_is_set() -> None:
     begun = situation(entered=False, answered=0)
     assert isinstance(next_move(begun, [], None, NOON), AskApproval)
     waits = replace(begun, state=RolloutState.WAITING_APPROVAL, asked_at=NOON)
@@ -206,7 +206,7 @@ def test_an_approval_that_was_passed_over_is_asked_before_the_first_share_is_set
     assert isinstance(next_move(begun, [], NO, NOON), RollBack)
 
 
-def test_time_without_evidence_takes_it_back_and_never_passes_it() -> None:
+def test_a_step_without_enough_evidence_in_its_time_rolls_back_and_never_advances() -> None:
     few = situation(answered=3, minutes=60)
     assert isinstance(next_move(few, WELL, None, later(minutes=59.9)), Hold)
     move = next_move(few, WELL, None, later(minutes=60))
@@ -215,15 +215,13 @@ def test_time_without_evidence_takes_it_back_and_never_passes_it() -> None:
     assert isinstance(next_move(situation(minutes=60), WELL, None, later(minutes=90)), Advance)
 
 
-def test_time_spent_waiting_for_a_person_takes_nothing_back() -> None:
+def test_a_step_that_waits_for_approval_does_not_roll_back_at_its_time_limit() -> None:
     unclear = judged(Verdict.PASSED, Verdict.INCONCLUSIVE)
     waiting = situation(approval=True, minutes=60, state=RolloutState.WAITING_APPROVAL)
     assert isinstance(next_move(waiting, unclear, None, later(days=3)), Hold)
 
 
-def test_an_approved_step_has_its_longest_time_again_and_is_taken_back_when_it_ends_without_evidence() -> (
-    None
-):
+def test_an_approved_step_gets_its_time_again_and_rolls_back_if_it_ends_without_evidence() -> None:
     unclear = judged(Verdict.PASSED, Verdict.INCONCLUSIVE)
     approved = under_way(minutes=60, approved_at=later(days=3))
     ends = later(days=3, minutes=60)
@@ -268,7 +266,7 @@ ANY_SITUATION = st.builds(
 
 
 @given(ANY_SITUATION, ANY_VERDICTS, st.sampled_from([None, YES, NO]), st.integers(0, 10_000))
-def test_it_goes_forwards_only_with_every_gate_passed_enough_items_and_the_approval_it_needs(
+def test_a_rollout_advances_only_with_passed_gates_enough_items_and_the_required_approval(
     at: Situation, verdicts: list[Verdict], approval: Approval | None, minutes: int
 ) -> None:
     now: datetime = NOON + timedelta(minutes=minutes)
@@ -290,7 +288,7 @@ def test_it_goes_forwards_only_with_every_gate_passed_enough_items_and_the_appro
         HoldReason.ERROR,
     ):
         ends = at.step_ends_at if at.state is RolloutState.RUNNING else None
-        assert ends is None or now < ends  # a step with a longest time never holds beyond it
+        assert ends is None or now < ends  # a step with a time limit never holds beyond it
     if at.state not in OPEN_ROLLOUT:
         assert isinstance(move, Hold)
         assert move.reason is HoldReason.ENDED

@@ -1,4 +1,7 @@
-"""A gate that judges the whole rollout beside its step: by which of them it fails, and by which it passes; and latencies."""
+"""Gates that judge the whole rollout and their step: either window can fail a gate, and only the step can pass it.
+
+Comparisons of latencies are here too.
+"""
 
 import pytest
 from hypothesis import given
@@ -19,17 +22,17 @@ from tests.unit.rollouts.test_gates import (
 )
 
 SLOWER = Gate(measure=Measure.P95_S, max=5, worse_by=0.05, at_least=20)
-Counts = tuple[int, int]  # wrong samples, and all of them
+Counts = tuple[int, int]  # wrong samples, and all samples
 COUNTS = st.integers(0, 800).flatmap(lambda most: st.tuples(st.integers(0, most), st.just(most)))
 
 
 def after(*steps: Counts) -> Judgement:
-    """Return what the gate on errors says when these steps have been taken, the last of which is in force."""
+    """Return the judgement of the error gate after these steps; the last one is the current step."""
     whole = share(ERRORS, *map(sum, zip(*steps, strict=True)))
     return gates.judge_both(ERRORS, share(ERRORS, *steps[-1]), ERRORS, whole, alpha=ALPHA)
 
 
-def test_a_loss_that_each_step_alone_is_too_short_to_show_fails_the_whole_rollout() -> None:
+def test_a_loss_that_no_single_step_can_show_fails_over_the_whole_rollout() -> None:
     steps = [(7, 60)] * 5
     assert {judge(ERRORS, share(ERRORS, *each)).verdict for each in steps} == {Verdict.INCONCLUSIVE}
     assert after(*steps[:2]).verdict is Verdict.INCONCLUSIVE
@@ -38,7 +41,7 @@ def test_a_loss_that_each_step_alone_is_too_short_to_show_fails_the_whole_rollou
     assert failed.explanation.startswith("over the whole rollout, 12 % of 300 samples, at most 5")
 
 
-def test_a_loss_in_an_early_step_fails_a_later_one_that_is_clean_until_it_is_diluted() -> None:
+def test_a_loss_in_an_early_step_fails_a_clean_later_step_until_the_loss_is_diluted() -> None:
     early = (30, 100)
     assert judge(ERRORS, share(ERRORS, 0, 160)).verdict is Verdict.PASSED
     failed = after(early, (0, 160))
@@ -48,7 +51,7 @@ def test_a_loss_in_an_early_step_fails_a_later_one_that_is_clean_until_it_is_dil
     assert after(early, (0, 1_000)).verdict is Verdict.PASSED
 
 
-def test_what_went_well_before_passes_no_step_and_hides_no_loss_of_it() -> None:
+def test_good_earlier_steps_neither_pass_the_current_step_nor_hide_its_loss() -> None:
     assert after((0, 5_000), (0, 100)).verdict is Verdict.INCONCLUSIVE
     lost = after((0, 5_000), (30, 200))
     assert (lost.verdict, lost.scope) == (Verdict.FAILED, Scope.STEP)
@@ -64,7 +67,7 @@ def test_a_gate_fails_by_either_window_and_passes_by_the_step_alone(steps: list[
     assert decided.scope is (Scope.STEP if decided.between == of_step.between else Scope.ROLLOUT)
 
 
-def test_a_whole_rollout_that_cannot_be_measured_passes_nothing() -> None:
+def test_a_whole_rollout_that_cannot_be_measured_is_an_error() -> None:
     unread = Measurement(ERRORS.measure, None, 0, problem="no table")
     clean = share(ERRORS, 0, 500)
     assert gates.judge_both(ERRORS, clean, ERRORS, unread, alpha=ALPHA).verdict is Verdict.ERROR
@@ -72,7 +75,7 @@ def test_a_whole_rollout_that_cannot_be_measured_passes_nothing() -> None:
 
 
 @given(COUNTS.filter(lambda each: each[1] > 0), COUNTS)
-def test_a_gate_with_two_windows_fails_by_either_with_half_of_its_alpha(
+def test_each_of_two_windows_fails_a_gate_with_half_of_its_alpha(
     step: Counts, before: Counts
 ) -> None:
     decided = after(before, step)
@@ -84,7 +87,7 @@ def test_a_gate_with_two_windows_fails_by_either_with_half_of_its_alpha(
 
 
 def compared(*steps: tuple[Counts, Counts], gate: Gate = WORSE) -> Judgement:
-    """Return what a gate that compares the lanes says of these steps, the last of which is in force."""
+    """Return the judgement of a gate that compares the lanes after these steps; the last one is the current step."""
 
     def side(counts: Counts) -> Measurement:
         return share(gate, *counts) if counts[1] else unmeasured(gate)
@@ -93,7 +96,7 @@ def compared(*steps: tuple[Counts, Counts], gate: Gate = WORSE) -> Judgement:
     return gates.judge_both(gate, measured[-1], gate, combine(measured), alpha=ALPHA)
 
 
-def test_a_comparison_finds_in_all_steps_a_loss_that_each_alone_is_too_short_to_show() -> None:
+def test_a_comparison_over_all_steps_finds_a_loss_that_no_single_step_can_show() -> None:
     steps = [((33, 250), (8, 400)), ((33, 250), (5, 250)), ((33, 250), (5, 250))]
     assert [compared(each).verdict for each in steps] == [Verdict.INCONCLUSIVE] * 3
     failed = compared(*steps)
@@ -105,16 +108,16 @@ def test_a_comparison_finds_in_all_steps_a_loss_that_each_alone_is_too_short_to_
     assert failed.between[0] < failed.measurement.excess < failed.between[1]
 
 
-def test_lanes_that_are_alike_in_each_step_are_alike_in_the_whole_rollout() -> None:
-    """Pooled, 26 of 100 items are wrong on the one lane and 7 on the other, because most of it moved in a bad hour."""
+def test_lanes_that_are_equal_in_each_step_are_equal_over_the_whole_rollout() -> None:
+    """Pool the steps: 28 of 100 items are wrong on one lane and 12 on the other, because most items moved in a bad hour."""
     steps = [((2, 100), (38, 1_900)), ((300, 1_000), (300, 1_000)), ((210, 700), (30, 100))]
     whole = compared(*steps).of_windows[1]
     assert whole.verdict is not Verdict.FAILED
     assert whole.measurement.excess == 0
-    assert compared(((512, 1_800), (368, 3_000))).verdict is Verdict.FAILED  # all of them pooled
+    assert compared(((512, 1_800), (368, 3_000))).verdict is Verdict.FAILED  # samples pooled
 
 
-def test_a_step_without_samples_on_one_lane_says_nothing_of_the_difference() -> None:
+def test_a_step_without_samples_on_one_lane_does_not_count_in_the_difference() -> None:
     step = ((30, 200), (5, 300))
     whole = compared(((9, 9), (0, 0)), step).of_windows[1]
     assert (whole.measurement.samples, whole.measurement.excess) == (200, 0.15 - 5 / 300)
@@ -122,7 +125,7 @@ def test_a_step_without_samples_on_one_lane_says_nothing_of_the_difference() -> 
     assert combine([share(WORSE, 1, 9)]).samples == 9
 
 
-def test_a_latency_is_compared_step_by_step_too() -> None:
+def test_a_latency_is_also_compared_step_by_step() -> None:
     seen = [
         attach_other(
             Measurement(Measure.P95_S, 6.0, 300, wrong),
@@ -137,9 +140,7 @@ def test_a_latency_is_compared_step_by_step_too() -> None:
     assert failed.explanation.startswith(said)
 
 
-def test_a_saving_fails_by_all_steps_together_and_its_bounds_meet_the_limit_where_it_fails() -> (
-    None
-):
+def test_a_saving_fails_by_all_steps_together_with_its_bounds_below_the_limit() -> None:
     cheap, dear = ([each * 0.75, each * 1.25] * 200 for each in (0.85, 1.0))
     step = saving(cheap, dear)
     assert judge(SAVING, step).verdict is Verdict.INCONCLUSIVE
@@ -160,7 +161,7 @@ def test_a_saving_fails_by_all_steps_together_and_its_bounds_meet_the_limit_wher
         (30, 0, Verdict.INCONCLUSIVE, "3 % of 1,000 samples slower than 5.00 s, 0 % of 1,000 on "),
     ],
 )
-def test_a_p95_against_the_other_side_is_judged_by_the_shares_that_are_slower_at_the_same_time(
+def test_a_p95_comparison_is_judged_by_the_shares_of_slower_answers_on_both_sides(
     slow: int, others_slow: int, verdict: Verdict, said: str
 ) -> None:
     other = Measurement(Measure.P95_S, 4.0, 1_000, others_slow)

@@ -1,4 +1,4 @@
-"""How long real time needs for what waits of a workload, by the present rate and by every limit, beside other workloads."""
+"""The time that real time needs for a workload's backlog, given the current rate, every limit and the other workloads."""
 
 from collections import Counter
 
@@ -54,19 +54,19 @@ def load(
 
 
 def one(seen: Load, workload: str = "letters") -> float:
-    """Seconds until one more item of it is answered."""
+    """Return the seconds until one more item of `workload` is answered."""
     return seen.drain_s(workload, MODEL, until=later(minutes=2), more=AddedItems(MODEL, 1, A_CALL))
 
 
-def test_the_backlog_of_another_holds_nothing_up_but_by_its_share() -> None:
+def test_another_workloads_backlog_delays_an_item_only_by_that_workloads_share() -> None:
     assert one(load(archive=20_000)) == 2 / 50
     assert one(load(archive=20_000, letters=49)) == 100 / 50
-    assert one(load(archive=10, letters=49)) == 60 / 50  # that is soon answered
+    assert one(load(archive=10, letters=49)) == 60 / 50  # the small backlog is soon answered
     heavy = {"archive": Entitlement(3, 100), "letters": Entitlement(1, 100)}
     assert one(load(heavy, archive=20_000, letters=49)) == 200 / 50
 
 
-def test_what_ranks_behind_in_another_workload_has_its_share_all_the_same() -> None:
+def test_another_workloads_items_get_their_share_even_if_they_rank_later() -> None:
     behind = Load(
         NOON,
         50,
@@ -78,7 +78,7 @@ def test_what_ranks_behind_in_another_workload_has_its_share_all_the_same() -> N
     assert one(behind) == 6_000 / 50
 
 
-def test_nobody_has_more_than_the_largest_share_while_others_wait() -> None:
+def test_a_workload_never_exceeds_its_largest_share_while_others_wait() -> None:
     seen = load(
         {"letters": Entitlement(100, 25), "archive": Entitlement(1, 100)},
         archive=20_000,
@@ -93,7 +93,7 @@ def test_nobody_has_more_than_the_largest_share_while_others_wait() -> None:
     assert one(alone) == 100 / 50
 
 
-def test_the_limits_of_a_model_are_shared_as_the_places_are() -> None:
+def test_workloads_share_a_models_limits_as_they_share_the_places() -> None:
     limits = {MODEL: [Limit(LimitKind.REQUESTS, 60, 0, NOON + WINDOW, NOON)]}
     assert one(load(limits=limits, archive=20_000, letters=9)) == 20
     others = AddedItems("another", 20_000, Need(0, 0, 20_000))
@@ -112,7 +112,7 @@ waits = st.dictionaries(
 @pytest.mark.slow
 @given(waits)
 @example({"letters": (61, 1, 10), "archive": (1, 1, 69), "bills": (41, 1, 10)})
-def test_it_takes_about_as_long_as_places_are_really_divided(
+def test_the_estimated_drain_time_is_close_to_a_simulation_with_the_real_division(
     of: dict[str, tuple[int, int, int]],
 ) -> None:
     entitled = {name: Entitlement(weight, most) for name, (_, weight, most) in of.items()}
@@ -127,15 +127,15 @@ def test_it_takes_about_as_long_as_places_are_really_divided(
     told = Load(NOON, PLACES, queues=queues, entitled=entitled).drain_s(workload, MODEL)
     assert (
         told * 0.5 - 3 <= seconds <= told * 1.35 + 3
-    )  # it is longer where a heavy one is bounded, and a small one soon gone
+    )  # the two differ most where a heavy workload is capped and a small one soon done
 
 
-def test_nothing_that_waits_takes_no_time_and_without_any_figure_nobody_knows() -> None:
+def test_an_empty_queue_needs_no_time_and_without_a_rate_the_time_is_unknown() -> None:
     assert drain_time_s([], [], per_s=None, now=NOON) == 0
     assert drain_time_s([WaitingItems(5, EACH)], [], per_s=None, now=NOON) is None
 
 
-def test_what_waits_takes_as_long_as_the_scarcest_of_rate_and_limits() -> None:
+def test_the_scarcest_of_the_rate_and_the_limits_determines_the_drain_time() -> None:
     waiting, requests = (
         [WaitingItems(120, EACH)],
         Limit(LimitKind.REQUESTS, 60, 0, later(minutes=1), NOON),
@@ -147,7 +147,7 @@ def test_what_waits_takes_as_long_as_the_scarcest_of_rate_and_limits() -> None:
 
 
 @given(limits, moments, moments)
-def test_what_is_left_only_grows_by_waiting_and_is_whole_after_a_minute(
+def test_a_limits_remainder_only_grows_with_time_and_is_full_after_one_window(
     limit: Limit, one: object, other: object
 ) -> None:
     sooner, sequel = sorted((one, other))  # pyright: ignore[reportArgumentType, reportCallIssue]
@@ -157,9 +157,9 @@ def test_what_is_left_only_grows_by_waiting_and_is_whole_after_a_minute(
 
 @example(
     Limit(LimitKind.REQUESTS, 1, 0.75, later(seconds=16), NOON), 1.0, NOON
-)  # whole later than at the rate of a window
+)  # full later than at the rate of one window
 @given(limits, st.floats(0, 1), moments)
-def test_what_fits_a_whole_limit_fits_when_it_is_said_to(
+def test_fits_at_names_a_moment_within_one_window_at_which_the_amount_fits(
     limit: Limit, part: float, now: object
 ) -> None:
     wanted = part * limit.limit
@@ -172,7 +172,7 @@ waits_of = st.tuples(st.integers(1, 500), st.floats(1, 5_000), st.floats(1, 5_00
 
 
 @given(st.lists(waits_of, min_size=1, max_size=5), st.lists(limits))
-def test_more_that_waits_never_takes_less_time(
+def test_more_waiting_items_never_need_less_time(
     waits: list[tuple[int, float, float]], known: list[Limit]
 ) -> None:
     waiting = [WaitingItems(items, Need(input, output)) for items, input, output in waits]
@@ -182,7 +182,7 @@ def test_more_that_waits_never_takes_less_time(
     assert less <= more
 
 
-def test_few_tries_teach_nothing_and_many_teach_quantiles() -> None:
+def test_few_tries_keep_the_assumed_prediction_and_many_replace_it_with_quantiles() -> None:
     letters = spec()
     tried = [MeasuredTry(400, 1, 300, n) for n in range(100)]
     assert learn(letters, tried[: FEWEST - 1]) == assume_prediction(letters)
@@ -193,7 +193,7 @@ def test_few_tries_teach_nothing_and_many_teach_quantiles() -> None:
 
 
 @given(st.lists(st.builds(MeasuredTry, *[st.integers(0, 10**9)] * 4), max_size=60))
-def test_whatever_was_tried_a_prediction_is_a_finite_number_of_tokens(
+def test_a_prediction_from_any_tries_is_a_finite_number_of_tokens(
     tried: list[MeasuredTry],
 ) -> None:
     need = learn(spec(), tried).usual(spec(), 1_000, 3)

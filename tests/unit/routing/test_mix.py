@@ -1,4 +1,4 @@
-"""Why the share of batch changed: the parts add up to the change, whatever the counts, and name what people mean."""
+"""The reasons why the batch share changed: the parts add up to the change for any counts, and name the right causes."""
 
 import pytest
 from hypothesis import given
@@ -24,14 +24,14 @@ COUNTS = st.lists(
 
 
 def moved(*counts: tuple[str, str, int, int], consumer: str = "") -> MixChange:
-    """The change of these reasons and lanes, before and now."""
+    """Return the change that these counts (reason, lane, before, now) make."""
     found = compute_change([RoutedCount(*each[:2], consumer, 1, *each[2:]) for each in counts])
     assert found is not None
     return found
 
 
 def parts(of: MixChange) -> dict[str, float]:
-    """The parts by reason that are more than rounding."""
+    """Return the parts by reason that exceed rounding."""
     found = dict[str, float]()
     for each in of.parts:
         found[each.reason] = found.get(each.reason, 0.0) + each.change
@@ -62,7 +62,7 @@ def test_the_same_mix_of_more_items_has_no_parts(counts: list[RoutedCount], time
     assert found is None or parts(found) == {}
 
 
-def test_more_urgent_items_are_what_the_share_fell_by_and_the_split_is_not() -> None:
+def test_more_urgent_items_explain_the_whole_fall_and_the_split_explains_none() -> None:
     found = moved(
         ("split", "batch", 71, 71), ("split", "realtime", 29, 29), ("urgent", "realtime", 0, 37)
     )
@@ -70,14 +70,14 @@ def test_more_urgent_items_are_what_the_share_fell_by_and_the_split_is_not() -> 
     assert parts(found) == {"urgent": pytest.approx(found.change, abs=1e-4)}
 
 
-def test_a_guard_takes_its_items_from_what_the_split_sent_to_real_time() -> None:
+def test_items_that_a_guard_moves_to_batch_count_for_the_guard_and_not_for_the_split() -> None:
     found = moved(
         ("split", "batch", 70, 70), ("split", "realtime", 30, 10), ("capacity", "batch", 0, 20)
     )
     assert parts(found) == {"capacity": pytest.approx(0.2)}
 
 
-def test_a_split_that_a_person_lowered_is_the_splits_own_part() -> None:
+def test_a_lowered_split_counts_as_the_splits_own_part() -> None:
     found = moved(("split", "batch", 50, 80), ("split", "realtime", 50, 20))
     assert parts(found) == {"split": pytest.approx(0.3)}
 
@@ -90,7 +90,7 @@ def test_moves_after_the_first_route_count_for_and_against_batch() -> None:
     assert parts(found) == {"shed": pytest.approx(0.3), "rescue": pytest.approx(-0.1)}
 
 
-def test_a_consumer_that_sends_more_is_told_as_traffic() -> None:
+def test_a_consumer_that_sends_more_is_reported_as_traffic() -> None:
     found = compute_change(
         [
             RoutedCount("split", "batch", "archive", 1, 100, 300),
@@ -121,7 +121,7 @@ def _told(reason: str) -> str:
     return " during incident 12" if reason == "capacity" else ""
 
 
-def test_the_sentence_says_when_nothing_moved_and_when_nothing_is_known() -> None:
+def test_the_sentence_says_that_the_share_stayed_or_that_a_period_is_empty() -> None:
     same = moved(("split", "batch", 71, 142), ("split", "realtime", 29, 58))
     assert sentence("tickets", same, _told) == "Batch share of tickets stayed at 71 %."
     assert sentence("tickets", compute_change([]), _told) == (

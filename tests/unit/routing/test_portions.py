@@ -1,4 +1,4 @@
-"""How much is routed at a time, and how long a backlog rests."""
+"""The size of a routing portion, and how long a backlog rests between portions."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from tasks.router import HALVED, halves
 
 @dataclass(frozen=True)
 class Measured:
-    """What a router measured."""
+    """The measurements of one routed portion."""
 
     seconds: float
     waited_s: float = 0.0
@@ -20,13 +20,13 @@ class Measured:
 
 
 class MeasuringRouter:
-    """A router that measures its portions, and its clock."""
+    """A router with its own clock that measures its portions."""
 
     def __init__(self) -> None:
         self.portions, self.at = Portions(), 0.0
 
     def route(self, portion: Measured) -> int:
-        """Route a portion, and return its size."""
+        """Route a portion and return its size."""
         size = self.portions.size(self.at)
         self.at += portion.seconds
         how = {"urgent": portion.urgent, "waited_s": portion.waited_s, "busy": portion.busy}
@@ -34,33 +34,33 @@ class MeasuringRouter:
         return size
 
     def rest(self) -> float:
-        """Let the rest pass, and return it."""
+        """Advance the clock by the backlog's rest and return its seconds."""
         rest_s = self.portions.rest_s(self.at)
         self.at += rest_s
         return rest_s
 
 
 def grown() -> MeasuringRouter:
-    """Return portions that have grown as large as they become."""
+    """Return a router whose portions have grown to the largest size."""
     clock = MeasuringRouter()
     while clock.route(Measured(WITHIN_S / 4, busy=False)) < MOST:
         pass
     return clock
 
 
-def test_what_came_first_is_routed_in_a_small_portion_and_a_backlog_behind_it() -> None:
+def test_the_first_portion_is_small_and_the_backlog_behind_it_gets_growing_portions() -> None:
     clock = MeasuringRouter()
     assert [clock.route(Measured(0.01, busy=False)) for _ in range(3)] == [FEW, LEAST, 2 * LEAST]
 
 
-def test_what_comes_beside_a_backlog_waits_for_no_large_portion() -> None:
+def test_new_items_get_a_small_portion_before_the_next_large_one_of_a_backlog() -> None:
     clock = grown()
     clock.portions.begin()
     assert clock.route(Measured(0.01, busy=False)) == FEW
     assert clock.route(Measured(0.01, busy=False)) == MOST
 
 
-def test_while_a_backlog_rests_small_portions_are_routed() -> None:
+def test_small_portions_are_routed_while_a_backlog_rests() -> None:
     clock = grown()
     assert clock.route(Measured(WITHIN_S / 2)) == MOST
     assert clock.route(Measured(WITHIN_S / 4)) == FEW
@@ -77,7 +77,7 @@ def test_a_backlog_rests_longer_the_later_urgent_items_are() -> None:
     assert [round(each, 6) for each in rests] == [1, 1, 3, LONGEST_REST]
 
 
-def test_a_flood_of_urgent_items_is_routed_at_once() -> None:
+def test_a_flood_of_urgent_items_raises_the_urgent_portion_until_the_flood_ends() -> None:
     clock = MeasuringRouter()
     assert clock.portions.urgent == FEW
     clock.route(Measured(0.01, urgent=FEW))
@@ -92,7 +92,7 @@ portions = st.builds(
 
 
 @given(st.lists(portions, max_size=60))
-def test_a_backlog_always_goes_on_and_is_fast_again_once_everything_is_in_time(
+def test_a_backlog_never_stops_and_regains_full_portions_once_routing_is_in_time(
     before: list[Measured],
 ) -> None:
     clock = MeasuringRouter()
@@ -108,7 +108,7 @@ def test_a_backlog_always_goes_on_and_is_fast_again_once_everything_is_in_time(
 
 
 @given(st.floats(0.0002, 0.1))
-def test_portions_settle_at_what_is_routed_in_time(per_item_s: float) -> None:
+def test_portions_converge_to_a_size_that_is_routed_in_time(per_item_s: float) -> None:
     clock, took = MeasuringRouter(), list[float]()
     for _ in range(60):
         clock.rest()
@@ -118,7 +118,7 @@ def test_portions_settle_at_what_is_routed_in_time(per_item_s: float) -> None:
     assert max(took[30:]) <= took[0] + WITHIN_S + per_item_s * LEAST
 
 
-def test_portions_are_not_made_small_where_a_small_one_takes_long_too() -> None:
+def test_portions_stay_large_where_a_small_one_takes_long_too() -> None:
     clock = MeasuringRouter()
     sizes = [
         clock.route(Measured(1 + clock.portions.size(clock.at) / 20_000, busy=False))
@@ -128,7 +128,7 @@ def test_portions_are_not_made_small_where_a_small_one_takes_long_too() -> None:
 
 
 @given(st.integers(0, 2 * HALVED))
-def test_many_are_saved_in_halves_few_at_once_and_all_in_their_order(number: int) -> None:
+def test_many_items_are_saved_in_two_halves_and_few_in_one_part_all_in_order(number: int) -> None:
     of = range(number)
     parts = halves(of, HALVED)
     assert [each for part in parts for each in part] == [*of]

@@ -1,4 +1,4 @@
-"""What a batch promises to an item that is due: when it leaves, how surely it is back, what that changes, if it came true."""
+"""The prospect of a batch for a due item: its departure, its probability to be in time, the decision, and the calibration."""
 
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
@@ -54,12 +54,12 @@ def history(took: timedelta, *, number: int = 20) -> list[Took]:
     ("due_in_minutes", "presses"),
     [
         (65, True),  # at 23:00 it would be 59 minutes late
-        (395, True),  # back at 04:41 with 95 %, and a run takes its time to begin
+        (395, True),  # back by 04:41 with 95 %, and a run takes time to start
         (397, False),
-        (3, True),  # too late whatever is done; less so when it leaves now
+        (3, True),  # too late in any case; less late if it leaves now
     ],
 )
-def test_work_presses_when_the_next_run_of_the_schedule_would_too_easily_bring_it_back_too_late(
+def test_work_presses_if_the_next_scheduled_run_would_probably_return_it_too_late(
     due_in_minutes: int, presses: bool
 ) -> None:
     until = Prospect(LETTERS, NOTHING, AT_22_05).presses_until
@@ -82,7 +82,7 @@ def _whole(each: time) -> time:
 
 
 @given(windows, st.integers(1, 1440), minutes, minutes, confidences, histories)
-def test_what_is_routed_to_batch_leaves_with_a_batch_that_is_back_in_time_with_the_confidence_that_was_asked_for(
+def test_an_item_routed_to_batch_is_back_in_time_with_the_required_confidence(
     of: Window, usual: int, span: timedelta, slack: timedelta, confidence: float, seen: list[Took]
 ) -> None:
     now = NOON + span
@@ -126,7 +126,7 @@ def test_more_confidence_moves_items_only_to_real_time_and_a_later_due_time_only
     )
 
 
-def test_what_was_seen_moves_the_decision_both_ways() -> None:
+def test_observed_batches_move_the_decision_in_both_directions() -> None:
     due = item(later(hours=1))
 
     def route(seen: list[Took]) -> Lane:
@@ -138,7 +138,7 @@ def test_what_was_seen_moves_the_decision_both_ways() -> None:
     assert route(history(timedelta(hours=3), number=100)) is Lane.REALTIME
 
 
-def test_the_explanation_says_the_probability_from_how_many_batches_and_how_old_they_are() -> None:
+def test_the_explanation_names_the_probability_and_the_number_and_age_of_the_batches() -> None:
     prospects = Prospects(laws(history(timedelta(minutes=10))), NOON)
     route = decide(item(later(minutes=20)), LETTERS, ALL_BATCH, now=NOON, prospects=prospects)
     assert route.explanation == (
@@ -154,7 +154,7 @@ def test_the_explanation_says_the_probability_from_how_many_batches_and_how_old_
 
 
 @given(minutes, minutes, confidences, histories)
-def test_of_a_batch_that_is_out_what_is_due_before_a_moment_is_less_surely_back_than_the_confidence(
+def test_back_at_is_the_moment_when_an_open_batchs_probability_reaches_the_confidence(
     out: timedelta, due_in: timedelta, confidence: float, seen: list[Took]
 ) -> None:
     batch = Prospects(laws(seen), NOON).underway(LETTERS, left_at=NOON - out, requests=5)
@@ -167,7 +167,7 @@ def test_of_a_batch_that_is_out_what_is_due_before_a_moment_is_less_surely_back_
     assert batch.back_by(NOON) == 0
 
 
-def test_one_that_is_out_for_long_promises_less_than_one_that_leaves_did() -> None:
+def test_a_batch_out_for_long_is_less_likely_back_in_time_than_one_that_just_left() -> None:
     prospects = Prospects.assume(NOON)
     stuck, fresh = (
         prospects.underway(LETTERS, left_at=later(hours=-h), requests=5) for h in (5, 0)
@@ -178,7 +178,7 @@ def test_one_that_is_out_for_long_promises_less_than_one_that_leaves_did() -> No
 
 
 @pytest.mark.parametrize("split", [0, BUCKETS])
-def test_a_route_that_weighed_a_due_time_says_how_probable_it_was_and_no_other_does(
+def test_only_a_route_that_weighed_a_due_time_states_a_probability(
     split: int,
 ) -> None:
     splits = Splits([Split("letters", None, split)])
@@ -188,7 +188,7 @@ def test_a_route_that_weighed_a_due_time_says_how_probable_it_was_and_no_other_d
     assert decide(item(later(minutes=-1)), LETTERS, splits, now=NOON).probability is None
 
 
-def test_what_real_time_could_not_answer_may_wait_where_a_batch_is_surely_enough_back() -> None:
+def test_an_item_that_failed_in_real_time_may_wait_if_a_batch_is_probably_in_time() -> None:
     prospect = Prospects.assume(NOON).of(LETTERS)
     late, soon = prospect.chance(later(days=1)), prospect.chance(later(hours=1))
     assert may_wait(None, None)
@@ -202,7 +202,7 @@ def test_what_real_time_could_not_answer_may_wait_where_a_batch_is_surely_enough
     assert route.explanation.endswith(f"it may wait for a batch: {late.said}")
 
 
-def test_a_probability_is_never_told_as_more_than_it_is() -> None:
+def test_a_percentage_is_never_rounded_up() -> None:
     assert [percent(each) for each in (0.94999, 0.95, 0.9999, 0.0004, 1.0)] == [
         "94.9 %",
         "95 %",
@@ -214,7 +214,7 @@ def test_a_probability_is_never_told_as_more_than_it_is() -> None:
 
 @pytest.mark.parametrize("back", [True, False])
 @pytest.mark.parametrize("took", [timedelta(0), timedelta(seconds=1), timedelta(days=1)])
-def test_a_history_of_one_batch_moves_what_is_stated_and_makes_nothing_certain(
+def test_a_history_of_one_batch_moves_the_probability_little_and_makes_nothing_certain(
     took: timedelta, back: bool
 ) -> None:
     one = laws([Took(took, back=back)])
@@ -228,7 +228,7 @@ def test_a_history_of_one_batch_moves_what_is_stated_and_makes_nothing_certain(
         assert "judged by 1 batch that left 0 s ago" in stated.said
 
 
-def test_workloads_whose_windows_overlap_leave_each_by_its_own() -> None:
+def test_workloads_with_overlapping_windows_each_depart_in_their_own_window() -> None:
     night = version(id=1, off_peak_start="22:00", off_peak_end="06:00")
     evening = version(id=2, off_peak_start="21:30", off_peak_end="23:30")
     always = version(id=3, off_peak_start="00:00", off_peak_end="00:00")
@@ -239,7 +239,7 @@ def test_workloads_whose_windows_overlap_leave_each_by_its_own() -> None:
 
 
 @given(st.lists(told, unique_by=lambda each: (each.workload, each.bin)))
-def test_the_bins_of_a_workload_are_its_items_and_what_each_was_told_lies_within_its_bin(
+def test_a_workloads_bins_contain_all_its_items_and_each_stated_mean_is_within_its_bin(
     of: list[StatedBin],
 ) -> None:
     found = calibrations(of)
@@ -251,12 +251,12 @@ def test_the_bins_of_a_workload_are_its_items_and_what_each_was_told_lies_within
         assert all(bin.low <= bin.stated <= bin.high for bin in each.bins)
 
 
-def test_a_workload_that_was_right_has_the_score_of_its_own_uncertainty() -> None:
+def test_a_well_calibrated_workload_has_the_score_of_its_own_uncertainty() -> None:
     (found,) = calibrations([StatedBin("letters", 3, 100, 85, 85.0, 12.75)])
     assert (found.stated, found.back, found.brier) == (0.85, 0.85, 0.1275)
     assert [(bin.low, bin.high) for bin in found.bins] == [(0.8, 0.9)]
 
 
-def test_of_nothing_there_is_no_score() -> None:
+def test_a_workload_without_items_has_no_score() -> None:
     assert calibrations([]) == []
     assert calibrations([StatedBin("letters", 3, 0, 0, 0, 0)]) == []

@@ -1,4 +1,4 @@
-"""Whether real time has room for what may wait: what ranks before it, places, limits; and what guards never do."""
+"""Room in real time for items that may wait: the items ranked before them, places, limits; and what guards never do."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -54,9 +54,7 @@ def lane(seen: Load, each: ArrivedItem | None = None, of: Version = LETTERS) -> 
     return route.lane, route.reason
 
 
-def test_what_may_wait_goes_to_batch_where_what_is_before_it_takes_longer_than_its_patience() -> (
-    None
-):
+def test_an_item_goes_to_batch_if_the_items_before_it_take_longer_than_its_patience() -> None:
     assert lane(load(590, per_s=10)) == (Lane.REALTIME, Reason.SPLIT)
     route = decide(
         item(), LETTERS, ALL_REALTIME, now=NOON, guards=Guards(room=Room(load(999, per_s=10)))
@@ -68,28 +66,29 @@ def test_what_may_wait_goes_to_batch_where_what_is_before_it_takes_longer_than_i
     )
 
 
-def test_what_ranks_behind_it_holds_nothing_up() -> None:
+def test_items_that_rank_behind_an_item_do_not_delay_it() -> None:
     assert lane(load(100_000, per_s=10, ranks_from=59)) == (Lane.BATCH, Reason.CAPACITY)
     assert lane(load(100_000, per_s=10, ranks_from=61)) == (Lane.REALTIME, Reason.SPLIT)
 
 
-def test_where_nothing_is_known_the_guard_says_nothing() -> None:
+def test_a_fast_lane_without_known_limits_never_triggers_the_capacity_guard() -> None:
     assert lane(load()) == lane(load(100_000)) == (Lane.REALTIME, Reason.SPLIT)
 
 
-def test_a_limit_leaves_its_reserve_to_what_presses() -> None:
+def test_the_reserve_of_a_limit_is_closed_to_items_that_may_wait() -> None:
     at_once = version(patience_s=0)
     kept = RESERVE * 600
     assert lane(load(0, limit(600, kept + 1)), of=at_once) == (Lane.REALTIME, Reason.SPLIT)
     assert lane(load(0, limit(60, RESERVE * 60 - 1)), of=at_once) == (
         Lane.REALTIME,
         Reason.SPLIT,
-    )  # within a second
+    )  # refilled within a second
     assert lane(load(2, limit(60, RESERVE * 60), ranks_from=-1), of=at_once) == (
         Lane.BATCH,
         Reason.CAPACITY,
     )
-    assert lane(load(500, limit(600, 0))) == (Lane.REALTIME, Reason.SPLIT)  # 50 s of the limit
+    # 500 items use 50 s of the limit.
+    assert lane(load(500, limit(600, 0))) == (Lane.REALTIME, Reason.SPLIT)
     full = decide(
         item(), LETTERS, ALL_REALTIME, now=NOON, guards=Guards(room=Room(load(700, limit(600, 0))))
     )
@@ -97,7 +96,7 @@ def test_a_limit_leaves_its_reserve_to_what_presses() -> None:
     assert f"(the limits of {MODEL}, less the reserve)" in full.explanation
 
 
-def test_what_is_added_counts_so_that_a_flood_fills_real_time_and_no_more() -> None:
+def test_added_items_count_at_once_and_a_flood_does_not_overfill_real_time() -> None:
     room, went = Room(load(0, limit(60, 60))), list[Lane]()
     for _ in range(300):
         route = decide(item(), LETTERS, ALL_REALTIME, now=NOON, guards=Guards(room=room))
@@ -106,22 +105,22 @@ def test_what_is_added_counts_so_that_a_flood_fills_real_time_and_no_more() -> N
             room.add(LETTERS)
     assert went == [Lane.REALTIME] * (48 + 60) + [Lane.BATCH] * (
         300 - 108
-    )  # what is above the reserve, and comes in a minute
+    )  # 48 above the reserve, and 60 that refill in a minute
 
 
-def test_what_was_answered_since_the_look_is_no_longer_ahead() -> None:
+def test_items_answered_since_the_load_was_read_are_no_longer_ahead() -> None:
     room = Room(load(1_000, per_s=10))
     assert room.lacks(LETTERS, MINUTE, now=NOON) is not None
     assert room.lacks(LETTERS, MINUTE, now=later(seconds=41)) is None
 
 
-def test_what_is_due_may_wait_in_real_time_until_then() -> None:
+def test_an_item_with_a_due_time_may_wait_in_real_time_until_it_is_due() -> None:
     due = item(due_at=later(hours=6))
     assert lane(load(10_000, per_s=10), due) == (Lane.REALTIME, Reason.SPLIT)
     assert lane(load(1_000_000, per_s=10), due) == (Lane.BATCH, Reason.CAPACITY)
 
 
-def test_an_item_takes_what_others_of_its_workload_did_or_else_its_part_of_a_full_pack() -> None:
+def test_an_item_needs_its_workloads_measured_amount_or_else_its_part_of_a_full_pack() -> None:
     long = "x" * 4_000
     alone, packed = (
         Room(load()).need_of(version(instructions=long, realtime_pack=pack)) for pack in (1, 10)
@@ -131,9 +130,7 @@ def test_an_item_takes_what_others_of_its_workload_did_or_else_its_part_of_a_ful
     assert Room(load(needs={"letters": Need(7, 8, 9)})).need_of(LETTERS) == Need(7, 8, 9)
 
 
-def test_a_full_call_is_as_large_as_packs_are_at_present_and_what_is_read_from_the_cache_takes_nothing() -> (
-    None
-):
+def test_the_need_uses_the_current_pack_size_and_excludes_tokens_read_from_the_cache() -> None:
     of = version(instructions="x" * 4_000, realtime_pack=10)
     halved = PackSizes({PackPlace.of(of, Lane.REALTIME): PackDecision(5, 10, NOON)})
     packed, cached = Sharing(halved), Sharing(halved, {(of.id, Lane.REALTIME): 0.5})
@@ -189,7 +186,7 @@ loads = st.builds(
 
 @pytest.mark.slow
 @given(arrived(pin=pins), specs, budgets, loads, st.integers(0, BUCKETS))
-def test_what_is_bound_is_never_moved_whatever_load_and_budget_say(
+def test_load_and_budget_never_move_a_bound_item(
     each: ArrivedItem, of: Version, soft: list[BudgetStatus], seen: Load, points: int
 ) -> None:
     splits = Splits([Split("letters", None, points)])
@@ -208,7 +205,7 @@ def test_what_is_bound_is_never_moved_whatever_load_and_budget_say(
 
 
 @given(arrived(pin=pins), specs, budgets, loads, st.integers(0, BUCKETS), st.integers(0, BUCKETS))
-def test_raising_the_split_moves_items_only_to_real_time_beside_guards_values_and_budgets(
+def test_raising_the_split_moves_items_only_to_real_time_under_any_guard_value_and_budget(
     each: ArrivedItem, of: Version, soft: list[BudgetStatus], seen: Load, one: int, other: int
 ) -> None:
     low, high = (
@@ -225,7 +222,7 @@ def test_raising_the_split_moves_items_only_to_real_time_beside_guards_values_an
 
 
 @given(arrived(), specs, loads, st.integers(0, 10_000))
-def test_more_that_waits_moves_what_may_wait_only_to_batch(
+def test_a_longer_queue_moves_items_that_may_wait_only_to_batch(
     each: ArrivedItem, of: Version, seen: Load, more: int
 ) -> None:
     busier = load(
@@ -241,7 +238,7 @@ def test_more_that_waits_moves_what_may_wait_only_to_batch(
     assert (calm.lane, busy.lane) != (Lane.BATCH, Lane.REALTIME)
 
 
-def test_places_that_nobody_has_timed_bound_nothing_and_limits_do() -> None:
+def test_a_lane_without_a_measured_rate_is_full_only_by_its_limits() -> None:
     assert lane(load(100_000, per_s=10, timed=False)) == (Lane.REALTIME, Reason.SPLIT)
     empty = Limit(LimitKind.REQUESTS, 60, remaining=0, reset_at=later(minutes=1), seen_at=NOON)
     assert lane(load(100_000, empty, per_s=10, timed=False)) == (Lane.BATCH, Reason.CAPACITY)
@@ -269,10 +266,10 @@ nearly_full = st.builds(
 
 @pytest.mark.slow
 @given(st.lists(groups, min_size=2, max_size=4), specs, nearly_full, st.booleans())
-def test_a_portion_is_decided_as_its_items_are_one_by_one(
+def test_a_portion_is_decided_as_if_its_items_were_decided_one_by_one(
     portion: list[tuple[ArrivedItem, bool, int]], letters: Version, seen: Load, mixed: bool
 ) -> None:
-    """What equal items share is found out once: costs, chance, room. Each has its own draw."""
+    """Compute costs, chance and room once for equal items; each item has its own draw."""
     splits = Splits([Split("letters", None, BUCKETS), Split("bills", None, 9_000)])
     room, went = Room(seen), list[Version]()
     estimates, prospects = Estimates(NOON), Prospects.assume(NOON)

@@ -1,4 +1,4 @@
-"""The route of an item: the order of the rules, and what no split or rule may ever change."""
+"""The route of an item: the order of the rules, and the decisions that no split or rule may change."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -43,7 +43,7 @@ def item(**fields: Any) -> ArrivedItem:
 
 
 def must_be_realtime(each: ArrivedItem, of: Version) -> bool:
-    """What the rules say of an item, in words of the test's own."""
+    """Return whether the rules require real time, computed independently of `decide`."""
     due_soon = each.due_at is not None and each.due_at < NOON + LEAD + BACK_AGAIN
     chat = bool(of.spec.urgent_when) and each.payload.get("channel") == "chat"
     return each.urgent or due_soon or chat
@@ -144,7 +144,7 @@ def test_a_pin_wins_over_everything_else(each: ArrivedItem) -> None:
         ({"occurred_at": later(days=-1)}, "batch", "split", "bucket 8,771 of 10,000 is outside"),
     ],
 )
-def test_the_rules_are_asked_in_their_order(
+def test_the_rules_apply_in_their_order(
     fields: dict[str, Any], lane: str, reason: str, said: str
 ) -> None:
     route = decide(item(**fields), RULED, ALL_BATCH, now=NOON)
@@ -152,7 +152,7 @@ def test_the_rules_are_asked_in_their_order(
     assert said in route.explanation
 
 
-def test_the_split_of_its_consumer_decides_an_item() -> None:
+def test_a_consumers_split_decides_that_consumers_items() -> None:
     splits = Splits([Split("letters", None, 0), Split("letters", "desk", 8_772)])
     route = decide(item(consumer="desk"), PLAIN, splits, now=NOON)
     assert route.lane is Lane.REALTIME
@@ -165,7 +165,7 @@ def test_the_split_of_its_consumer_decides_an_item() -> None:
 @pytest.mark.parametrize(
     "text", ["payload.vip", "payload.n / 0 == 1", "payload.tags[9]", "due_in_s < 1.0"]
 )
-def test_a_rule_that_cannot_be_evaluated_does_not_hold_and_the_explanation_says_so(
+def test_a_rule_that_cannot_be_evaluated_does_not_match_and_the_explanation_quotes_it(
     text: str,
 ) -> None:
     each = item(payload={"n": 1, "tags": []})
@@ -197,9 +197,7 @@ def test_an_item_is_ranked_by_its_due_time_else_by_its_workloads_patience() -> N
     assert rank_at(item(), version(patience_s=90)) == later(seconds=90)
 
 
-def test_what_is_urgent_ranks_before_what_came_with_it_and_behind_what_is_older_than_its_patience() -> (
-    None
-):
+def test_an_urgent_item_ranks_at_its_arrival_time_before_items_that_arrived_with_it() -> None:
     of = version(patience_s=90)
     assert (
         rank_at(item(urgent=True), of)
@@ -217,13 +215,13 @@ def test_what_is_urgent_ranks_before_what_came_with_it_and_behind_what_is_older_
     )
 
 
-def test_an_item_due_at_the_beginning_of_the_calendar_is_routed_like_any_other() -> None:
+def test_an_item_due_at_the_beginning_of_the_calendar_is_routed_as_overdue() -> None:
     ancient = item(due_at=datetime.min.replace(tzinfo=UTC))
     assert decide(ancient, PLAIN, ALL_BATCH, now=NOON).reason is Reason.OVERDUE
     assert rank_at(ancient, PLAIN) < NOON
 
 
-def test_pins_rules_urgency_and_due_times_bind_and_what_weighs_costs_and_load_does_not() -> None:
+def test_only_routes_by_value_split_budget_load_or_fallback_are_unbound() -> None:
     free = {
         Reason.VALUE,
         Reason.SPLIT,
@@ -239,7 +237,9 @@ def test_pins_rules_urgency_and_due_times_bind_and_what_weighs_costs_and_load_do
 
 @pytest.mark.slow
 @given(arrived(), arrived())
-def test_older_items_overtake_so_that_nothing_starves(one: ArrivedItem, other: ArrivedItem) -> None:
+def test_an_item_older_than_its_patience_never_ranks_behind_a_new_item(
+    one: ArrivedItem, other: ArrivedItem
+) -> None:
     waited = one._replace(due_at=None, received_at=later(seconds=-PLAIN.spec.patience_s))
     assert rank_at(waited, PLAIN) <= rank_at(other._replace(due_at=None), PLAIN)
 
@@ -257,7 +257,7 @@ def test_older_items_overtake_so_that_nothing_starves(one: ArrivedItem, other: A
         ("", 'age_s > 5.0 && ["a"].exists(k, k in payload)', True),
     ],
 )
-def test_a_payload_is_needed_where_a_rule_reads_it(
+def test_a_payload_is_needed_only_if_a_rule_reads_it(
     urgent_when: str, batch_when: str, inside: bool
 ) -> None:
     assert looks_inside(version(urgent_when=urgent_when, batch_when=batch_when)) is inside

@@ -1,4 +1,4 @@
-"""The second look: what real time takes over, when it does, and what nobody can be in time with."""
+"""The second look: which items real time rescues from batch, when, and which items no lane can answer in time."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -66,10 +66,10 @@ def looked(
 
 LATEST = (
     MARGIN + EXPECTED_CALL + UNSURE * timedelta(seconds=0.1)
-)  # before the due time of one item on an idle lane
+)  # lead time of one item on an idle lane
 
 
-def test_an_item_is_not_taken_before_the_latest_moment_and_from_then_on_it_is() -> None:
+def test_an_item_is_rescued_from_its_latest_moment_and_not_earlier() -> None:
     due = doubtful(1, timedelta(minutes=10))
     moment = timedelta(minutes=10) - LATEST
     assert not looked(due, after=moment - timedelta(seconds=1)).taken
@@ -77,7 +77,7 @@ def test_an_item_is_not_taken_before_the_latest_moment_and_from_then_on_it_is() 
     assert latest(due.of.due_at, 0.1, EXPECTED_CALL) == NOON + moment
 
 
-def test_what_waits_before_an_item_brings_its_latest_moment_forward_and_what_ranks_behind_it_does_not() -> (
+def test_items_ranked_before_an_item_bring_its_latest_moment_forward_and_later_ones_do_not() -> (
     None
 ):
     due = doubtful(1, timedelta(minutes=2))
@@ -87,20 +87,18 @@ def test_what_waits_before_an_item_brings_its_latest_moment_forward_and_what_ran
     assert not looked(due, load=behind).taken
 
 
-def test_the_backlog_of_another_workload_leaves_an_item_its_share_of_real_time() -> None:
+def test_another_workloads_backlog_leaves_an_item_its_share_of_real_time() -> None:
     due = doubtful(1, timedelta(seconds=15))
     archive = replace(IDLE, queues=[RankedQueue("archive", MODEL, later(hours=-1), 20_000)])
     assert numbers(looked(due, load=archive).taken) == [1]
     mine = [RankedQueue("letters", MODEL, later(minutes=1), 800)]
     alone, beside = (replace(IDLE, queues=queues) for queues in (mine, [*mine, *archive.queues]))
     due = doubtful(1, timedelta(seconds=215))
-    assert not looked(due, load=alone).taken  # 100 s, and a quarter
+    assert not looked(due, load=alone).taken  # 100 s, with the margin of a quarter
     assert numbers(looked(due, load=beside).taken) == [1]  # twice as long
 
 
-def test_a_thousand_items_that_are_due_alike_begin_as_early_as_all_of_them_need_and_only_as_many_as_can() -> (
-    None
-):
+def test_a_thousand_items_due_together_start_early_enough_for_all_in_bounded_portions() -> None:
     many = [doubtful(nth, timedelta(minutes=5)) for nth in range(1000)]
     need_s = UNSURE * 1000 / IDLE.per_s
     moment = timedelta(minutes=5) - MARGIN - EXPECTED_CALL - timedelta(seconds=need_s)
@@ -109,8 +107,8 @@ def test_a_thousand_items_that_are_due_alike_begin_as_early_as_all_of_them_need_
     assert numbers(taken) == list(range(round(AHEAD.total_seconds() * IDLE.per_s)))
 
 
-def test_what_others_have_due_before_it_counts_whatever_their_workload_and_their_model() -> None:
-    """Real time answers 10 a second: 1,000 of each need 200 seconds, and as much again by a quarter to be sure."""
+def test_due_items_of_other_workloads_and_models_bring_the_latest_moment_forward() -> None:
+    """Real time answers 10 a second: 1,000 of each workload need 200 seconds, plus a quarter as a margin."""
     bills = version(2, "bills", realtime_model="claude-sonnet-5-5", batch_expected_minutes=60)
     letters = [doubtful(nth, timedelta(minutes=10)) for nth in range(1000)]
     theirs = [
@@ -137,7 +135,7 @@ def test_what_others_have_due_before_it_counts_whatever_their_workload_and_their
     )
 
 
-def test_where_the_limits_of_one_model_press_nothing_of_another_is_taken_before_its_time() -> None:
+def test_an_exhausted_limit_of_one_model_rescues_no_item_of_another_model_early() -> None:
     bills = version(2, "bills", realtime_model="claude-sonnet-5-5", batch_expected_minutes=60)
     empty = Limit(LimitKind.REQUESTS, 6, remaining=0, reset_at=later(minutes=1), seen_at=NOON)
     load = replace(
@@ -148,7 +146,7 @@ def test_where_the_limits_of_one_model_press_nothing_of_another_is_taken_before_
     assert numbers(seen.taken) == [2]
 
 
-def test_what_comes_behind_all_that_was_read_counts_and_is_neither_taken_nor_told() -> None:
+def test_unread_items_behind_the_read_ones_count_but_are_neither_rescued_nor_reported() -> None:
     read = [doubtful(nth, timedelta(minutes=5)) for nth in range(1000)]
     behind = doubtful(1000, timedelta(minutes=5))
     behind = replace(behind, of=replace(behind.of, items=1000))
@@ -165,18 +163,18 @@ def test_what_comes_behind_all_that_was_read_counts_and_is_neither_taken_nor_tol
     assert looked(behind, after=timedelta(minutes=4)) == LookResult([], [])
 
 
-def test_what_cannot_be_in_time_is_at_risk_and_takes_no_place_of_what_can() -> None:
+def test_an_item_that_cannot_be_in_time_is_at_risk_and_does_not_displace_one_that_can() -> None:
     hopeless, in_time = doubtful(1, timedelta(seconds=1)), doubtful(2, timedelta(seconds=15))
     seen = looked(hopeless, in_time)
     assert (numbers(seen.at_risk), numbers(seen.taken)) == ([1], [2])
 
 
-def test_what_is_bound_to_batch_is_never_taken_and_is_at_risk() -> None:
+def test_an_item_bound_to_batch_is_never_rescued_and_is_at_risk() -> None:
     seen = looked(doubtful(1, timedelta(seconds=15), binds=Lane.BATCH))
     assert (numbers(seen.at_risk), seen.taken) == ([1], [])
 
 
-def test_what_is_bound_to_batch_stands_for_all_of_its_batch_that_are_due_alike() -> None:
+def test_an_item_bound_to_batch_represents_all_items_of_its_batch_with_that_due_time() -> None:
     (doubt,) = weigh(
         [replace(late(1, later(minutes=5), binds=Lane.BATCH), items=40)], NOTHING_SEEN, now=NOON
     )
@@ -185,7 +183,7 @@ def test_what_is_bound_to_batch_stands_for_all_of_its_batch_that_are_due_alike()
     assert (risk.bound, risk.crowded, risk.items) == (40, 1, 41)
 
 
-def test_the_limits_of_its_own_model_hold_an_item_up_and_no_other_model_s() -> None:
+def test_an_item_is_delayed_by_its_own_models_limits_and_not_by_another_models() -> None:
     empty = Limit(LimitKind.REQUESTS, 6, remaining=0, reset_at=later(minutes=1), seen_at=NOON)
     due = doubtful(1, timedelta(seconds=59))
     of_ours = replace(IDLE, limits={MODEL: [empty]}, needs={"letters": Need(0, 0, requests=3)})
@@ -193,12 +191,12 @@ def test_the_limits_of_its_own_model_hold_an_item_up_and_no_other_model_s() -> N
     assert not looked(due, load=replace(of_ours, limits={"another": [empty]})).taken
 
 
-def test_nothing_that_is_due_after_the_end_of_a_look_has_to_begin_now() -> None:
+def test_the_horizon_is_the_time_that_all_items_need_plus_one_call_and_the_margin() -> None:
     end = compute_horizon(IDLE, [LETTERS], {"letters": 1000})
     assert end == NOON + timedelta(seconds=UNSURE * 100) + EXPECTED_CALL + MARGIN
 
 
-def test_a_batch_that_has_been_out_for_long_is_doubted_and_says_why() -> None:
+def test_a_batch_that_has_been_out_for_long_is_doubtful_and_the_doubt_says_why() -> None:
     (doubt,) = weigh([late(1, later(minutes=5))], NOTHING_SEEN, now=NOON)
     assert doubt.probability < 0.5
     assert (
@@ -207,17 +205,17 @@ def test_a_batch_that_has_been_out_for_long_is_doubted_and_says_why() -> None:
     assert doubt.said.endswith("; 95 % is required")
 
 
-def test_a_batch_that_is_back_surely_enough_is_left_alone() -> None:
+def test_a_batch_that_is_in_time_with_enough_confidence_raises_no_doubt() -> None:
     just_left = DepartedBatch(BatchId(1), NOON, 50)
     assert not weigh([late(1, later(hours=9), batch=just_left)], NOTHING_SEEN, now=NOON)
 
 
-def test_work_that_did_not_depart_is_asked_about_as_at_the_door() -> None:
+def test_work_that_has_not_departed_gets_the_same_chance_as_at_routing() -> None:
     (doubt,) = weigh([late(1, later(minutes=5), batch=None)], NOTHING_SEEN, now=NOON)
     assert doubt.said == NOTHING_SEEN.of(LETTERS).chance(later(minutes=5)).said
 
 
-def test_what_was_due_already_is_looked_at_no_more() -> None:
+def test_an_item_that_is_already_due_gets_no_second_look() -> None:
     assert not weigh([late(1, NOON)], NOTHING_SEEN, now=NOON)
 
 
@@ -228,7 +226,7 @@ def test_a_rescue_says_how_long_real_time_needs() -> None:
     )
 
 
-def test_what_has_to_begin_while_its_model_answers_nobody_is_at_risk_and_one_item_at_most_probes_it() -> (
+def test_items_that_must_start_while_their_model_rests_are_at_risk_and_at_most_one_probes_it() -> (
     None
 ):
     due = [doubtful(nth, timedelta(seconds=15)) for nth in range(3)]
@@ -243,14 +241,14 @@ def test_what_has_to_begin_while_its_model_answers_nobody_is_at_risk_and_one_ite
     assert numbers(other.taken) == [0, 1, 2]
 
 
-def test_what_need_not_begin_yet_waits_for_its_batch_and_for_its_model_to_answer_again() -> None:
+def test_an_item_that_need_not_start_yet_waits_for_its_batch_and_its_model() -> None:
     due = doubtful(1, timedelta(minutes=2))
     assert looked(due, load=DOWN) == LookResult([], [])
     assert numbers(looked(due, after=timedelta(minutes=1, seconds=45)).taken) == [1]
 
 
 @pytest.mark.parametrize("refused", [None, "crm"])
-def test_what_a_used_up_budget_would_not_pay_is_at_risk_and_never_probes(
+def test_an_item_whose_budget_is_used_up_is_at_risk_and_never_probes(
     refused: str | None,
 ) -> None:
     due = doubtful(1, timedelta(seconds=15), consumer="crm"), doubtful(2, timedelta(seconds=15))
@@ -288,7 +286,7 @@ loads = st.builds(
 
 
 @given(dues, loads)
-def test_what_is_taken_can_be_in_time_is_never_bound_to_batch_and_nothing_is_both_taken_and_at_risk(
+def test_rescued_items_can_be_in_time_are_not_bound_to_batch_and_are_not_at_risk(
     due: list[tuple[int, Lane | None]], load: Load
 ) -> None:
     candidates = [
@@ -308,10 +306,10 @@ def test_what_is_taken_can_be_in_time_is_never_bound_to_batch_and_nothing_is_bot
 
 
 @given(dues, loads)
-def test_looking_every_five_seconds_leaves_nothing_too_late_that_a_first_look_found_in_time(
+def test_a_look_every_five_seconds_misses_no_item_that_the_first_look_found_in_time(
     due: list[tuple[int, Lane | None]], load: Load
 ) -> None:
-    """Real time answers as quickly as it said: then whatever could be in time is, though it waited for the latest moment."""
+    """Answer at the stated rate: every item that could be in time is, although it waited for its latest moment."""
     load = replace(load, queues=[])
     left = [
         doubtful(nth, timedelta(seconds=each))
@@ -337,7 +335,7 @@ def test_looking_every_five_seconds_leaves_nothing_too_late_that_a_first_look_fo
 
 
 @given(dues, loads, st.booleans())
-def test_while_real_time_answers_nothing_of_them_what_would_be_taken_is_at_risk_and_nothing_else_is_besides(
+def test_a_blocked_lane_puts_at_risk_the_items_that_it_would_rescue_and_no_others(
     due: list[tuple[int, Lane | None]], load: Load, paid: bool
 ) -> None:
     candidates = [
@@ -355,7 +353,7 @@ def test_while_real_time_answers_nothing_of_them_what_would_be_taken_is_at_risk_
 
 
 @pytest.mark.parametrize("confidence", [0.5, 0.999])
-def test_a_version_s_own_confidence_decides(confidence: float) -> None:
+def test_a_versions_own_confidence_decides(confidence: float) -> None:
     of = version(batch_expected_minutes=60, confidence=confidence)
     fresh = DepartedBatch(BatchId(1), NOON, 50)
     doubts = weigh([LateItem(WorkId(1), of, later(minutes=90), fresh)], NOTHING_SEEN, now=NOON)

@@ -1,4 +1,4 @@
-"""Which work leaves the real-time lane while that cannot serve it: free work, and only where a batch is in time."""
+"""Shedding: free work leaves a real-time lane that cannot serve it, and only if a batch is in time."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -50,18 +50,18 @@ def pressure(
 
 
 def queued(items: int, **more: Any) -> Load:
-    """So many items of `letters` wait."""
+    """Return a load in which `items` items of `letters` wait."""
     return replace(IDLE, queues=[RankedQueue("letters", MODEL, LONG_OVERDUE, items)], **more)
 
 
 def leaves(
     pressed: Shedding, of: QueuedWork, by: Version = LETTERS, *, before: int = 0
 ) -> Shed | None:
-    """Return what becomes of an item with `before` others before it."""
+    """Return the decision for an item with `before` items ahead of it."""
     return pressed.of(of, by, pressed.line({by.workload: by}, {by.workload: before}))
 
 
-def test_free_work_of_a_model_that_answers_nobody_leaves_and_says_since_when_and_why() -> None:
+def test_free_work_of_a_resting_model_is_shed_and_its_route_says_since_when_and_why() -> None:
     shed = leaves(pressure(DOWN), waiting())
     assert shed is not None
     route = shed.route(COSTS)
@@ -78,7 +78,7 @@ def test_free_work_of_a_model_that_answers_nobody_leaves_and_says_since_when_and
     )
 
 
-def test_another_model_sheds_nothing() -> None:
+def test_a_resting_model_sheds_no_work_of_another_model() -> None:
     assert leaves(pressure(DOWN), waiting(), version(realtime_model="claude-sonnet-5-5")) is None
     assert leaves(pressure(replace(DOWN, model="claude-sonnet-5-5")), waiting()) is None
     assert leaves(pressure(), waiting()) is None
@@ -92,7 +92,7 @@ def test_a_model_that_rests_for_a_few_seconds_sheds_nothing() -> None:
     assert leaves(pressure(replace(DOWN, since=NOON - SETTLED)), waiting()) is not None
 
 
-def test_what_is_due_leaves_only_where_a_batch_is_in_time_and_says_how_surely() -> None:
+def test_due_work_is_shed_only_if_a_batch_is_in_time_and_its_route_says_how_probably() -> None:
     down = pressure(DOWN)
     back_at = Prospects.assume(NOON).of(LETTERS).back_at
     assert leaves(down, waiting(due_at=back_at - timedelta(minutes=1))) is None
@@ -105,7 +105,7 @@ def test_what_is_due_leaves_only_where_a_batch_is_in_time_and_says_how_surely() 
     assert ": 95" in route.explanation
 
 
-def test_beyond_a_soft_limit_what_counts_against_that_budget_leaves() -> None:
+def test_work_that_counts_against_an_exceeded_soft_budget_is_shed() -> None:
     over = pressure(over_soft=OVER)
     shed = leaves(over, waiting(consumer="desk"))
     assert shed is not None
@@ -117,16 +117,14 @@ def test_beyond_a_soft_limit_what_counts_against_that_budget_leaves() -> None:
 
 
 def walked(pressed: Shedding, ranks: Sequence[datetime]) -> list[int]:
-    """Which of these items leave, walked through from the last to the first."""
+    """Return the indexes of the items that leave when the queue is walked from its end."""
     queue = [replace(waiting(at), id=WorkId(nth)) for nth, at in enumerate(ranks)]
     line = pressed.line({"letters": LETTERS}, {"letters": len(queue)})
     return sorted(pressed.leaving(reversed(queue), {LETTERS.id: LETTERS}, line))
 
 
-def test_of_a_lane_that_is_too_slow_only_what_would_be_served_later_than_its_rank_allows_leaves() -> (
-    None
-):
-    """Each takes two seconds. With a minute of patience those of the first minute are served in their time."""
+def test_a_slow_lane_sheds_only_items_that_it_would_serve_later_than_their_rank_allows() -> None:
+    """Each item takes two seconds. With a minute of patience, those of the first minute are served in time."""
     ranks = [later(minutes=1, seconds=nth) for nth in range(180)]
     assert walked(pressure(load=queued(180)), ranks) == list(range(61, 180))
     shed = leaves(pressure(load=queued(180)), waiting(ranks[90]), before=90)
@@ -134,31 +132,31 @@ def test_of_a_lane_that_is_too_slow_only_what_would_be_served_later_than_its_ran
     assert shed.why == f"the work before it for {MODEL} takes 3.0 min, 30 s longer than it can wait"
 
 
-def test_of_a_burst_that_ranks_alike_as_much_leaves_as_cannot_be_served_by_then() -> None:
+def test_a_burst_of_equal_rank_sheds_exactly_the_items_that_cannot_be_served_in_time() -> None:
     assert walked(pressure(load=queued(100)), [later(minutes=1)] * 100) == list(range(31, 100))
 
 
-def test_what_does_not_fit_the_providers_limits_leaves_though_there_are_places() -> None:
+def test_items_beyond_the_providers_limits_are_shed_even_if_places_are_free() -> None:
     limit = Limit(LimitKind.REQUESTS, 60, 0, later(minutes=1), NOON)
     limited = queued(100, per_s=1_000, limits={MODEL: [limit]})
     assert walked(pressure(load=limited), [later(minutes=1)] * 100) == list(range(61, 100))
 
 
-def test_of_a_lane_that_nobody_has_timed_nothing_leaves() -> None:
+def test_a_lane_without_a_measured_rate_sheds_nothing() -> None:
     assert pressure(load=queued(1_000)).list_pressed({"letters": LETTERS}) == ["letters"]
     untimed = pressure(load=queued(1_000, timed=False))
     assert untimed.list_pressed({"letters": LETTERS}) == []
     assert leaves(untimed, waiting(), before=1_000) is None
 
 
-def test_what_is_served_soon_stays_however_late_it_is() -> None:
+def test_an_item_that_is_served_soon_is_not_shed_however_late_it_is() -> None:
     of_ten_s = int(SOON.total_seconds() * IDLE.per_s)
     pressed = pressure(load=queued(20))
     assert leaves(pressed, waiting(later(hours=-1)), before=of_ten_s) is None
     assert leaves(pressed, waiting(later(hours=-1)), before=of_ten_s + 1) is not None
 
 
-def test_what_waits_for_a_model_that_rests_is_in_nobodys_way() -> None:
+def test_items_of_a_resting_model_do_not_delay_other_items() -> None:
     others = version(2, "others", realtime_model="claude-sonnet-5-5")
     load = replace(
         queued(1),
@@ -173,12 +171,12 @@ def test_what_waits_for_a_model_that_rests_is_in_nobodys_way() -> None:
     assert resting.of(waiting(), LETTERS, resting.line(*both)) is None
 
 
-def test_what_real_time_does_not_serve_now_is_not_late() -> None:
-    """It waits for money, say."""
+def test_an_item_that_real_time_does_not_serve_now_is_not_shed_as_late() -> None:
+    """It may wait for its budget, for example."""
     assert leaves(pressure(load=IDLE), waiting(later(hours=-1)), before=1_000) is None
 
 
-def test_only_workloads_that_something_presses_are_looked_at() -> None:
+def test_only_workloads_under_pressure_are_listed() -> None:
     other = version(2, "others", realtime_model="claude-sonnet-5-5")
     of = {"letters": LETTERS, "others": other}
     assert pressure().list_pressed(of) == []
@@ -195,7 +193,7 @@ def test_only_workloads_that_something_presses_are_looked_at() -> None:
     ]  # they share the places
 
 
-def test_work_whose_version_cannot_be_read_stays() -> None:
+def test_work_whose_version_cannot_be_read_is_not_shed() -> None:
     pressed = pressure(DOWN)
     unreadable = replace(waiting(), id=WorkId(2), version_id=VersionId(2))
     left = pressed.leaving(
@@ -206,7 +204,7 @@ def test_work_whose_version_cannot_be_read_stays() -> None:
     assert list(left) == [WorkId(1)]
 
 
-def test_a_shadow_or_a_replay_stays() -> None:
+def test_a_shadow_or_a_replay_is_not_shed() -> None:
     assert leaves(pressure(DOWN), replace(waiting(), answers=False)) is None
 
 
@@ -222,7 +220,7 @@ spans = st.integers(-100_000, 1_000_000).map(lambda s: later(seconds=s))
     over=st.booleans(),
     items=st.integers(0, 10**9),
 )
-def test_what_is_bound_to_a_lane_is_never_shed_whatever_load_and_budget(
+def test_work_bound_to_a_lane_is_never_shed_under_any_load_or_budget(
     rank_at: datetime,
     due_at: datetime | None,
     consumer: str | None,
@@ -237,7 +235,7 @@ def test_what_is_bound_to_a_lane_is_never_shed_whatever_load_and_budget(
 
 
 @given(rank_at=spans, due_at=st.none() | spans, items=st.integers(0, 10**6))
-def test_what_leaves_a_slow_lane_could_not_be_served_in_time_and_its_batch_is(
+def test_work_shed_from_a_slow_lane_would_be_late_there_and_is_in_time_in_a_batch(
     rank_at: datetime, due_at: datetime | None, items: int
 ) -> None:
     shed = leaves(pressure(load=queued(items)), waiting(rank_at, due_at=due_at), before=items)

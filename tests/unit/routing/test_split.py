@@ -1,4 +1,4 @@
-"""The split: sticky buckets, and shares that only ever add or only ever take."""
+"""The split: stable buckets, and shares whose changes move items in one direction only."""
 
 from collections import Counter
 from dataclasses import replace
@@ -26,16 +26,14 @@ def test_raising_the_split_never_moves_an_item_away_from_realtime(
 
 
 @given(TEXT, TEXT, st.none() | TEXT)
-def test_a_bucket_is_stable_and_within_the_wheel(
-    workload: str, key: str, entity: str | None
-) -> None:
+def test_a_bucket_is_stable_and_in_range(workload: str, key: str, entity: str | None) -> None:
     place = bucket(workload, entity=entity, key=key)
     assert 0 <= place < BUCKETS
     assert place == bucket(workload, entity=entity, key=key)
 
 
 @given(TEXT, TEXT, TEXT)
-def test_items_of_one_entity_share_a_bucket_whatever_their_keys(
+def test_items_of_one_entity_share_a_bucket_regardless_of_their_keys(
     entity: str, key: str, other: str
 ) -> None:
     assert bucket("letters", entity=entity, key=key) == bucket("letters", entity=entity, key=other)
@@ -49,13 +47,15 @@ def test_buckets_never_change_between_releases() -> None:
 
 
 @given(TEXT, st.none() | TEXT)
-def test_a_split_of_nothing_and_one_of_all_leave_no_doubt(key: str, entity: str | None) -> None:
+def test_a_zero_split_sends_no_item_and_a_full_split_sends_every_item_to_real_time(
+    key: str, entity: str | None
+) -> None:
     place = bucket("letters", entity=entity, key=key)
     assert not to_realtime(Split("letters", None, 0), place)
     assert to_realtime(Split("letters", None, BUCKETS), place)
 
 
-def test_a_split_takes_about_its_share_of_many_items() -> None:
+def test_a_split_sends_about_its_share_of_many_items_to_real_time() -> None:
     quarter = Split("letters", None, 2_500)
     taken = Counter(
         to_realtime(quarter, bucket("letters", entity=None, key=f"k{n}")) for n in range(10_000)
@@ -71,7 +71,7 @@ def test_the_buckets_of_two_workloads_are_independent() -> None:
     assert sum(map(eq, letters, tickets)) < 10
 
 
-def test_the_narrower_split_wins_and_without_any_everything_goes_to_batch() -> None:
+def test_the_narrower_split_wins_and_without_a_split_every_item_goes_to_batch() -> None:
     wide, narrow = Split("letters", None, 10), Split("letters", "desk", 20)
     splits = Splits([wide, narrow])
     assert splits.of("letters", "desk") is narrow
@@ -80,7 +80,7 @@ def test_the_narrower_split_wins_and_without_any_everything_goes_to_batch() -> N
     assert splits.of("tickets", "desk") == Split("tickets", None, 0)
 
 
-def test_a_split_of_nothing_for_a_consumer_wins_over_one_of_all() -> None:
+def test_a_consumers_zero_split_wins_over_a_full_split_of_the_workload() -> None:
     narrow = Split("letters", "desk", 0)
     assert Splits([Split("letters", None, BUCKETS), narrow]).of("letters", "desk") is narrow
 
@@ -92,14 +92,14 @@ def test_a_split_of_nothing_for_a_consumer_wins_over_one_of_all() -> None:
     consumers,
     TEXT,
 )
-def test_a_change_of_a_split_moves_an_item_only_the_way_that_its_own_share_moves(
+def test_a_changed_split_moves_an_item_only_in_the_direction_of_its_own_share(
     rows: list[tuple[str | None, int | None]],
     changed: str | None,
     to: int | None,
     consumer: str | None,
     key: str,
 ) -> None:
-    """Also one that lets a consumer inherit, or that moves the split which others inherit."""
+    """Include changes that make a consumer inherit, and changes of the inherited split."""
     before = in_force(rows).of("letters", consumer)
     after = in_force([*rows, (changed, to)]).of("letters", consumer)
     place = bucket("letters", entity=None, key=key)
@@ -109,7 +109,7 @@ def test_a_change_of_a_split_moves_an_item_only_the_way_that_its_own_share_moves
 
 
 def in_force(rows: list[tuple[str | None, int | None]]) -> Splits:
-    """The newest row of each consumer counts; one without a share says that it inherits."""
+    """Return the newest split of each consumer; a row without a share makes the consumer inherit."""
     return Splits(
         [Split("letters", whose, share) for whose, share in dict(rows).items() if share is not None]
     )
@@ -121,7 +121,7 @@ def test_version_buckets_never_change_between_releases() -> None:
 
 
 @given(TEXT, TEXT, TEXT)
-def test_items_of_one_entity_get_one_version_whatever_their_keys(
+def test_items_of_one_entity_get_one_version_regardless_of_their_keys(
     entity: str, key: str, other: str
 ) -> None:
     canary = Canary(version(2), 5_000)
@@ -133,7 +133,7 @@ def test_items_of_one_entity_get_one_version_whatever_their_keys(
 
 
 @given(points, points, TEXT, st.none() | TEXT)
-def test_a_larger_share_takes_no_item_from_the_candidate(
+def test_a_larger_canary_share_takes_no_item_from_the_candidate(
     low: int, high: int, key: str, entity: str | None
 ) -> None:
     in_force, candidate = version(1), version(2)
@@ -146,7 +146,7 @@ def test_a_larger_share_takes_no_item_from_the_candidate(
 
 @given(st.integers(0, 10_000))
 def test_the_version_of_an_item_is_independent_of_its_lane(start: int) -> None:
-    """A quarter of a quarter is on both sides; a shared salt would put all of it there, or nothing."""
+    """A quarter of a quarter is in both; with a shared salt it would be the whole quarter, or nothing."""
     keys = [f"k{start + n}" for n in range(4_000)]
     both = sum(
         bucket("letters", entity=None, key=key) < 2_500
@@ -156,7 +156,7 @@ def test_the_version_of_an_item_is_independent_of_its_lane(start: int) -> None:
     assert abs(both - 250) < 5 * (4_000 * 1 / 16 * 15 / 16) ** 0.5
 
 
-def test_a_canary_says_which_version_and_why() -> None:
+def test_the_explanation_of_a_canary_names_the_version_and_the_reason() -> None:
     canary = Canary(replace(version(2), number=2), 2_500)
     place = version_bucket("letters", entity=None, key="k1")
     _, said = canary.choose(version(1), entity=None, key="k1")

@@ -1,4 +1,4 @@
-"""How long batches take, learned: what an estimate may never do, what it forgets, and that what is stated is what happens."""
+"""Learned batch turnaround: what an estimate never does, what it forgets, and how outcomes correct the stated probability."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -45,7 +45,9 @@ def minutes(number: float) -> timedelta:
 
 
 @given(st.floats(10, 500_000), st.integers(1, 1440).map(minutes))
-def test_with_nothing_seen_it_is_what_is_assumed(seconds: float, usual: timedelta) -> None:
+def test_without_observations_the_law_equals_the_assumed_distribution(
+    seconds: float, usual: timedelta
+) -> None:
     assumed = stats.fisk(c=SHAPE, scale=usual.total_seconds())
     assert law([], usual).by(timedelta(seconds=seconds)) == pytest.approx(
         assumed.cdf(seconds), abs=1e-3
@@ -54,7 +56,7 @@ def test_with_nothing_seen_it_is_what_is_assumed(seconds: float, usual: timedelt
 
 
 @given(histories, moments, moments)
-def test_later_is_never_less_probable_and_nothing_is_certain(
+def test_a_later_moment_is_never_less_probable_and_no_moment_is_certain(
     of: list[Took], one: timedelta, other: timedelta
 ) -> None:
     sooner, later_ = sorted((one, other))
@@ -62,7 +64,7 @@ def test_later_is_never_less_probable_and_nothing_is_certain(
 
 
 @given(histories, moments, moments)
-def test_a_batch_that_is_out_promises_what_follows_from_one_that_leaves(
+def test_an_open_batch_has_the_conditional_probability_given_its_age(
     of: list[Took], out: timedelta, after: timedelta
 ) -> None:
     found = law(of)
@@ -75,7 +77,7 @@ def test_a_batch_that_is_out_promises_what_follows_from_one_that_leaves(
 
 
 @given(histories, moments, moments, moments)
-def test_of_a_batch_that_is_out_later_is_never_less_probable_and_the_past_is_impossible(
+def test_for_an_open_batch_later_is_never_less_probable_and_the_past_is_impossible(
     of: list[Took], out: timedelta, one: timedelta, other: timedelta
 ) -> None:
     found = law(of)
@@ -85,7 +87,7 @@ def test_of_a_batch_that_is_out_later_is_never_less_probable_and_the_past_is_imp
 
 
 @given(histories, st.data(), moments)
-def test_not_having_seen_an_end_never_raises_a_probability(
+def test_a_batch_without_an_observed_end_never_raises_a_probability(
     of: list[Took], data: st.DataObject, after: timedelta
 ) -> None:
     if not of:
@@ -99,7 +101,7 @@ def test_not_having_seen_an_end_never_raises_a_probability(
 
 
 @given(histories, st.floats(0.01, 0.999))
-def test_within_is_the_first_moment_at_which_it_is_so_probable(
+def test_within_returns_the_first_moment_that_reaches_the_probability(
     of: list[Took], probability: float
 ) -> None:
     found = law(of)
@@ -111,7 +113,7 @@ def test_within_is_the_first_moment_at_which_it_is_so_probable(
 
 
 @given(histories, moments, st.floats(0.01, 0.999))
-def test_within_knows_how_long_a_batch_has_been_out(
+def test_within_accounts_for_how_long_a_batch_has_been_out(
     of: list[Took], out: timedelta, probability: float
 ) -> None:
     found = law(of)
@@ -130,10 +132,10 @@ def test_within_knows_how_long_a_batch_has_been_out(
     ),
     st.integers(1, 200),
 )
-def test_it_is_what_scipy_computes_when_what_is_assumed_is_many_batches(
+def test_the_law_matches_scipy_when_the_prior_is_written_as_many_batches(
     of: list[tuple[int, bool, int]], after: int
 ) -> None:
-    """Each batch stands there as often as it weighs: halved for each week. The prior lies around what a first pass found."""
+    """Repeat each batch by its weight, which halves every week. The prior is centred on the median of a first pass."""
     copies, fine = 1024, 1024 * int(PSEUDO_BATCHES)
     history = [Took(minutes(took), back=back, age=HALF_LIFE * weeks) for took, back, weeks in of]
     ended, lost = list[float](), list[float]()
@@ -148,7 +150,7 @@ def test_it_is_what_scipy_computes_when_what_is_assumed_is_many_batches(
     median = float(first.quantiles[np.searchsorted(first.probabilities, 0.5)])
     sooner, later_ = (
         law(history).by(minutes(after * by)) for by in (0.9, 1.12)
-    )  # a grid has steps
+    )  # the grid is discrete
     assert sooner - 0.03 <= float(theirs(median).evaluate(float(after))) <= later_ + 0.03
 
 
@@ -161,7 +163,7 @@ def test_a_batch_of_last_week_counts_half() -> None:
     assert law(old).by(minutes(30)) == pytest.approx(law(new).by(minutes(30)))
 
 
-def test_a_batch_counts_by_its_items_and_items_of_one_batch_share_its_fate() -> None:
+def test_a_batch_is_weighted_by_its_items_and_one_huge_batch_counts_as_one() -> None:
     quick, slow = (
         [Took(minutes(20), items=10) for _ in range(20)],
         [Took(HOUR * 4, items=10_000) for _ in range(20)],
@@ -171,7 +173,7 @@ def test_a_batch_counts_by_its_items_and_items_of_one_batch_share_its_fate() -> 
     assert seen([*quick, Took(HOUR, items=100_000)]).weight.sum() == pytest.approx(1, abs=0.01)
 
 
-def test_leaving_out_what_is_not_back_yet_would_be_too_quick() -> None:
+def test_batches_that_are_still_out_lower_the_probability() -> None:
     back, out = (
         [Took(minutes(30)) for _ in range(20)],
         [Took(minutes(31), back=False) for _ in range(20)],
@@ -183,7 +185,7 @@ def test_leaving_out_what_is_not_back_yet_would_be_too_quick() -> None:
 def at_hour(
     hour: int, took: timedelta, *, days: int, each: int = 2, first: int = 0, requests: int = 10
 ) -> list[Took]:
-    """Batches that left in that hour of the last days before noon, or of earlier ones."""
+    """Return batches that left in this hour on `days` days, counted back from `first` days before noon."""
     before = timedelta(hours=(11.5 - hour) % 24)
     return [
         Took(took, age=before + day * DAY, requests=requests)
@@ -192,9 +194,7 @@ def at_hour(
     ]
 
 
-def test_the_hour_counts_where_enough_batches_left_lately_and_the_size_is_never_dropped_for_it() -> (
-    None
-):
+def test_the_hour_counts_if_enough_batches_left_in_it_and_never_replaces_the_size() -> None:
     nine, three = later(hours=-3), later(hours=3)
     small, large = (
         at_hour(9, minutes(10), days=14, each=4),
@@ -212,14 +212,14 @@ def test_the_hour_counts_where_enough_batches_left_lately_and_the_size_is_never_
     assert by(minutes(30), nine, 5) > 0.8 > 0.2 > by(minutes(30), three, 5)
     assert (
         by(HOUR * 3, three, 50_000) < 0.2 < 0.8 < by(HOUR * 3, three, 5)
-    )  # few large ones left then: large ones of all hours
+    )  # few large batches left at that hour: those of all hours count
     assert found.of("another", leaves_at=NOON, usual=HOUR).evidence.batches == 0
     assert found.of(MODEL, leaves_at=NOON, usual=HOUR) is found.of(
         MODEL, leaves_at=later(minutes=20), usual=HOUR
     )
 
 
-def test_what_is_stated_of_an_unknown_size_is_of_items_and_of_a_known_size_of_its_like() -> None:
+def test_an_unknown_size_is_judged_by_items_and_a_known_size_by_similar_batches() -> None:
     alike = [Took(HOUR * 4, requests=500, items=500, age=timedelta(hours=1 + n)) for n in range(96)]
     small = [
         Took(minutes(15), requests=20, items=20, age=timedelta(hours=1 + n)) for n in range(400)
@@ -228,7 +228,7 @@ def test_what_is_stated_of_an_unknown_size_is_of_items_and_of_a_known_size_of_it
     assert found.of(MODEL, leaves_at=NOON, usual=HOUR, requests=400).by(HOUR * 3) < 0.1
     assert (
         found.of(MODEL, leaves_at=NOON, usual=HOUR).by(HOUR * 3) < 0.3
-    )  # where 86 % of the items are
+    )  # 86 % of the items are in such batches
     assert found.of(MODEL, leaves_at=NOON, usual=HOUR, requests=20).by(HOUR) > 0.9
 
 
@@ -238,7 +238,7 @@ def test_a_stale_hour_does_not_outvote_fresh_batches_of_other_hours() -> None:
     assert laws([*stale, *fresh]).of(MODEL, leaves_at=NOON, usual=HOUR).by(HOUR) < 0.1
 
 
-def test_after_the_provider_became_slower_what_was_is_forgotten_within_hours() -> None:
+def test_after_the_provider_slows_down_earlier_batches_are_forgotten_within_hours() -> None:
     drawn = np.random.default_rng(5).lognormal(np.log(3_600), 0.4, 500)
     before = [
         Took(timedelta(seconds=took), age=timedelta(hours=10 + n / 2))
@@ -258,9 +258,7 @@ def test_after_the_provider_became_slower_what_was_is_forgotten_within_hours() -
     assert told[1] < 0.7
 
 
-def test_where_the_provider_became_quicker_a_whole_day_stays_in_force_because_nights_are_quicker_too() -> (
-    None
-):
+def test_after_a_speed_up_at_least_a_whole_day_counts_because_nights_are_faster_too() -> None:
     drawn = np.random.default_rng(5).lognormal(np.log(7_200), 0.3, 300)
     for quick in (12, 40):
         took = [timedelta(minutes=20)] * quick + [timedelta(seconds=each) for each in drawn]
@@ -271,7 +269,7 @@ def test_where_the_provider_became_quicker_a_whole_day_stays_in_force_because_ni
 
 
 @pytest.mark.slow
-def test_without_a_change_what_was_seen_is_rarely_forgotten() -> None:
+def test_without_a_change_observed_batches_are_rarely_forgotten() -> None:
     forgot = 0
     for seed in range(200):
         random = np.random.default_rng(seed)
@@ -284,9 +282,7 @@ def test_without_a_change_what_was_seen_is_rarely_forgotten() -> None:
     assert forgot <= 10
 
 
-def test_misses_lower_what_is_stated_and_hits_raise_it_and_both_count_when_the_stated_time_is_over() -> (
-    None
-):
+def test_misses_lower_and_hits_raise_the_probability_once_the_stated_time_has_passed() -> None:
     def stated(took: float, age: float, *, back: bool = True) -> Took:
         return Took(HOUR * took, back=back, age=HOUR * age, stated=HOUR * 2)
 
@@ -294,8 +290,8 @@ def test_misses_lower_what_is_stated_and_hits_raise_it_and_both_count_when_the_s
     assert correction(seen([])) == correction(seen([Took(HOUR)])) == 0
     assert correction(seen(hits)) < 0 < correction(seen([*hits[:5], *misses]))
     assert correction(seen([stated(1, 1.5)] * 20)) == 0  # back early, and not decided yet
-    assert correction(seen([stated(2.5, 2.5, back=False)])) > 0  # out still, and decided
-    assert correction(seen([stated(1, 5, back=False)])) == 0  # cancelled: nothing is known of it
+    assert correction(seen([stated(2.5, 2.5, back=False)])) > 0  # still out, and decided
+    assert correction(seen([stated(1, 5, back=False)])) == 0  # cancelled: no information
     history = [Took(HOUR, age=DAY + HOUR * n) for n in range(50)]
     surely, doubtful = (
         [replace(each, stated=HOUR * hours) for each in history] for hours in (2, 0.5)
@@ -308,7 +304,7 @@ def test_misses_lower_what_is_stated_and_hits_raise_it_and_both_count_when_the_s
     assert told[0] < told[1] < told[2]
 
 
-def test_the_age_of_the_evidence_is_that_of_what_weighs() -> None:
+def test_the_age_of_the_evidence_is_the_weighted_mean_age() -> None:
     assert law([]).evidence.age is None
     age = law([Took(HOUR), Took(HOUR, age=HALF_LIFE)]).evidence.age
     assert age == HALF_LIFE / 3

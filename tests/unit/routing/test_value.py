@@ -1,4 +1,4 @@
-"""What an answer loses by waiting for a batch, weighed against what the batch saves."""
+"""The value that an answer loses by waiting for a batch, weighed against the batch's savings."""
 
 import math
 import random
@@ -55,7 +55,7 @@ def route(
 
 
 @pytest.mark.parametrize("half_life_s", [60.0, 3_600.0, 86_400.0, 30_000_000.0])
-def test_what_is_left_is_that_of_the_assumed_law_where_no_batch_was_seen(
+def test_without_observed_batches_the_remaining_value_follows_the_assumed_distribution(
     half_life_s: float,
 ) -> None:
     def density(log_s: float) -> float:
@@ -72,7 +72,7 @@ def test_what_is_left_is_that_of_the_assumed_law_where_no_batch_was_seen(
     ) == pytest.approx(lost, rel=0.02)
 
 
-def test_what_is_left_is_that_of_the_batches_where_many_were_seen() -> None:
+def test_with_many_observed_batches_the_remaining_value_follows_those_batches() -> None:
     drawn = random.Random(7)
     took = [timedelta(seconds=drawn.lognormvariate(math.log(1_200), 0.6)) for _ in range(4_000)]
     left = sum(0.5 ** (each.total_seconds() / 900) for each in took) / len(took)
@@ -82,7 +82,7 @@ def test_what_is_left_is_that_of_the_batches_where_many_were_seen() -> None:
 
 
 @given(histories, spans, half_lives, half_lives)
-def test_what_is_left_is_a_share_and_grows_with_the_half_life(
+def test_the_remaining_value_is_a_share_and_grows_with_the_half_life(
     history: list[Took], usual: timedelta, one: int, other: int
 ) -> None:
     law = Turnaround(seen(history), usual=usual)
@@ -90,9 +90,7 @@ def test_what_is_left_is_a_share_and_grows_with_the_half_life(
     assert 0 <= short <= long <= 1
 
 
-def test_waiting_that_loses_more_than_a_batch_saves_is_not_worth_it_and_both_numbers_are_said() -> (
-    None
-):
+def test_an_item_waits_only_if_a_batch_saves_more_and_the_explanation_has_both_amounts() -> None:
     loses = route(item(), value_usd=0.01, half_life_s=3600)
     assert (loses.lane, loses.reason) == (Lane.REALTIME, Reason.VALUE)
     assert loses.explanation == "waiting loses about $0.00760 of $0.0100, a batch saves $0.0000226"
@@ -101,7 +99,7 @@ def test_waiting_that_loses_more_than_a_batch_saves_is_not_worth_it_and_both_num
     assert (waits.lane, waits.reason) == (Lane.BATCH, Reason.VALUE)
 
 
-def test_an_old_item_has_lost_its_value_already() -> None:
+def test_an_old_item_has_already_lost_its_value() -> None:
     fresh = route(item(), value_usd=0.01, half_life_s=3600)
     old = route(item(occurred_at=later(days=-2)), value_usd=0.01, half_life_s=3600)
     assert (fresh.lane, old.lane) == (Lane.REALTIME, Lane.BATCH)
@@ -109,7 +107,7 @@ def test_an_old_item_has_lost_its_value_already() -> None:
     assert worth_usd(8.0, 3600, -7200) == 8.0
 
 
-def test_what_leaves_early_for_its_due_time_loses_less_than_what_waits_for_the_schedule() -> None:
+def test_an_item_that_departs_early_for_its_due_time_loses_less_than_a_scheduled_one() -> None:
     terms = {
         "off_peak_start": "22:00",
         "off_peak_end": "06:00",
@@ -133,9 +131,7 @@ def test_in_lambda_mode_a_batch_alone_saves_the_whole_call() -> None:
     )
 
 
-def test_a_batch_that_is_dearer_is_said_to_be_and_what_is_worth_the_same_is_left_to_the_split() -> (
-    None
-):
+def test_a_dearer_batch_is_explained_and_a_tie_is_left_to_the_split() -> None:
     assert weigh(1.0, 0.0, 0.0).lane is None
     dearer = weigh(1.0, 0.25, -0.5)
     assert (dearer.lane, dearer.said) == (
@@ -145,7 +141,7 @@ def test_a_batch_that_is_dearer_is_said_to_be_and_what_is_worth_the_same_is_left
 
 
 @given(arrived(), values, half_lives, st.integers(0, BUCKETS), st.sampled_from(Mode))
-def test_a_value_moves_nothing_that_is_bound_and_decides_by_what_is_lost_and_saved(
+def test_a_value_never_moves_a_bound_item_and_replaces_only_the_split(
     each: ArrivedItem, value_usd: float, half_life_s: int, points: int, mode: Mode
 ) -> None:
     splits = Splits([Split("letters", None, points)])
@@ -175,7 +171,7 @@ def test_a_higher_value_moves_items_only_to_real_time(
 
 
 @given(arrived(), half_lives)
-def test_without_a_value_nothing_is_weighed(each: ArrivedItem, half_life_s: int) -> None:
+def test_without_a_value_the_half_life_changes_nothing(each: ArrivedItem, half_life_s: int) -> None:
     assert decide(each, version(half_life_s=half_life_s), ALL_REALTIME, now=NOON) == decide(
         each, version(), ALL_REALTIME, now=NOON
     )

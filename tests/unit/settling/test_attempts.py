@@ -1,4 +1,4 @@
-"""What a try means for each of its items, on either lane, and which answers have an event of their own."""
+"""The outcome of an attempt for each item, on either lane, and the answers that have an event of their own."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -41,7 +41,7 @@ def test_the_items_of_a_request_share_its_response_and_each_is_judged_by_its_own
     }
 
 
-def test_a_request_without_a_response_ends_alike_for_all_of_its_items() -> None:
+def test_a_request_without_a_response_has_the_same_outcome_for_all_of_its_items() -> None:
     expired = Judgment(Outcome.EXPIRED, error="the batch expired before it ran")
     made = attempts.build_for_request(version(), CLAIMS, expired, TIMES, ids=IDS)
     assert [(each.judged, each.response) for each in made] == [(expired, None)] * 2
@@ -50,13 +50,13 @@ def test_a_request_without_a_response_ends_alike_for_all_of_its_items() -> None:
 def test_an_answer_that_cannot_be_judged_is_invalid_and_paid_for() -> None:
     made = attempts.build_for_request(
         version(), CLAIMS, said(cast(str, None)), TIMES, ids=IDS
-    )  # no text at all: not foreseen
+    )  # no text at all: an unforeseen case
     assert outcomes(made) == [Outcome.INVALID] * 2
     assert made[0].judged.error == "the answer cannot be judged: AttributeError"
     assert all(each.response is not None for each in made)
 
 
-def test_what_no_result_was_read_for_is_missing_and_not_billed() -> None:
+def test_an_item_without_a_result_is_missing_and_not_billed() -> None:
     (first, second) = attempts.build_missing(CLAIMS, started_at=NOON, now=NOON + timedelta(hours=1))
     assert (first.claim, second.claim) == tuple(CLAIMS)
     assert (first.judged, first.response, first.latency_ms) == (LOST, None, 0)
@@ -71,7 +71,7 @@ def test_what_no_result_was_read_for_is_missing_and_not_billed() -> None:
         (Announces.SUMMARY, set()),
     ],
 )
-def test_a_workload_says_which_answers_are_told_one_by_one(
+def test_a_workloads_announces_setting_selects_the_answers_with_their_own_event(
     announces: Announces, of: set[Lane]
 ) -> None:
     assert {lane for lane in Lane if is_announced_alone(announces, lane, acknowledged=False)} == of
@@ -79,7 +79,7 @@ def test_a_workload_says_which_answers_are_told_one_by_one(
 
 @pytest.mark.parametrize("announces", list(Announces))
 @pytest.mark.parametrize("lane", list(Lane))
-def test_an_item_that_asked_for_an_acknowledgement_has_its_answer_told_always(
+def test_an_item_with_an_acknowledgement_always_gets_its_own_answer_event(
     announces: Announces, lane: Lane
 ) -> None:
     assert is_announced_alone(announces, lane, acknowledged=True)

@@ -1,4 +1,4 @@
-"""What is waited for is said lane by lane, with who moves it on."""
+"""The sentence about open work: lane by lane, with the part of the system that moves it on."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -34,7 +34,7 @@ def told(
     return sentence(OpenCounts(unrouted, owed, batches), movers, now=NOON)
 
 
-def test_real_time_says_how_many_are_asked_and_how_many_queue() -> None:
+def test_the_real_time_part_says_how_many_items_are_being_asked_and_how_many_queue() -> None:
     assert (
         told(ASKED, QUEUED) == "waiting for 104 real-time answers: 40 being asked, 64 in the queue"
     )
@@ -42,7 +42,7 @@ def test_real_time_says_how_many_are_asked_and_how_many_queue() -> None:
     assert told(resting) == "waiting for 1 real-time answer: 1 resting after a fault"
 
 
-def test_a_batch_says_where_it_is_since_when_and_how_often_it_is_looked_at() -> None:
+def test_the_batch_part_says_its_state_since_when_and_how_often_collect_polls() -> None:
     assert told(INSIDE, batches=(BATCH,)) == (
         "waiting for 208 authoritative answers: batch 2 is in progress for 12 s, `collect` looks every 1 s"
     )
@@ -63,11 +63,11 @@ def test_a_batch_says_where_it_is_since_when_and_how_often_it_is_looked_at() -> 
         (BatchState.HELD, "batch 2 is held: `lanes batches` says why"),
     ],
 )
-def test_every_state_of_a_batch_has_its_words(state: BatchState, words: str) -> None:
+def test_every_batch_state_has_its_own_wording(state: BatchState, words: str) -> None:
     assert told(INSIDE, batches=(replace(BATCH, state=state),)).endswith(words)
 
 
-def test_batch_work_says_what_keeps_it_from_leaving() -> None:
+def test_batch_work_says_why_it_has_not_departed() -> None:
     first = "they leave together once real time has answered"
     assert (
         told(READY)
@@ -84,17 +84,17 @@ def test_batch_work_says_what_keeps_it_from_leaving() -> None:
     assert told(READY, movers=other).endswith("`depart` takes them after those of archive")
 
 
-def test_what_is_paused_names_the_command_and_is_waited_for_by_nobody_else() -> None:
+def test_paused_work_names_the_resume_command_and_its_submitted_batches_stay_visible() -> None:
     paused = replace(QUEUED, paused=True)
     assert told(paused, replace(READY, paused=True)) == (
         "waiting for 272 items of tickets, which is paused: `lanes resume tickets` serves it again"
     )
     assert "batch 2 is in progress" in told(
         replace(INSIDE, paused=True), batches=(BATCH,)
-    )  # what is out comes back
+    )  # a submitted batch still returns
 
 
-def test_many_batches_are_counted() -> None:
+def test_three_batches_are_named_and_the_others_are_counted() -> None:
     every = [replace(BATCH, id=number) for number in range(1, 6)]
     inside = [replace(INSIDE, batch_id=each.id, items=10) for each in every]
     text = told(*inside, batches=tuple(every))
@@ -102,5 +102,5 @@ def test_many_batches_are_counted() -> None:
     assert text.endswith("; 2 more batches")
 
 
-def test_nothing_open_is_said_too() -> None:
+def test_the_sentence_says_that_nothing_is_pending() -> None:
     assert told() == "nothing is pending"

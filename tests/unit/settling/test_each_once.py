@@ -1,4 +1,4 @@
-"""Attempts told apart by claim and response, each with its share of what the response cost."""
+"""Attempts identified by claim and response, each with its share of the response's cost."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,7 +31,7 @@ def attempts(lines: list[tuple[int, int, str | None]]) -> list[Attempt]:
 
 
 @given(LINES)
-def test_repeats_are_left_out_and_the_shares_of_a_response_are_whole(
+def test_repeats_are_dropped_and_the_shares_of_a_response_are_complete(
     lines: list[tuple[int, int, str | None]],
 ) -> None:
     once = without_repeats(attempts(lines))
@@ -47,7 +47,7 @@ def test_repeats_are_left_out_and_the_shares_of_a_response_are_whole(
 
 
 @given(LINES, st.data())
-def test_an_attempt_keeps_its_share_when_it_is_saved_apart(
+def test_an_attempt_keeps_its_share_when_it_is_saved_separately(
     lines: list[tuple[int, int, str | None]], data: st.DataObject
 ) -> None:
     once = without_repeats(attempts(lines))

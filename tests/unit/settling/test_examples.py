@@ -1,4 +1,4 @@
-"""Five answers that stand for the others, shown as text whatever they hold."""
+"""The five sample answers: how they are chosen, and how any content is shown as plain text."""
 
 import io
 from dataclasses import replace
@@ -45,23 +45,23 @@ def keys(*examples: AnswerExample) -> list[str]:
     return [each.key for each in choose(examples)]
 
 
-def test_both_lanes_and_a_correction_are_among_the_five() -> None:
+def test_the_five_examples_include_both_lanes_and_a_correction() -> None:
     many = [replace(REALTIME, key=f"R-{n}") for n in range(20)]
     assert keys(*many, PLAIN, CORRECTED) == ["T-3", "R-0", "R-1", "R-2", "T-1"]
 
 
-def test_every_workload_has_its_turn_before_any_has_a_second() -> None:
+def test_every_workload_gets_one_example_before_any_gets_a_second() -> None:
     archive = [replace(PLAIN, workload="archive", key=f"A-{n}") for n in range(9)]
     assert keys(PLAIN, REALTIME, CORRECTED, *archive) == ["A-0", "A-1", "T-3", "T-2", "T-1"]
 
 
-def test_fewer_answers_than_five_are_all_shown_and_counted() -> None:
+def test_fewer_than_five_answers_are_all_shown() -> None:
     assert keys(PLAIN) == ["T-1"]
     assert shown(PLAIN).startswith("Sample answers")
     assert choose([]) == []
 
 
-def test_an_example_says_what_was_asked_answered_and_taken() -> None:
+def test_an_example_shows_its_key_input_answer_duration_and_cost() -> None:
     text = shown(CORRECTED)
     for part in (
         "tickets T-3",
@@ -88,18 +88,20 @@ def test_an_example_says_what_was_asked_answered_and_taken() -> None:
         ),
     ],
 )
-def test_what_became_of_an_answer_is_said(example: AnswerExample, sentence: str) -> None:
+def test_the_outcome_of_an_answer_is_described_in_one_sentence(
+    example: AnswerExample, sentence: str
+) -> None:
     assert describe_outcome(example) == sentence
 
 
-def test_an_input_is_its_longest_text_or_all_of_it() -> None:
+def test_an_input_is_shown_as_its_longest_text_or_else_as_json() -> None:
     assert select_text({"a": "short", "text": "the longer one", "n": 3}) == "the longer one"
     assert select_text({"n": 3, "of": [1]}) == '{"n": 3, "of": [1]}'
     of = replace(PLAIN, output={"b": [1], "a": "x"}, fields=("a",))
     assert answer(of) == "a: x, b: [1]"
 
 
-def test_hostile_text_is_shown_as_text_and_takes_no_more_than_its_lines() -> None:
+def test_hostile_text_is_shown_as_plain_text_in_a_limited_number_of_lines() -> None:
     hostile = replace(
         CORRECTED,
         workload=HOSTILE,
@@ -121,7 +123,7 @@ def test_hostile_text_is_shown_as_text_and_takes_no_more_than_its_lines() -> Non
         st.recursive(st.none() | st.integers() | st.text(), st.lists, max_leaves=5),
     )
 )
-def test_no_payload_and_no_answer_breaks_the_lines(anything: dict) -> None:
+def test_no_payload_or_answer_exceeds_the_width_of_the_lines(anything: dict) -> None:
     text = shown(
         replace(CORRECTED, payload=anything, output=anything, was=anything, key=str(anything)),
         width=60,

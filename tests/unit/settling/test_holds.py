@@ -1,4 +1,4 @@
-"""Each cause that holds work is named, with since when and what ends it."""
+"""The explanation of a hold: the cause that holds work, since when, and what ends it."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -141,7 +141,7 @@ CASES: list[tuple[dict[str, Any], Holds, list[str]]] = [
 
 
 @pytest.mark.parametrize("state", ["ready", "claimed"])
-def test_work_that_only_waits_for_its_turn_is_told_the_reason_of_the_drains(state: str) -> None:
+def test_work_that_only_waits_for_its_turn_shows_the_wait_reason_of_the_drains(state: str) -> None:
     waits = [CallWait("letters", WaitReason.SHARE, 12), CallWait("letters", WaitReason.PLACES, 1)]
     told = explain_hold(work(state=state), Holds(waits=waits), NOON) or ""
     assert told.startswith("waits for its turn among 12 calls of its workload")
@@ -150,7 +150,7 @@ def test_work_that_only_waits_for_its_turn_is_told_the_reason_of_the_drains(stat
 
 
 @pytest.mark.parametrize(("of", "by", "said"), CASES)
-def test_a_hold_is_told_with_its_cause_its_beginning_and_its_end(
+def test_a_hold_is_explained_with_its_cause_its_start_and_its_end(
     of: dict[str, Any], by: Holds, said: list[str]
 ) -> None:
     told = explain_hold(of, by, NOON)
@@ -174,13 +174,13 @@ FREE: list[tuple[dict[str, Any], Holds]] = [
 
 
 @pytest.mark.parametrize(("of", "by"), FREE)
-def test_what_concerns_another_model_lane_or_state_holds_nothing(
+def test_a_cause_for_another_model_lane_or_state_does_not_hold_the_work(
     of: dict[str, Any], by: Holds
 ) -> None:
     assert explain_hold(of, by, NOON) is None
 
 
-def test_of_several_causes_the_one_a_person_must_end_is_told() -> None:
+def test_among_several_causes_the_one_that_a_person_must_end_is_shown() -> None:
     by = Holds(
         paused_at=SINCE,
         budgets=[SPENT],

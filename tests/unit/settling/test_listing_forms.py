@@ -78,7 +78,7 @@ def cells(text: str) -> list[dict[str, str]]:
 # -- JSON
 
 
-def test_a_json_line_says_everything_of_an_item() -> None:
+def test_a_json_line_contains_every_field_of_an_item() -> None:
     first, second = map(json.loads, written(Jsonl(), [SETTLED], [FAILED]).splitlines())
     assert list(first) == list(SHOWN)
     assert first == {
@@ -104,13 +104,13 @@ def test_a_json_line_says_everything_of_an_item() -> None:
     assert (second["output"], second["failure"], second["cost_usd"]) == (None, FAILED.failure, "0")
 
 
-def test_a_json_list_is_one_value_however_many_pages_it_came_in() -> None:
+def test_a_json_list_is_one_value_for_any_number_of_pages() -> None:
     for pages in ([], [[]], [[SETTLED]], [[], [SETTLED, FAILED], [], [SETTLED]]):
         found = json.loads(written(JsonList(), *pages))
         assert [each["key"] for each in found] == [each.key for page in pages for each in page]
 
 
-def test_moments_are_in_utc_wherever_the_database_stands() -> None:
+def test_timestamps_are_in_utc_for_any_time_zone_of_the_database() -> None:
     there = NOON.astimezone(timezone(timedelta(hours=5, minutes=30)))
     moved = replace(SETTLED, received_at=there)
     assert json.loads(written(Jsonl(), [moved]))["received_at"] == "2026-11-24T12:00:00+00:00"
@@ -120,7 +120,7 @@ def test_moments_are_in_utc_wherever_the_database_stands() -> None:
 # -- CSV
 
 
-def test_csv_has_a_column_for_each_field_of_the_output_and_one_for_the_rest() -> None:
+def test_csv_has_a_column_for_each_output_field_and_one_for_the_rest() -> None:
     first, second = cells(written(Csv([SCHEMA]), [SETTLED], [FAILED]))
     assert list(first) == [
         "key",
@@ -165,7 +165,7 @@ def test_csv_has_a_column_for_each_field_of_the_output_and_one_for_the_rest() ->
     ] == ["", "", "", "refused (after 3 failed attempts)"]
 
 
-def test_csv_has_what_is_right_beside_what_was_answered() -> None:
+def test_csv_has_the_fields_of_the_label_as_well_as_those_of_the_output() -> None:
     labeled = replace(SETTLED, label={"category": "b", "note": "by hand"})
     (row,) = cells(written(Csv([SCHEMA]), [labeled]))
     assert (
@@ -176,11 +176,11 @@ def test_csv_has_what_is_right_beside_what_was_answered() -> None:
     ) == ("a", "b", "", '{"note": "by hand"}')
 
 
-def test_csv_without_any_item_has_its_names() -> None:
+def test_csv_without_items_is_one_header_line() -> None:
     assert written(Csv([SCHEMA])).count("\n") == 1
 
 
-def test_csv_keeps_lines_and_quotes_within_a_cell_and_no_cell_is_a_formula() -> None:
+def test_csv_keeps_line_breaks_and_quotes_in_a_cell_and_escapes_formulas() -> None:
     said = {
         "category": 'one\r\n"two", three\n=four',
         "sender": {"name": "=HYPERLINK(A1)"},
@@ -201,7 +201,7 @@ def test_csv_keeps_lines_and_quotes_within_a_cell_and_no_cell_is_a_formula() -> 
     ] == ["'@t-1", 'one\n"two", three\n\'=four', "'=HYPERLINK(A1)", "", "'-1", "a;'=b"]
 
 
-def test_a_name_of_a_field_is_no_formula_either() -> None:
+def test_csv_escapes_formulas_in_field_names() -> None:
     sly: dict[str, Any] = {"type": "object", "properties": {"a\n=b": {}}}
     assert "output.a\n'=b" in cells(written(Csv([sly]), [FAILED]))[0]
 
@@ -215,7 +215,7 @@ def shown(items: list[Listed], *, headed: bool = True, width: int = 120) -> list
     return console.file.getvalue().splitlines()  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def test_the_table_shows_whole_keys_and_what_is_right_where_the_answer_differs() -> None:
+def test_the_table_shows_whole_keys_and_the_label_where_the_answer_differs() -> None:
     named = replace(
         SETTLED, key="k" * 90 + "END", output={"category": "a"}, label={"category": "b"}
     )
@@ -224,7 +224,7 @@ def test_the_table_shows_whole_keys_and_what_is_right_where_the_answer_differs()
     assert "category: a (label: b)" in lines[0]
 
 
-def test_the_table_has_a_line_for_each_item_whatever_it_said() -> None:
+def test_the_table_has_one_line_for_each_item_with_any_content() -> None:
     loud = replace(SETTLED, key="\x1b[31mred", output={"category": "a\nb" * 200})
     head, first, second, third = shown([SETTLED, FAILED, loud])
     assert head.split()[:4] == ["Key", "State", "Lane", "Standing"]
@@ -236,13 +236,13 @@ def test_the_table_has_a_line_for_each_item_whatever_it_said() -> None:
     assert len(third) <= 120
 
 
-def test_what_follows_stands_below_the_same_columns() -> None:
+def test_a_table_without_a_head_is_aligned_with_the_table_above_it() -> None:
     _, first = shown([SETTLED])
     assert shown([SETTLED], headed=False) == [first]
     assert shown([FAILED], headed=False)[0].index("failed") == first.index("settled")
 
 
-def test_a_narrow_terminal_shows_less_and_does_not_wrap() -> None:
+def test_a_narrow_terminal_shows_fewer_columns_and_does_not_wrap() -> None:
     head, first, second = shown([SETTLED, FAILED], width=80)
     assert head.split() == ["Key", "State", "Lane", "Changed", "(UTC)", "Cost", "Answer"]
     assert first.startswith("t-1 ")
@@ -251,7 +251,7 @@ def test_a_narrow_terminal_shows_less_and_does_not_wrap() -> None:
     assert max(map(len, (head, first, second))) <= 80
 
 
-def test_moments_of_the_table_are_in_utc() -> None:
+def test_timestamps_in_the_table_are_in_utc() -> None:
     there = datetime(2026, 11, 24, 17, 30, tzinfo=timezone(timedelta(hours=5, minutes=30)))
     assert there == NOON.replace(tzinfo=UTC)
     assert "12:00:00" in shown([replace(SETTLED, changed_at=there)])[1]

@@ -1,4 +1,4 @@
-"""What a response means for the items that shared it: one bad answer spoils only itself."""
+"""The judgment of a response for each item that shared it: one bad answer spoils only its own item."""
 
 import json
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ def outcomes(told: Sequence[Judgment]) -> list[str]:
     return [str(each.outcome) for each in told]
 
 
-def test_a_single_answer_that_satisfies_the_schema_counts() -> None:
+def test_a_single_answer_that_satisfies_the_schema_is_valid() -> None:
     assert judged('{"category": "a", "note": "ok"}') == [
         Judgment(Outcome.VALID, {"category": "a", "note": "ok"})
     ]
@@ -76,7 +76,7 @@ def test_an_answer_that_breaks_the_schema_or_cannot_be_stored_is_invalid(
     assert said in str(told.error)
 
 
-def test_an_answer_of_which_the_schema_cannot_say_what_is_wrong_is_invalid() -> None:
+def test_an_answer_whose_schema_cannot_be_checked_is_invalid() -> None:
     endless = stored_version(
         output_schema={
             "type": "object",
@@ -87,7 +87,7 @@ def test_an_answer_of_which_the_schema_cannot_say_what_is_wrong_is_invalid() -> 
     assert "cannot be checked" in str(judged('{"a": 1}', of=endless)[0].error)
 
 
-def test_a_long_answer_is_not_repeated_in_full_by_its_error() -> None:
+def test_the_error_of_a_long_answer_is_short() -> None:
     (told,) = judged(json.dumps({"category": "x" * 10_000}))
     assert len(str(told.error)) < 400
 
@@ -111,7 +111,7 @@ def test_an_answer_cut_at_max_tokens_is_truncated_even_when_it_parses(ids: list[
     assert told[0].error == "the answer was cut at 30 tokens; raise max_output_tokens"
 
 
-def test_the_answers_of_a_pack_go_to_their_ids_whatever_their_order() -> None:
+def test_the_answers_of_a_pack_go_to_their_ids_in_any_order() -> None:
     told = judged(pack(("3", A), ("1", B), (2, A)), IDS)
     assert [each.output for each in told] == [B, A, A]
 
@@ -122,7 +122,7 @@ def test_a_missing_answer_spoils_only_its_own_item() -> None:
     assert told[1].error == "the pack has no answer for id 2"
 
 
-def test_a_doubled_answer_spoils_only_its_own_item_even_when_both_agree() -> None:
+def test_a_duplicate_answer_spoils_only_its_own_item_even_if_both_agree() -> None:
     told = judged(pack(("1", A), ("2", A), ("2", A), ("3", B)), IDS)
     assert outcomes(told) == ["valid", "invalid", "valid"]
     assert told[1].error == "the pack has 2 answers for id 2"
@@ -144,20 +144,20 @@ def test_an_answer_that_breaks_the_schema_or_cannot_be_stored_spoils_only_its_ow
 @pytest.mark.parametrize(
     "text", ["{}", "[]", '{"answers": {}}', '{"answers": null}', "1", '{"category": "a"}']
 )
-def test_a_pack_without_a_list_of_answers_is_invalid_for_all(text: str) -> None:
+def test_a_pack_without_a_list_of_answers_is_invalid_for_all_items(text: str) -> None:
     said = Judgment(
         Outcome.INVALID, error='the pack has no list "answers"', spends=False, alone=True
     )
     assert judged(text, IDS) == [said] * 3
 
 
-def test_a_pack_that_is_not_json_is_invalid_for_all() -> None:
+def test_a_pack_that_is_not_json_is_invalid_for_all_items() -> None:
     told = judged('{"answers": [', IDS)
     assert outcomes(told) == ["invalid"] * 3
     assert {(each.spends, each.alone) for each in told} == {(False, True)}
 
 
-def test_members_of_a_pack_that_are_no_answers_spoil_nothing_else() -> None:
+def test_malformed_members_of_a_pack_spoil_no_other_answer() -> None:
     text = json.dumps(
         {"answers": [None, "1", 7, {"answer": A}, {"id": "1"}, {"id": "2", "answer": B}]}
     )
@@ -165,7 +165,7 @@ def test_members_of_a_pack_that_are_no_answers_spoil_nothing_else() -> None:
 
 
 @given(any_json(), st.sampled_from([["1"], IDS]))
-def test_any_answer_is_judged_for_every_item_and_what_is_valid_can_be_stored(
+def test_any_answer_is_judged_for_every_item_and_a_valid_output_can_be_stored(
     said: Any, ids: list[str]
 ) -> None:
     answer = (
@@ -217,7 +217,7 @@ STRICT = stored_version(
 
 @pytest.mark.parametrize("name", ["category", "n", "note", "list", "one", "not"])
 @pytest.mark.parametrize("value", [SECRET, [SECRET, SECRET], {"deep": SECRET}, f"x{SECRET}"])
-def test_an_answer_that_breaks_its_schema_is_not_quoted(name: str, value: Any) -> None:
+def test_the_error_of_an_invalid_answer_does_not_quote_the_answer(name: str, value: Any) -> None:
     for answer in (
         {"category": "a"} | {name: value},
         {name: value},

@@ -1,4 +1,4 @@
-"""What an attempt does to its work and its item, row by row of the table of cases and outcomes:
+"""The consequence of an attempt for its work and its item, row by row of the table of cases and outcomes:
 one file because it is one table."""
 
 from dataclasses import replace
@@ -73,12 +73,12 @@ def fails(
 
 
 def moves_nothing(then: Consequence) -> bool:
-    """Whether the item is left as it is."""
+    """Return whether the item stays unchanged."""
     return not (then.settles or then.fails or then.owes or then.correction)
 
 
 def shows_nothing(then: Consequence) -> bool:
-    """Whether the item is left as it is and no result is written."""
+    """Return whether the item stays unchanged and no result is written."""
     return then.standing is None and moves_nothing(then)
 
 
@@ -97,17 +97,17 @@ def test_with_lambda_a_realtime_answer_is_provisional_and_owes_one_authoritative
     )
 
 
-def test_an_answer_whose_second_pass_is_left_out_settles_the_item_at_once() -> None:
+def test_an_answer_whose_second_pass_is_not_sampled_settles_the_item_at_once() -> None:
     then = valid(lambda_(not_sampled=True))
     assert then == Consequence(WorkState.DONE, 0, standing=Standing.PROVISIONAL, settles=True)
     assert not valid(lambda_(not_sampled=True, others_open=True)).settles
 
 
-def test_a_second_provisional_answer_is_not_shown_and_owes_the_pass_only_if_nothing_else_does() -> (
+def test_a_second_provisional_answer_is_not_shown_and_owes_the_pass_only_without_open_work() -> (
     None
 ):
     assert valid(lambda_(others_open=True), B, provisional=A) == Consequence(WorkState.DONE, 0)
-    # of work that a second look took out of the batch that would have been the pass
+    # the second look took this work out of the batch that would have been the pass
     owed = Consequence(WorkState.DONE, 0, owes=BatchDebt.PASS)
     assert valid(lambda_(), B, provisional=A) == owed
 
@@ -130,9 +130,7 @@ def test_a_correction_is_written_only_when_the_authoritative_result_differs() ->
     assert (then.standing, then.settles, then.correction) == (Standing.AUTHORITATIVE, True, None)
 
 
-def test_an_answer_shown_of_an_older_revision_is_corrected_by_the_authoritative_answer_of_the_newest() -> (
-    None
-):
+def test_an_authoritative_answer_corrects_the_shown_answer_of_an_older_revision() -> None:
     for of in (plain(), plain(Lane.BATCH), lambda_(Lane.BATCH)):
         then = consequence(of, Judgment(Outcome.VALID, B), provisional=None, earlier=A, now=NOON)
         assert (then.settles, then.correction) == (True, Correction(["category"], 1.0))
@@ -140,7 +138,7 @@ def test_an_answer_shown_of_an_older_revision_is_corrected_by_the_authoritative_
 
 # "authoritative pass fails for good: settled on the provisional result, reason kept, incident"
 @pytest.mark.parametrize("outcome", [each for each in UNANSWERED if each not in FREE])
-def test_an_authoritative_pass_that_fails_for_good_settles_the_provisional_result_and_keeps_the_reason(
+def test_an_authoritative_pass_that_fails_for_good_settles_provisionally_with_the_reason(
     outcome: Outcome,
 ) -> None:
     then = fails(lambda_(Lane.BATCH, Purpose.AUTHORITATIVE, failures=2), outcome, provisional=A)
@@ -153,9 +151,7 @@ def test_an_authoritative_pass_that_fails_for_good_settles_the_provisional_resul
     assert then.failure == f"{outcome}: why (after 3 failed attempts)"
 
 
-def test_an_authoritative_pass_that_fails_for_good_without_a_provisional_result_fails_the_item() -> (
-    None
-):
+def test_an_authoritative_pass_that_fails_without_a_provisional_result_fails_the_item() -> None:
     then = fails(lambda_(Lane.BATCH, Purpose.AUTHORITATIVE, failures=2), Outcome.INVALID)
     assert (then.work_state, then.settles, then.fails) == (WorkState.FAILED, False, True)
 
@@ -172,7 +168,7 @@ def test_the_first_valid_answer_of_a_rescued_item_wins_and_the_late_one_is_never
 
 
 @pytest.mark.parametrize("outcome", UNANSWERED)
-def test_the_late_try_of_a_settled_item_is_not_paid_again_when_it_fails(outcome: Outcome) -> None:
+def test_a_late_attempt_at_a_settled_item_is_not_retried_if_it_fails(outcome: Outcome) -> None:
     then = fails(plain(Lane.BATCH, item_settled=True), outcome, provisional=A)
     assert then.work_state is WorkState.DONE
     assert shows_nothing(then)
@@ -190,7 +186,7 @@ def test_shadow_and_replay_never_move_the_item(
     assert purpose is Purpose.REPLAY or shows_nothing(then)
 
 
-def test_the_answer_of_a_replay_stands_in_its_own_generation_and_that_of_a_shadow_nowhere() -> None:
+def test_a_replay_writes_an_authoritative_result_and_a_shadow_writes_none() -> None:
     for settled in (True, False):
         replayed = lambda_(Lane.BATCH, Purpose.REPLAY, item_settled=settled)
         assert valid(replayed, provisional=B) == Consequence(
@@ -201,13 +197,13 @@ def test_the_answer_of_a_replay_stands_in_its_own_generation_and_that_of_a_shado
 
 
 @pytest.mark.parametrize("purpose", ASIDE)
-def test_shadow_and_replay_are_tried_again_even_of_a_settled_item(purpose: Purpose) -> None:
+def test_shadow_and_replay_are_retried_even_if_the_item_is_settled(purpose: Purpose) -> None:
     then = fails(lambda_(Lane.BATCH, purpose, item_settled=True), Outcome.INVALID)
     assert (then.work_state, then.failures, then.ready_at) == (WorkState.READY, 1, NOON)
 
 
 @given(obligations, attempts, outputs)
-def test_an_item_that_was_canceled_settled_or_amended_is_never_moved(
+def test_a_canceled_settled_or_amended_item_is_never_moved(
     of: Obligation, judged: Judgment, provisional: dict[str, Any] | None
 ) -> None:
     then = consequence(of, judged, provisional=provisional, now=NOON)
@@ -219,7 +215,7 @@ def test_an_item_that_was_canceled_settled_or_amended_is_never_moved(
 
 
 @given(obligations, attempts, outputs)
-def test_every_attempt_leaves_its_work_somewhere_and_its_item_with_at_most_one_fate(
+def test_every_attempt_gives_its_work_a_valid_state_and_its_item_at_most_one_change(
     of: Obligation, judged: Judgment, provisional: dict[str, Any] | None
 ) -> None:
     then = consequence(of, judged, provisional=provisional, now=NOON)
@@ -242,7 +238,7 @@ def test_every_attempt_leaves_its_work_somewhere_and_its_item_with_at_most_one_f
 
 
 @given(obligations, attempts, outputs)
-def test_work_is_tried_again_only_while_its_retry_budget_lasts(
+def test_work_is_retried_only_while_its_retry_budget_lasts(
     of: Obligation, judged: Judgment, provisional: dict[str, Any] | None
 ) -> None:
     then = consequence(of, judged, provisional=provisional, now=NOON)
@@ -266,7 +262,7 @@ def test_work_is_tried_again_only_while_its_retry_budget_lasts(
         (Outcome.UNSERVED, 0, timedelta(minutes=5)),
     ],
 )
-def test_a_first_failure_rests_only_when_the_provider_may_be_unwell_and_spends_budget_only_when_it_ran(
+def test_a_first_failure_rests_only_after_a_provider_fault_and_spends_budget_only_if_it_ran(
     outcome: Outcome, failures: int, rest: timedelta
 ) -> None:
     then = fails(plain(), outcome)
@@ -292,7 +288,7 @@ def test_an_expired_batch_never_spends_the_retry_budget() -> None:
 
 
 @pytest.mark.parametrize("outcome", UNANSWERED)
-def test_only_what_spoiled_its_pack_is_asked_alone_from_then_on(outcome: Outcome) -> None:
+def test_only_work_whose_pack_was_refused_is_sent_alone_from_then_on(outcome: Outcome) -> None:
     assert fails(plain(Lane.BATCH), outcome).alone is (outcome is Outcome.PACK_REFUSED)
 
 
@@ -309,8 +305,8 @@ def test_with_lambda_a_spent_realtime_budget_hands_an_item_that_may_wait_to_the_
     assert (then.work_state, then.fails, then.owes) == (WorkState.FAILED, False, BatchDebt.ANSWER)
 
 
-# What a batch answers in plain mode after real time could not, by how the last attempt ended: whether it asks the same model,
-# or another. Attempts that spend no retry budget, or that only batches have, are not among them.
+# Whether plain mode hands an item to batch after real time failed, by the last outcome: if batch uses the same model, and if
+# it uses another. Outcomes that spend no retry budget, or that only batches have, are left out.
 HANDED_OVER = {
     Outcome.ERRORED: (True, True),
     Outcome.UNKNOWN: (True, True),
@@ -324,7 +320,7 @@ HANDED_OVER = {
 
 @pytest.mark.parametrize("outcome", HANDED_OVER)
 @pytest.mark.parametrize("other_model", [False, True])
-def test_in_plain_mode_a_batch_is_asked_what_real_time_could_not_answer_unless_it_would_fail_alike(
+def test_in_plain_mode_batch_gets_an_item_that_failed_in_real_time_unless_it_would_fail_too(
     outcome: Outcome, other_model: bool
 ) -> None:
     handed_over = HANDED_OVER[outcome][other_model]
@@ -334,7 +330,7 @@ def test_in_plain_mode_a_batch_is_asked_what_real_time_could_not_answer_unless_i
 
 
 @given(obligations, attempts, outputs)
-def test_a_batch_is_never_asked_instead_of_itself_nor_for_what_must_be_realtime(
+def test_only_failed_realtime_answer_work_that_may_wait_is_handed_to_batch(
     of: Obligation, judged: Judgment, provisional: dict[str, Any] | None
 ) -> None:
     then = consequence(of, judged, provisional=provisional, now=NOON)
@@ -342,15 +338,13 @@ def test_a_batch_is_never_asked_instead_of_itself_nor_for_what_must_be_realtime(
         assert (of.lane, of.purpose, of.may_wait) == (Lane.REALTIME, Purpose.ANSWER, True)
 
 
-def test_where_an_answer_of_an_older_revision_stands_the_batch_lane_owes_its_pass_and_no_route() -> (
-    None
-):
+def test_with_an_answer_of_an_older_revision_batch_owes_the_pass_and_not_an_answer() -> None:
     then = fails(lambda_(failures=2, item_answered=True), Outcome.INVALID)
     assert (then.work_state, then.fails, then.owes) == (WorkState.FAILED, False, BatchDebt.PASS)
 
 
 @pytest.mark.parametrize("outcome", [each for each in UNANSWERED if each not in FREE])
-def test_what_must_be_realtime_is_never_handed_to_the_batch_lane(outcome: Outcome) -> None:
+def test_an_item_that_must_be_realtime_is_never_handed_to_the_batch_lane(outcome: Outcome) -> None:
     for of in (lambda_(failures=2, may_wait=False), plain(failures=2, may_wait=False)):
         then = fails(of, outcome)
         assert (then.work_state, then.fails, then.owes) == (WorkState.FAILED, True, None)
@@ -384,9 +378,7 @@ def test_batch_work_of_a_rescued_item_that_fails_for_good_settles_on_the_provisi
     assert (then.work_state, then.settles, then.fails) == (WorkState.FAILED, True, False)
 
 
-def test_work_of_an_item_that_was_canceled_or_amended_is_canceled_when_it_fails_and_not_tried_again() -> (
-    None
-):
+def test_failed_work_of_a_canceled_or_amended_item_is_canceled_and_not_retried() -> None:
     for of in (plain(item_canceled=True), plain(is_newest_revision=False)):
         assert fails(of, Outcome.ERRORED) == Consequence(WorkState.CANCELED, 0)
         assert valid(of) == Consequence(WorkState.DONE, 0)

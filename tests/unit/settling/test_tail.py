@@ -1,4 +1,4 @@
-"""A table is read on by its numbers: nothing that is committed late is missed, and nothing is read twice."""
+"""Incremental reads of a table by row number: no row that is committed late is missed, and no row is read twice."""
 
 import pytest
 from hypothesis import given
@@ -10,26 +10,27 @@ NOBODY = frozenset[str]()
 ADA, BOB = frozenset({"ada"}), frozenset({"bob"})
 
 
-def test_a_number_that_was_passed_over_is_looked_for_until_nobody_can_have_it() -> None:
+def test_a_skipped_number_is_awaited_until_no_open_transaction_can_hold_it() -> None:
     tail = Tail(10)
     tail.read(ADA, [], [12, 13])
     assert (tail.high, tail.gaps) == (13, [Gap(11, 11)])
     tail.read(ADA | BOB, [], [14])
-    assert tail.gaps == [Gap(11, 11, ADA | BOB)]  # a writer of that moment may have taken it
+    # A writer of that moment may have taken the number.
+    assert tail.gaps == [Gap(11, 11, ADA | BOB)]
     tail.read(BOB, [], [])
     assert tail.gaps == [Gap(11, 11, BOB)]
     tail.read(NOBODY, [11], [])
     assert (tail.high, tail.gaps) == (14, [])
 
 
-def test_a_gap_that_nobody_filled_is_forgotten() -> None:
+def test_an_unfilled_gap_is_dropped_once_its_writers_have_ended() -> None:
     tail = Tail(10)
     tail.read(ADA, [], [15])
     tail.read(NOBODY, [], [])
     assert (tail.high, tail.gaps) == (15, [])
 
 
-def test_those_who_begin_to_write_later_keep_no_gap_open() -> None:
+def test_writers_that_begin_later_do_not_keep_a_gap_open() -> None:
     tail = Tail(10)
     tail.read(ADA, [], [12])
     tail.read(ADA, [], [])
@@ -37,14 +38,14 @@ def test_those_who_begin_to_write_later_keep_no_gap_open() -> None:
     assert tail.gaps == []
 
 
-def test_what_came_late_leaves_the_rest_of_its_gap() -> None:
+def test_a_late_row_leaves_the_rest_of_its_gap_open() -> None:
     tail = Tail(0)
     tail.read(ADA, [], [10])
     tail.read(ADA, [3, 4, 9], [])
     assert tail.gaps == [Gap(1, 2, ADA), Gap(5, 8, ADA)]
 
 
-def test_a_gap_of_which_only_a_part_was_read_stays_whoever_has_ended() -> None:
+def test_a_partly_read_gap_stays_open_even_after_its_writers_have_ended() -> None:
     tail = Tail(0)
     tail.read(ADA, [], [10])
     tail.read(ADA, [], [])
@@ -54,13 +55,13 @@ def test_a_gap_of_which_only_a_part_was_read_stays_whoever_has_ended() -> None:
     assert tail.gaps == []
 
 
-def test_what_was_missing_at_the_start_counts_only_while_those_who_wrote_then_are_open() -> None:
+def test_a_gap_at_the_start_counts_only_while_the_writers_of_that_moment_are_open() -> None:
     assert Tail(10, [(3, 4)], ADA).gaps == [Gap(3, 4, ADA)]
     assert Tail(10, [(3, 4)], NOBODY).gaps == []
 
 
 class NumberedCommits:
-    """Transactions of a few people that take numbers, and commit or roll back whenever they like."""
+    """Transactions of a few people that take numbers and commit or roll back at any time."""
 
     def __init__(self) -> None:
         self.numbers, self.begun = 0, 0
@@ -105,7 +106,7 @@ def test_every_committed_row_is_read_exactly_once(
             world.step(person, what)
 
     def reading(*between: list[Step]) -> None:
-        """The three steps of a reading, with what others do before each."""
+        """Perform the three steps of a reading, with the steps of other people before each."""
         go(between[0])
         writing = world.writing
         go(between[1])

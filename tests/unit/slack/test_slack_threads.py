@@ -1,4 +1,4 @@
-"""What Slack is told beside an incident's message: replies, rollouts and the daily digest."""
+"""Slack messages besides an incident's own: replies, jobs, rollouts and the daily digest."""
 
 import json
 from dataclasses import replace
@@ -72,12 +72,12 @@ JOB = JobStatus(
 
 
 def told(incident_change: dict[str, object], **post: object) -> IncidentNews | None:
-    """The news of a post whose incident changed, an hour after noon."""
+    """Return the news, an hour after noon, of a post whose incident changed like this."""
     of = replace(TOLD, incident=replace(OPEN, **incident_change), **post)  # pyright: ignore[reportArgumentType]
     return news_of(of, later(hours=1))
 
 
-def test_people_are_notified_when_it_worsens_and_when_it_ends_and_not_of_a_figure() -> None:
+def test_people_are_notified_when_an_incident_worsens_or_ends_and_not_of_a_new_figure() -> None:
     over = {"state": IncidentState.RESOLVED, "resolved_at": later(hours=1)}
     assert told({"severity": Severity.CRITICAL}) is IncidentNews.WORSE
     assert told(over) is IncidentNews.ENDED
@@ -86,7 +86,7 @@ def test_people_are_notified_when_it_worsens_and_when_it_ends_and_not_of_a_figur
     assert told({"severity": Severity.CRITICAL}, posted_severity=None) is None
 
 
-def test_a_silenced_incident_is_not_posted_and_tells_nothing_until_its_end() -> None:
+def test_a_silenced_incident_is_not_posted_and_notifies_no_one_until_its_silence_ends() -> None:
     silent = replace(TOLD, incident=replace(SILENCED, severity=Severity.CRITICAL))
     untold = replace(silent, posted_state=None)
     assert news_of(silent, later(hours=1)) is None
@@ -106,7 +106,7 @@ def test_a_message_is_edited_at_once_when_a_person_handles_its_incident() -> Non
     )
 
 
-def test_message_and_page_say_who_handles_it_until_when_and_why_and_link_the_forms() -> None:
+def test_message_and_page_say_who_handles_an_incident_until_when_and_why() -> None:
     pages = IncidentPages(acknowledge="/v2/ack", silence="/v2/silence")
     read = shown(message(SILENCED, BRIEFING, pages, ui_url=UI).blocks)
     assert "Silenced until 2026-11-24 14:00 UTC by ada: a test" in read
@@ -117,7 +117,7 @@ def test_message_and_page_say_who_handles_it_until_when_and_why_and_link_the_for
     assert "[Silence]" not in over
 
 
-def test_a_parent_counts_and_names_what_it_explains() -> None:
+def test_a_parent_incident_counts_and_names_the_incidents_that_it_explains() -> None:
     def named(number: int) -> list[str]:
         explains = [
             replace(OPEN, id=IncidentId(n), promise=Promise.REALTIME_SLOW, workload=f"w{n}")
@@ -133,7 +133,7 @@ def test_a_parent_counts_and_names_what_it_explains() -> None:
     assert not any(line.startswith("Explains") for line in named(0))
 
 
-def test_replies_say_what_an_edit_tells_nobody() -> None:
+def test_replies_report_that_an_incident_worsened_ended_or_is_still_open() -> None:
     critical = replace(OPEN, severity=Severity.CRITICAL)
     assert reply(critical, IncidentNews.WORSE).text.startswith(
         ":red_circle: Critical now: Batch 41"
@@ -146,7 +146,7 @@ def test_replies_say_what_an_edit_tells_nobody() -> None:
     assert "told in <#C9>" in shown(pointer(critical, "C9").blocks)
 
 
-def test_the_picture_of_a_rollout_shows_each_step_and_where_it_stands() -> None:
+def test_the_picture_of_a_rollout_shows_each_step_and_its_state() -> None:
     assert picture(replace(ROLLOUT, holds=HoldReason.INCONCLUSIVE)).splitlines() == [
         "✓ 1 █░░░░░░░░░    10 %",
         "▶ 2 █████░░░░░    50 %  holds: inconclusive",
@@ -158,7 +158,7 @@ def test_the_picture_of_a_rollout_shows_each_step_and_where_it_stands() -> None:
     assert [each[0] for each in done] == ["✓", "✓", "✓"]
 
 
-def test_the_events_of_a_rollout_are_replies_and_a_question_leads_to_its_page() -> None:
+def test_rollout_events_are_replies_and_an_approval_question_links_to_the_rollout_page() -> None:
     asked = LogEntry(Happened.APPROVAL_ASKED, 1, 5_000, "playbook", "every gate passed", NOON)
     read = shown(rollout_reply(ROLLOUT, asked, ui_url=UI).blocks)
     assert "Approval asked (step 2 of 3, 50 % to real-time) every gate passed (playbook)" in read
@@ -167,7 +167,7 @@ def test_the_events_of_a_rollout_are_replies_and_a_question_leads_to_its_page() 
     assert "[" not in shown(rollout_reply(ROLLOUT, held, ui_url=UI).blocks)
 
 
-def test_the_message_of_a_job_has_a_bar_and_its_reply_says_why_items_failed() -> None:
+def test_the_message_of_a_job_has_a_progress_bar_and_its_reply_says_why_items_failed() -> None:
     message = shown(job_message(JOB, NOON, ui_url=UI).blocks)
     assert f"{'█' * 10}{'░' * 30} 25 % no longer wait" in message
     assert f"[The job] {UI}/v2/artifacts/key/lanes-job-3-mine" in message
@@ -177,7 +177,9 @@ def test_the_message_of_a_job_has_a_bar_and_its_reply_says_why_items_failed() ->
 
 
 @pytest.mark.parametrize("said", [*HOSTILE, "x" * 100_000, "<" * 5_000])
-def test_what_people_and_items_say_forms_no_mention_link_or_markup_anywhere(said: str) -> None:
+def test_text_from_people_and_items_forms_no_mention_link_or_markup_in_any_message(
+    said: str,
+) -> None:
     incident = replace(
         SILENCED, workload=said, subject=said, sentence=said, handled_by=said, handled_why=said
     )

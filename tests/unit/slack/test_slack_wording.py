@@ -1,4 +1,4 @@
-"""What Slack is told, and when a message is worth an edit."""
+"""The wording of an incident's Slack message, and when a message is edited."""
 
 import json
 from dataclasses import replace
@@ -62,7 +62,7 @@ TOLD = SlackPost(
 )
 
 
-def test_an_open_incident_says_what_where_how_much_since_when_and_what_to_do() -> None:
+def test_an_open_incident_states_its_promise_subject_figures_start_and_advice() -> None:
     said = json.dumps(message(OPEN, ui_url=UI).blocks, ensure_ascii=False)
     figures = (
         "Batch runs too long: tickets",
@@ -74,24 +74,24 @@ def test_an_open_incident_says_what_where_how_much_since_when_and_what_to_do() -
         assert part in said
 
 
-def test_a_resolved_incident_says_so_first_and_how_long_it_lasted() -> None:
+def test_a_resolved_incident_starts_with_resolved_and_says_how_long_it_lasted() -> None:
     said = message(OVER, ui_url=UI)
     assert said.text.startswith(":white_check_mark: Resolved: Batch runs too long: tickets")
     assert "60 min" in json.dumps(said.blocks)
     assert "Batch 41 came back." in json.dumps(said.blocks)
     assert "3.0 h" not in json.dumps(
         said.blocks
-    )  # the last bad figure beside how it ended misleads
+    )  # the last bad figure next to the resolution would mislead
     assert "What to do" not in json.dumps(said.blocks)
 
 
-def test_what_outlasted_the_incident_that_explained_it_names_that() -> None:
+def test_an_incident_that_another_incident_explained_names_that_incident() -> None:
     said = json.dumps(message(replace(OPEN, parent_id=IncidentId(5)), ui_url=UI).blocks)
     assert "Lanes incident 7 because of incident 5" in said
     assert "because" not in json.dumps(message(OPEN, ui_url=UI).blocks)
 
 
-def test_no_advice_promises_what_an_incident_cannot_know() -> None:
+def test_no_advice_says_that_something_is_lost() -> None:
     for terms in TERMS.values():
         assert "lost" not in terms.advice
 
@@ -102,14 +102,14 @@ def test_the_metadata_carries_the_incidents_id() -> None:
 
 
 @pytest.mark.parametrize("promise", Promise)
-def test_every_promise_has_a_message_that_slack_takes(promise: Promise) -> None:
+def test_every_promise_has_a_message_that_slack_accepts(promise: Promise) -> None:
     for incident in (OPEN, OVER):
         assert invalid(message(replace(incident, promise=promise), ui_url=UI).blocks) is None
     assert invalid(trial(NOON, ui_url=UI).blocks) is None
 
 
 @given(st.text(max_size=300), st.text(max_size=2000))
-def test_nothing_from_outside_can_mention_link_or_break_the_message(
+def test_text_from_outside_cannot_mention_link_or_break_the_message(
     workload: str, sentence: str
 ) -> None:
     said = message(replace(OPEN, workload=workload, subject=workload, sentence=sentence), ui_url=UI)
@@ -119,13 +119,13 @@ def test_nothing_from_outside_can_mention_link_or_break_the_message(
     assert said.text.count("<") == 0
 
 
-def test_an_untold_incident_is_posted_and_a_told_one_left_alone() -> None:
+def test_an_unposted_incident_is_posted_and_a_posted_one_is_left_alone() -> None:
     assert next_step(SlackPost(OPEN), edits=True, now=NOON) is SlackStep.POST
     assert next_step(SlackPost(OVER), edits=True, now=NOON) is SlackStep.POST
     assert next_step(TOLD, edits=True, now=later(hours=9)) is SlackStep.NOTHING
 
 
-def test_the_end_is_an_edit_with_a_bot_and_a_second_message_with_a_webhook() -> None:
+def test_a_resolution_is_an_edit_with_a_bot_and_a_second_message_with_a_webhook() -> None:
     ended = replace(TOLD, incident=OVER)
     assert next_step(ended, edits=True, now=NOON) is SlackStep.EDIT
     assert next_step(replace(ended, ts=None), edits=False, now=NOON) is SlackStep.POST
@@ -135,7 +135,9 @@ def test_the_end_is_an_edit_with_a_bot_and_a_second_message_with_a_webhook() -> 
     )
 
 
-def test_a_message_is_edited_at_once_when_it_gets_worse_and_rarely_for_a_figure_alone() -> None:
+def test_a_message_is_edited_at_once_if_its_incident_worsens_and_rarely_for_a_figure_alone() -> (
+    None
+):
     worse = replace(TOLD, incident=replace(OPEN, severity=Severity.CRITICAL))
     moved = replace(TOLD, incident=replace(OPEN, value=OPEN.value + 1, updated_at=later(minutes=2)))
     assert next_step(worse, edits=True, now=NOON) is SlackStep.EDIT
@@ -144,7 +146,7 @@ def test_a_message_is_edited_at_once_when_it_gets_worse_and_rarely_for_a_figure_
     assert next_step(worse, edits=False, now=NOON) is SlackStep.NOTHING
 
 
-def test_a_message_whose_figures_stand_is_not_edited_again() -> None:
+def test_a_message_with_unchanged_figures_is_not_edited_again() -> None:
     stands = replace(TOLD, incident=replace(OPEN, updated_at=later(minutes=-2)))
     assert next_step(stands, edits=True, now=later(hours=1)) is SlackStep.NOTHING
     assert (
@@ -153,9 +155,7 @@ def test_a_message_whose_figures_stand_is_not_edited_again() -> None:
     )
 
 
-def test_failed_tries_rest_longer_and_longer_but_never_more_than_ten_minutes_unless_slack_asks() -> (
-    None
-):
+def test_failed_attempts_back_off_up_to_ten_minutes_or_for_as_long_as_slack_asks() -> None:
     rests = [delay_after(n).total_seconds() for n in range(1, 12)]
     assert rests[:3] == [5, 10, 20]
     assert rests[-1] == 600
@@ -168,7 +168,7 @@ def test_every_title_fits_a_header_with_the_longest_workload_name() -> None:
         assert len(message(incident, ui_url=UI).blocks[0]["text"]["text"]) <= 150
 
 
-def test_a_message_says_why_what_is_at_stake_how_it_moves_and_where_to_look() -> None:
+def test_a_message_states_the_causes_the_stake_the_trend_and_the_links() -> None:
     read = shown(message(OPEN, BRIEFING, PAGES, ui_url=f"{UI}/").blocks)
     for part in (
         "- 12x it expired - no credit - 3x other errors",
@@ -184,7 +184,7 @@ def test_a_message_says_why_what_is_at_stake_how_it_moves_and_where_to_look() ->
         assert part in read, (part, read)
 
 
-def test_a_message_without_anything_known_says_so_of_each_part() -> None:
+def test_a_message_without_a_briefing_says_that_each_part_was_not_looked_up() -> None:
     read = shown(message(OPEN, ui_url=UI).blocks)
     for part in (
         "Why  It was not looked up.",
@@ -198,7 +198,7 @@ def test_a_message_without_anything_known_says_so_of_each_part() -> None:
     )
 
 
-def test_a_phone_shows_the_most_frequent_error_too() -> None:
+def test_the_plain_text_for_phones_ends_with_the_most_frequent_error() -> None:
     assert message(OPEN, BRIEFING, PAGES, ui_url=UI).text.endswith(
         "were promised. Why: 12x it expired"
     )
@@ -215,7 +215,7 @@ HOSTILE = (
 
 @pytest.mark.parametrize("promise", Promise)
 @pytest.mark.parametrize("said", [*HOSTILE, "x" * 100_000, "<" * 5_000])
-def test_whatever_errors_and_keys_say_slack_takes_the_message_and_shows_it_letter_by_letter(
+def test_slack_accepts_a_message_with_any_error_and_key_text_and_sees_no_markup_in_it(
     promise: Promise, said: str
 ) -> None:
     causes = tuple(Cause(error=f"{number} {said}", times=10**9) for number in range(MOST_CAUSES))
@@ -240,12 +240,12 @@ def test_whatever_errors_and_keys_say_slack_takes_the_message_and_shows_it_lette
         assert len(json.dumps(told.blocks)) < 40_000
 
 
-def test_what_came_from_outside_stands_in_rich_text_as_it_is() -> None:
+def test_text_from_outside_is_shown_unchanged_as_rich_text() -> None:
     told = message(replace(OPEN, sentence=HOSTILE[0]), ui_url=UI)
     assert rich_texts(told.blocks[1]) == [HOSTILE[0]]
 
 
-def test_a_question_is_told_in_the_words_of_a_question() -> None:
+def test_an_approval_question_has_the_wording_of_a_question() -> None:
     asked = replace(
         OPEN, promise=Promise.APPROVAL_WAITS, value=0, limit_value=4_320, opened_at=NOON
     )
@@ -263,7 +263,7 @@ def test_a_question_is_told_in_the_words_of_a_question() -> None:
     assert "taken back unanswered after 3.0 d" in page
 
 
-def test_a_refused_key_says_to_set_the_key_and_then_lanes_up() -> None:
+def test_the_message_about_a_refused_key_says_to_set_the_key_and_to_run_lanes_up() -> None:
     refused = replace(OPEN, promise=Promise.PROVIDER_FROZEN, workload="*", subject="acme")
     read = shown(message(refused, BRIEFING, PAGES, ui_url=UI).blocks)
     assert "A refused key: set ANTHROPIC_API_KEY, then lanes up." in read

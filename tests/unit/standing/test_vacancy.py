@@ -1,4 +1,4 @@
-"""Which standing run is requested, and when, by a chosen clock. Requests of ten seconds for one reason are one run."""
+"""Requests for standing runs by a chosen clock: which run, and when. Requests within ten seconds for one reason are one run."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -34,7 +34,7 @@ def due(vacancies: Vacancies, *free: Role, s: float) -> set[Role]:
 
 
 @pytest.mark.parametrize("role", [each.role for each in STANDING])
-def test_a_role_that_is_free_at_two_looks_is_requested(role: Role) -> None:
+def test_a_role_that_is_free_for_one_polling_interval_is_requested(role: Role) -> None:
     seen = Vacancies()
     assert due(seen, role, s=0) == set()
     assert due(seen, role, s=0.7) == set()
@@ -58,13 +58,13 @@ def test_a_role_is_requested_once_and_again_12_seconds_later_if_it_is_still_free
     assert due(seen, Role.WATCHER, s=33) == {Role.WATCHER}
 
 
-def test_a_request_that_failed_is_repeated_at_the_next_look() -> None:
+def test_a_request_that_failed_is_repeated_at_the_next_poll() -> None:
     seen = Vacancies()
     due(seen, Role.WATCHER, s=0)
     assert due(seen, Role.WATCHER, s=20) == due(seen, Role.WATCHER, s=25) == {Role.WATCHER}
 
 
-def test_a_role_that_was_filled_and_is_free_again_is_requested_without_a_rest() -> None:
+def test_a_role_that_was_filled_and_is_free_again_is_requested_without_a_back_off() -> None:
     seen = Vacancies()
     due(seen, Role.COLLECTOR, s=0)
     due(seen, Role.COLLECTOR, s=20)
@@ -74,7 +74,7 @@ def test_a_role_that_was_filled_and_is_free_again_is_requested_without_a_rest() 
     assert due(seen, Role.COLLECTOR, s=24) == {Role.COLLECTOR}
 
 
-def test_each_role_has_its_own_time_of_being_free() -> None:
+def test_the_time_that_a_role_is_free_counts_for_each_role_separately() -> None:
     seen = Vacancies()
     due(seen, Role.COLLECTOR, s=0)
     due(seen, Role.COLLECTOR, Role.KEEPER, s=1.5)
@@ -82,13 +82,15 @@ def test_each_role_has_its_own_time_of_being_free() -> None:
     assert due(seen, *ALL, s=3) == {Role.COLLECTOR, Role.KEEPER}
 
 
-def test_the_keepers_role_may_be_free_where_no_drain_is_kept_warm() -> None:
+def test_the_keepers_role_may_be_free_if_no_drain_is_kept_warm() -> None:
     assert {each.role for each in never_free(keep_warm=2)} == {*ALL, Role.STANDBY}
     assert {each.role for each in never_free(keep_warm=1)} == ALL
     assert {each.role for each in never_free(keep_warm=0)} == {Role.COLLECTOR, Role.WATCHER}
 
 
-def test_requests_of_ten_seconds_share_a_key_with_no_other_role_and_no_later_request() -> None:
+def test_requests_within_ten_seconds_share_a_key_that_other_roles_and_later_requests_do_not() -> (
+    None
+):
     keeper, collector, _ = STANDING
     assert replacement(keeper, NOON) == replacement(keeper, later(seconds=9))
     asked = [
@@ -105,12 +107,12 @@ def test_requests_of_ten_seconds_share_a_key_with_no_other_role_and_no_later_req
         ("SCHEDULED", timedelta(0), True),
         # Late: no worker took it, and none would take another.
         ("SCHEDULED", timedelta(days=2), True),
-        ("SCHEDULED", -SOON, True),  # of an automation
-        ("SCHEDULED", timedelta(minutes=-30), False),  # the hourly run of the future
+        ("SCHEDULED", -SOON, True),  # requested by an automation
+        ("SCHEDULED", timedelta(minutes=-30), False),  # a future run of the hourly schedule
         ("PENDING", DOUBTED_AFTER - timedelta(seconds=1), True),
         ("PENDING", DOUBTED_AFTER, False),
         ("RUNNING", BEGINNING_FOR - timedelta(seconds=1), True),
-        # It lives without the role, or was killed unnoticed.
+        # The run lives without the role, or was killed unnoticed.
         ("RUNNING", BEGINNING_FOR, False),
         ("CRASHED", timedelta(0), False),
         ("COMPLETED", timedelta(0), False),
@@ -168,7 +170,7 @@ def test_requests_within_a_minute_for_one_reason_are_one_run(s: float) -> None:
     )
 
 
-def test_a_run_of_submit_tells_whose_it_is() -> None:
+def test_the_parameters_of_a_depart_run_name_its_workload() -> None:
     assert runs.departing_workload(runs.depart("letters").parameters) == "letters"
     for everything in ({}, {"departure": None}, {"departure": {"workload": None}}):
         assert runs.departing_workload(everything) is None

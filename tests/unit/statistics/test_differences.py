@@ -1,4 +1,4 @@
-"""Two lanes against each other, at every look: other items on each, and the same items on both."""
+"""Comparisons of two lanes that hold at every look: with different items on each lane, and with the same items on both."""
 
 import random
 from math import lgamma, log
@@ -30,7 +30,7 @@ GRID = numpy.linspace(0, 1, 20_001)[1:-1]
 
 
 @given(shares, shares)
-def test_bounds_hold_what_was_observed_and_mirror_each_other(
+def test_bounds_contain_the_observed_difference_and_mirror_each_other(
     of: SampleShare, than: SampleShare
 ) -> None:
     low, high = difference_bounds(of, than, alpha=0.05)
@@ -50,7 +50,7 @@ def test_a_limit_of_the_difference_is_judged_by_the_bounds(
         assert is_smaller(of, than, by=limit, alpha=0.05) == (limit > high)
 
 
-def test_nothing_is_known_of_nothing() -> None:
+def test_without_samples_the_bounds_of_a_difference_are_the_whole_range() -> None:
     assert difference_bounds(NOTHING, SampleShare(3, 9), alpha=0.05) == (-1, 1)
     assert PairedShares(0, 0, 0).bounds(alpha=0.05) == (-1, 1)
     assert PairedShares(0, 0, 0).difference is None
@@ -58,7 +58,7 @@ def test_nothing_is_known_of_nothing() -> None:
 
 
 def marginal(*counts: int) -> float:
-    """The logarithm of the mean likelihood of these kinds over all of their shares."""
+    """Return the logarithm of the mean likelihood of these counts over all shares of their kinds."""
     kinds, total = len(counts), sum(counts)
     return lgamma(kinds) + sum(lgamma(each + 1) for each in counts) - lgamma(total + kinds)
 
@@ -94,7 +94,7 @@ def test_the_edges_of_a_paired_difference_are_where_the_formula_puts_them(
 
 @pytest.mark.slow
 @given(st.lists(st.tuples(shares, shares), min_size=1, max_size=4))
-def test_the_bounds_of_several_steps_hold_the_mean_of_their_differences(strata: Strata) -> None:
+def test_the_bounds_of_several_steps_contain_the_mean_of_their_differences(strata: Strata) -> None:
     *before, (of, than) = strata
     low, high = difference_bounds(of, than, alpha=0.05, before=before)
     assert -1 <= low <= compute_mean_difference(strata) <= high <= 1
@@ -114,7 +114,7 @@ def test_the_bounds_of_several_steps_hold_the_mean_of_their_differences(strata: 
 def test_the_edges_of_several_steps_are_where_the_formula_puts_them(
     strata: list[tuple[tuple[int, int], tuple[int, int]]],
 ) -> None:
-    """The likeliest shares with a given mean difference, as another optimizer finds them."""
+    """Find the likeliest shares with a given mean difference with another optimizer."""
     seen = [(SampleShare(*of), SampleShare(*than)) for of, than in strata]
     sides = [each for pair in seen for each in pair]
     weights = numpy.array([of.samples for of, _ in seen]) / sum(of.samples for of, _ in seen)
@@ -141,7 +141,7 @@ def test_the_edges_of_several_steps_are_where_the_formula_puts_them(
         assert evidence == pytest.approx(-log(0.05), abs=0.01)
 
 
-def test_a_loss_too_small_for_each_step_is_found_in_all_of_them() -> None:
+def test_a_loss_too_small_to_find_in_any_single_step_is_found_in_all_steps_together() -> None:
     steps = [(SampleShare(part // 8, part), SampleShare(35, 700)) for part in (350, 700, 700)]
     found = [is_larger(*each, by=0, alpha=0.001) for each in steps]
     assert found == [False, False, False]
@@ -149,12 +149,12 @@ def test_a_loss_too_small_for_each_step_is_found_in_all_of_them() -> None:
     assert is_larger(*last, by=0, alpha=0.001, before=before)
 
 
-# In each step both lanes are wrong equally often, but not in every step alike: (share moved, share wrong).
+# In each step both lanes have the same error rate, but it differs between steps: (share moved, share wrong).
 SIMPSON = [(0.05, 0.02), (0.2, 0.1), (0.5, 0.3)]
 
 
 @pytest.mark.slow
-def test_of_steps_between_which_split_and_hour_differ_none_tells_two_equal_lanes_apart() -> None:
+def test_two_equal_lanes_do_not_differ_by_steps_although_the_pooled_steps_differ() -> None:
     drawn, wrong, misled, cases = random.Random(23), 0, 0, 100
     for _ in range(cases):
         steps, failed = list[tuple[SampleShare, SampleShare]](), False
@@ -201,7 +201,7 @@ def test_the_bounds_of_many_pairs_are_near_those_of_the_oracle() -> None:
 
 
 @given(pairs)
-def test_whether_a_lane_is_worse_is_said_as_the_oracle_of_the_discordant_pairs_says_it(
+def test_is_worse_agrees_with_the_oracle_for_the_discordant_pairs(
     of: PairedShares,
 ) -> None:
     if of.one + of.other:
@@ -213,7 +213,7 @@ def test_whether_a_lane_is_worse_is_said_as_the_oracle_of_the_discordant_pairs_s
 
 @pytest.mark.slow
 @given(pairs)
-def test_pairs_mirror_each_other(of: PairedShares) -> None:
+def test_the_bounds_of_exchanged_pairs_mirror_each_other(of: PairedShares) -> None:
     low, high = of.bounds(alpha=0.05)
     mirrored = PairedShares(of.other, of.one, of.alike).bounds(alpha=0.05)
     assert mirrored == pytest.approx((-high, -low), abs=1e-6)
@@ -221,7 +221,7 @@ def test_pairs_mirror_each_other(of: PairedShares) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("moved", [0.05, 0.5])
-def test_of_many_looks_at_two_equal_lanes_none_tells_them_apart_in_19_cases_of_20(
+def test_many_looks_at_two_equal_lanes_find_no_difference_in_19_of_20_cases(
     moved: float,
 ) -> None:
     drawn, wrong, cases = random.Random(13), 0, 100
@@ -240,7 +240,7 @@ def test_of_many_looks_at_two_equal_lanes_none_tells_them_apart_in_19_cases_of_2
 
 
 @pytest.mark.slow
-def test_of_many_looks_at_pairs_of_equal_lanes_none_calls_one_worse_in_19_cases_of_20() -> None:
+def test_many_looks_at_pairs_of_equal_lanes_call_no_lane_worse_in_19_of_20_cases() -> None:
     drawn, wrong, cases = random.Random(17), 0, 200
     for _ in range(cases):
         one = other = 0

@@ -1,4 +1,4 @@
-"""Evidence that shares have changed means what it says: its mean is 1 where nothing changes, and real changes are found."""
+"""Evidence that shares have changed: its mean is 1 while nothing changes, and real changes are found."""
 
 from itertools import pairwise, product
 from math import exp, inf, log
@@ -15,13 +15,13 @@ Counts = list[int]
 
 
 def drawn(random: Random, shares: list[float], items: int) -> Counts:
-    """That many answers, by class."""
+    """Return the counts by class of `items` random answers."""
     found = random.choices(range(len(shares)), shares, k=items)
     return [found.count(place) for place in range(len(shares))]
 
 
 @given(st.integers(0, 30), st.integers(0, 30), st.integers(1, 12), st.integers(2, 6))
-def test_the_mean_of_an_e_value_is_one_by_what_came_before(
+def test_the_mean_of_an_e_value_is_one_under_the_prediction_from_earlier_answers(
     hits: int, misses: int, items: int, classes: int
 ) -> None:
     before = SampleShare(hits, hits + misses)
@@ -41,7 +41,7 @@ def test_the_mean_of_an_e_value_is_one_by_what_came_before(
     st.lists(st.lists(st.integers(0, 50), min_size=3, max_size=3), min_size=1, max_size=8),
     st.booleans(),
 )
-def test_no_counts_break_it(portions: list[Counts], rises: bool) -> None:
+def test_any_counts_give_a_valid_shift_or_none(portions: list[Counts], rises: bool) -> None:
     portions[0][0] += 1
     evidence, shift = detect(portions, range(3), rises=rises)
     assert (shift is None) == (evidence == -inf)
@@ -61,13 +61,13 @@ def test_a_change_is_found_with_its_class_its_moment_and_both_shares() -> None:
     assert shift.before.samples, shift.since.samples == (1_500, 1_000)
 
 
-def test_a_share_that_may_only_rise_raises_nothing_when_it_falls() -> None:
+def test_a_falling_share_is_no_evidence_where_only_a_rise_counts() -> None:
     portions = [[400, 100], *[[100, 0]] * 20]
     assert detect(portions, [1])[0] > log(1e7)
     assert detect(portions, [1], rises=True) == (-inf, None)
 
 
-def test_a_class_that_never_came_is_found_at_once() -> None:
+def test_a_new_class_is_found_at_once() -> None:
     evidence, shift = detect([[50, 0], [0, 20]], [0, 1])
     assert evidence > log(1e9)
     assert shift is not None

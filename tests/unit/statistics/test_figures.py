@@ -20,7 +20,7 @@ def of(*rows: dict[int, int]) -> Durations:
 
 
 @given(BUCKETS, st.floats(0, 1))
-def test_a_percentile_lies_between_neighbours_as_that_of_the_single_durations_does(
+def test_a_percentile_is_interpolated_as_numpy_does_for_the_single_durations(
     counts: dict[int, int], share: float
 ) -> None:
     each = [seconds_of(bucket) for bucket, n in counts.items() for _ in range(n)]
@@ -32,12 +32,14 @@ def test_a_percentile_lies_between_neighbours_as_that_of_the_single_durations_do
 
 
 @given(BUCKETS, BUCKETS)
-def test_what_is_added_in_parts_is_the_whole(one: dict[int, int], other: dict[int, int]) -> None:
+def test_durations_added_in_parts_equal_the_whole(
+    one: dict[int, int], other: dict[int, int]
+) -> None:
     whole = {bucket: one.get(bucket, 0) + other.get(bucket, 0) for bucket in one | other}
     assert of(one, other).list_counts() == of(whole).list_counts()
 
 
-def test_what_was_taken_back_is_not_counted() -> None:
+def test_subtracted_durations_are_not_counted() -> None:
     durations = of({100: 2, 200: 1})
     assert durations.count == 3
     durations.add([200, 300], [-1, -4])

@@ -31,7 +31,7 @@ values = st.lists(st.floats(2, 5), min_size=1, max_size=200)
 
 
 @given(shares, st.sampled_from([0.01, 0.025, 0.2]))
-def test_what_was_seen_lies_within_its_bounds_which_exclude_what_the_formula_does(
+def test_bounds_contain_the_observed_share_and_are_where_the_formula_puts_them(
     of: SampleShare, alpha: float
 ) -> None:
     low, high = bounds(of, alpha=alpha)
@@ -39,7 +39,7 @@ def test_what_was_seen_lies_within_its_bounds_which_exclude_what_the_formula_doe
     assert 0 <= low <= of.value <= high <= 1
 
     def evidence(share: float) -> float:
-        """The logarithm of Beta(1 + x, 1 + n - x) / (p^x (1 - p)^(n - x)), where both are integers."""
+        """Return the logarithm of Beta(1 + x, 1 + n - x) / (p^x (1 - p)^(n - x)) for integers x and n."""
         likely = of.hits * log(share) + (of.samples - of.hits) * log(1 - share)
         return -log((of.samples + 1) * comb(of.samples, of.hits)) - likely
 
@@ -48,13 +48,13 @@ def test_what_was_seen_lies_within_its_bounds_which_exclude_what_the_formula_doe
             assert evidence(edge) == pytest.approx(-log(alpha), abs=0.01)
 
 
-def test_nothing_is_known_of_nothing() -> None:
+def test_without_samples_the_bounds_of_a_share_are_the_whole_range() -> None:
     assert bounds(NOTHING, alpha=0.05) == (0.0, 1.0)
     assert NOTHING.value is None
 
 
 @given(shares)
-def test_misses_mirror_hits(of: SampleShare) -> None:
+def test_the_bounds_of_misses_mirror_those_of_hits(of: SampleShare) -> None:
     low, high = bounds(of, alpha=0.05)
     other = bounds(SampleShare(of.samples - of.hits, of.samples), alpha=0.05)
     assert other == (pytest.approx(1 - high, abs=1e-6), pytest.approx(1 - low, abs=1e-6))
@@ -62,10 +62,10 @@ def test_misses_mirror_hits(of: SampleShare) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("share", [0.5, 0.9, 0.99])
-def test_of_a_thousand_looks_at_a_growing_sample_none_excludes_the_truth_in_19_cases_of_20(
+def test_many_looks_at_a_growing_sample_never_exclude_the_truth_in_19_of_20_cases(
     share: float,
 ) -> None:
-    """A bound that holds at one look would exclude it in about 3 cases of 10."""
+    """A bound that holds at a single look would exclude the truth in about 3 of 10 cases."""
     drawn, wrong, cases = random.Random(3), 0, 100
     for _ in range(cases):
         hits = 0
@@ -90,7 +90,7 @@ def test_the_bounds_are_those_of_the_oracle_at_every_look(hits: list[bool], alph
 
 
 @given(shares, st.floats(0, 1))
-def test_a_limit_is_surely_kept_or_broken_exactly_where_the_bounds_say_so(
+def test_a_limit_is_certainly_exceeded_or_kept_exactly_if_it_lies_outside_the_bounds(
     of: SampleShare, limit: float
 ) -> None:
     low, high = bounds(of, alpha=0.05)
@@ -99,7 +99,7 @@ def test_a_limit_is_surely_kept_or_broken_exactly_where_the_bounds_say_so(
         assert is_below(of, limit, alpha=0.05) == (limit > high)
 
 
-def test_a_share_of_none_and_of_all_is_excluded_by_one_sample_of_the_other_kind() -> None:
+def test_a_share_of_zero_or_one_is_excluded_by_one_sample_of_the_other_kind() -> None:
     assert excludes(SampleShare(1, 9), 0, alpha=0.05)
     assert excludes(SampleShare(8, 9), 1, alpha=0.05)
     assert not excludes(SampleShare(0, 10**6), 0, alpha=0.05)
@@ -116,7 +116,7 @@ def test_the_fewest_samples_without_a_hit_are_enough_and_one_less_is_not(
     assert not is_below(SampleShare(0, fewest - 1), share, alpha=alpha)
 
 
-def test_without_values_nothing_is_known_but_the_ends() -> None:
+def test_without_values_the_bounds_of_a_mean_are_the_ends_of_its_range() -> None:
     nothing = MeanSequence(2, 5, alpha=0.05)
     assert (nothing.value, nothing.samples, nothing.bounds) == (None, 0, (2, 5))
 
@@ -134,7 +134,7 @@ def test_the_bounds_of_a_mean_are_those_of_the_oracle_at_every_look(
     assert ours.value == pytest.approx(oracle.estimate_[-1])
 
 
-def test_a_value_beyond_the_ends_is_refused() -> None:
+def test_a_value_outside_the_range_is_refused() -> None:
     with pytest.raises(ValueError, match=r"5\.1 lies outside"):
         MeanSequence(2, 5, alpha=0.05).add([3, 5.1])
     with pytest.raises(ValueError, match="room"):
@@ -142,7 +142,7 @@ def test_a_value_beyond_the_ends_is_refused() -> None:
 
 
 @pytest.mark.slow
-def test_of_a_thousand_looks_none_excludes_the_true_mean_in_19_cases_of_20() -> None:
+def test_a_thousand_looks_never_exclude_the_true_mean_in_19_of_20_cases() -> None:
     drawn, wrong, cases = random.Random(5), 0, 100
     for _ in range(cases):
         sequence = MeanSequence(0, 1, alpha=0.05)
@@ -169,7 +169,7 @@ def spent(drawn: random.Random, items: int, mean: float) -> list[float]:
 
 
 @pytest.mark.slow
-def test_steps_whose_costs_differ_make_no_lane_look_dearer_in_19_cases_of_20() -> None:
+def test_steps_with_different_costs_make_no_lane_look_dearer_in_19_of_20_cases() -> None:
     drawn, wrong, cases = random.Random(29), 0, 60
     steps = list[tuple[list[float], list[float]]]()
     for _ in range(cases):
@@ -186,7 +186,7 @@ def test_steps_whose_costs_differ_make_no_lane_look_dearer_in_19_cases_of_20() -
     assert excess_bounds([(moved, stays)], 1, 5, alpha=0.05)[0] > 0
 
 
-def test_a_saving_that_each_step_alone_is_too_short_to_miss_is_missed_by_all_of_them() -> None:
+def test_a_missed_saving_too_small_to_prove_in_one_step_is_proved_by_all_steps_together() -> None:
     drawn = random.Random(31)
     steps = [(spent(drawn, 400, 0.8), spent(drawn, 400, 1.0)) for _ in range(3)]
     assert [excess_bounds([each], 0.7, 5, alpha=0.01)[0] > 0 for each in steps] == [False] * 3

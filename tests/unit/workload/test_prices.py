@@ -1,4 +1,4 @@
-"""What a billed response costs: dated prices, exact arithmetic, the batch lane at half."""
+"""The cost of a billed response: dated prices, exact arithmetic, the batch lane at half price."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -40,7 +40,7 @@ def usd(usage: Usage, model: str = "claude-haiku-5-5", lane: Lane = Lane.REALTIM
         ("claude-opus-5-5", ["4", "20", "0.20", "5", "8"]),
     ],
 )
-def test_each_kind_of_token_has_its_price_in_dollars_a_million(
+def test_each_kind_of_token_has_its_price_in_dollars_per_million(
     model: str, prices: list[str]
 ) -> None:
     thousand = [usd(Usage(**{kind: 1_000}), model) for kind in KINDS]
@@ -48,7 +48,7 @@ def test_each_kind_of_token_has_its_price_in_dollars_a_million(
 
 
 @given(usages, st.sampled_from(MODELS))
-def test_batch_is_half_of_everything(usage: Usage, model: str) -> None:
+def test_batch_costs_half_for_every_kind_of_token(usage: Usage, model: str) -> None:
     assert usd(usage, model, Lane.BATCH) * 2 == usd(usage, model)
 
 
@@ -77,7 +77,7 @@ def test_a_prompt_above_100_000_tokens_pays_five_times_for_all_of_it() -> None:
     )
 
 
-def test_the_dated_name_of_a_model_has_its_price() -> None:
+def test_a_dated_model_name_has_the_price_of_its_model() -> None:
     assert usd(Usage(input=1_000), "claude-haiku-5-5-20261001") == usd(Usage(input=1_000))
 
 
@@ -86,7 +86,7 @@ def test_the_dated_name_of_a_model_has_its_price() -> None:
     Usage(input=1), "claude-haiku-4-5", Lane.BATCH, datetime(2026, 10, 13, 23, 59, 59, tzinfo=UTC)
 )
 @example(Usage(input=1), "claude-haiku-4-5", Lane.BATCH, datetime(2026, 10, 14, tzinfo=UTC))
-def test_a_bill_is_what_genai_prices_itself_makes_of_it(
+def test_a_bill_equals_the_calculation_of_genai_prices(
     usage: Usage, model: str, lane: Lane, at: datetime
 ) -> None:
     assert (
@@ -96,7 +96,7 @@ def test_a_bill_is_what_genai_prices_itself_makes_of_it(
 
 
 @pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Pacific/Honolulu"])
-def test_a_price_begins_by_the_day_of_utc_wherever_its_moment_was_written_down(zone: str) -> None:
+def test_a_price_starts_at_midnight_utc_for_a_moment_in_any_time_zone(zone: str) -> None:
     last, first = datetime(2026, 10, 13, 23, 59, 59, tzinfo=UTC), datetime(2026, 10, 14, tzinfo=UTC)
     one: dict[str, Any] = {"model": "claude-haiku-4-5", "lane": Lane.BATCH}
     there = [
@@ -115,11 +115,11 @@ def test_an_unknown_model_has_no_price() -> None:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_known_model_passes(model: str) -> None:
+def test_a_model_with_a_known_price_is_accepted(model: str) -> None:
     require(model)
 
 
-def test_the_price_table_is_named_with_its_version() -> None:
+def test_the_price_version_names_genai_prices_and_its_release() -> None:
     name, number = price_version().split()
     assert name == "genai-prices"
     assert number[0].isdigit()

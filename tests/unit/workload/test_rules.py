@@ -1,4 +1,4 @@
-"""Rules over an item: compiled once, of limited cost whatever they say and an item holds, and never able to stop the router."""
+"""Rules over an item: compiled once, of limited cost for any rule and any item, and never able to stop the router."""
 
 import subprocess
 import sys
@@ -66,7 +66,7 @@ THOUSANDS = {"tags": [f"tag {number}" for number in range(3_000)]}
         'payload.exists(name, name == "tags") && payload["n"] == 3',
     ],
 )
-def test_a_rule_holds_of_an_item(text: str) -> None:
+def test_a_rule_holds_for_an_item_and_its_negation_does_not(text: str) -> None:
     assert Rule(text).holds(ITEM)
     assert not Rule(f"!({text})").holds(ITEM)
 
@@ -88,14 +88,16 @@ def test_a_rule_holds_of_an_item(text: str) -> None:
         ("payload.nothing()", "failed: "),
     ],
 )
-def test_a_rule_that_cannot_be_evaluated_says_so(text: str, said: str) -> None:
+def test_a_rule_that_cannot_be_evaluated_raises_an_error_with_its_text_and_the_reason(
+    text: str, said: str
+) -> None:
     with pytest.raises(RuleFailed) as caught:
         Rule(text).holds(ITEM)
     assert f"`{text}`" in str(caught.value)
     assert said in str(caught.value)
 
 
-def test_what_an_item_holds_is_not_repeated_by_a_failing_rule() -> None:
+def test_the_error_of_a_failing_rule_does_not_repeat_the_payload() -> None:
     with pytest.raises(RuleFailed) as caught:
         Rule("payload").holds({**ITEM, "payload": {"secret": "4711"}})
     assert "4711" not in str(caught.value)
@@ -112,19 +114,19 @@ def test_what_an_item_holds_is_not_repeated_by_a_failing_rule() -> None:
         ("colour == size", "reads colour, size"),
     ],
 )
-def test_a_text_that_is_no_rule_is_refused(text: str, said: str) -> None:
+def test_a_text_that_is_not_a_rule_is_refused(text: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         Rule(text)
 
 
 @given(ANY_TEXT | st.text("payload.ages_n()[]<>=!&|?:'\"+-*/%123 ", max_size=30))
-def test_any_text_is_a_rule_or_a_value_error(text: str) -> None:
+def test_any_text_is_a_rule_or_raises_a_value_error(text: str) -> None:
     with suppress(ValueError):
         Rule(text)
 
 
 @given(st.sampled_from(RULES), some_json(), st.none() | st.floats(-1e9, 1e9))
-def test_a_rule_holds_or_not_or_fails_whatever_the_payload(
+def test_a_rule_returns_a_boolean_or_raises_rule_failed_for_any_payload(
     text: str, payload: dict[str, Any], due_in_s: float | None
 ) -> None:
     try:
@@ -147,9 +149,7 @@ print(cel.compile("1 + 1").execute({}))
 
 
 @pytest.mark.slow
-def test_a_rule_is_compiled_without_the_toolkit_of_a_terminal_and_the_package_can_be_loaded_beside_it() -> (
-    None
-):
+def test_a_rule_loads_no_terminal_toolkit_and_the_cel_package_can_be_loaded_afterwards() -> None:
     said = subprocess.run(
         [sys.executable, "-c", LOADED], text=True, capture_output=True, check=True, timeout=60
     )
@@ -168,7 +168,7 @@ def alone(text: str, variables: dict[str, Any]) -> bool | None:
     some_json(),
     st.none() | st.floats(-9, 9),
 )
-def test_two_rules_asked_at_once_say_what_each_says_alone(
+def test_a_pair_of_rules_returns_the_results_of_each_rule_alone(
     first: str, second: str, payload: dict[str, Any], due_in_s: float | None
 ) -> None:
     variables = {"payload": payload, "age_s": 90_000.0, "due_in_s": due_in_s, "consumer": "desk"}
@@ -181,7 +181,7 @@ def variables(payload: dict[str, Any]) -> dict[str, Any]:
     return {"payload": payload, "age_s": 1.0, "due_in_s": None, "consumer": "desk"}
 
 
-def test_a_rule_that_compares_thousands_of_tags_with_each_other_is_not_evaluated_for_them(
+def test_a_rule_that_compares_thousands_of_tags_with_each_other_is_not_evaluated(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rule = Rule(NESTED)
@@ -192,7 +192,7 @@ def test_a_rule_that_compares_thousands_of_tags_with_each_other_is_not_evaluated
         rule.holds(variables(THOUSANDS))
 
 
-def test_the_same_rule_is_computed_for_a_neighbour_with_few_tags() -> None:
+def test_the_same_rule_is_evaluated_for_an_item_with_few_tags() -> None:
     assert Rule(NESTED).holds(variables({"tags": ["a", "aq"]}))
     assert not Rule(NESTED).holds(variables({"tags": ["a", "b"]}))
 
@@ -200,7 +200,7 @@ def test_the_same_rule_is_computed_for_a_neighbour_with_few_tags() -> None:
 @pytest.mark.parametrize(
     "text", ["payload.tags.exists(t, t == 'tag 2999')", "'tag 2999' in payload.tags"]
 )
-def test_a_rule_that_looks_at_each_of_thousands_of_tags_once_is_computed(text: str) -> None:
+def test_a_rule_that_visits_each_of_thousands_of_tags_once_is_evaluated(text: str) -> None:
     assert Rule(text).holds(variables(THOUSANDS))
 
 
@@ -219,12 +219,16 @@ def test_a_rule_that_looks_at_each_of_thousands_of_tags_once_is_computed(text: s
         ("payload.x == ')' && payload.tags.exists(t, t == r'\\' || t == \"(\")  // .map(x, x)", 1),
     ],
 )
-def test_the_power_in_which_the_cost_of_a_rule_grows(text: str, power: int) -> None:
+def test_the_cost_of_a_rule_grows_with_a_known_power_of_the_item_size(
+    text: str, power: int
+) -> None:
     assert max(len(product) for product in rule_cost.cost(text)) == power
 
 
 @given(st.integers(1, 200), st.integers(1, 200))
-def test_a_rule_never_reads_more_than_its_units_pay_for(one: int, more: int) -> None:
+def test_the_largest_input_of_a_rule_grows_with_its_units_and_costs_no_more_than_them(
+    one: int, more: int
+) -> None:
     fewer, most = sorted((one * 1_000, (one + more) * 1_000))
     assert largest_input(NESTED, fewer, 1 << 20) <= largest_input(NESTED, most, 1 << 20)
     product = rule_cost.cost(NESTED)
@@ -256,7 +260,9 @@ def test_a_rule_never_reads_more_than_its_units_pay_for(one: int, more: int) -> 
         ("payload.text.matches('(')", "not a regular expression"),
     ],
 )
-def test_a_rule_without_a_price_limit_is_refused_when_it_is_published(text: str, said: str) -> None:
+def test_a_rule_without_a_limited_cost_is_refused_when_it_is_published(
+    text: str, said: str
+) -> None:
     with pytest.raises(ValueError, match=said):
         Rule(text).check_price()
 
@@ -271,17 +277,17 @@ def test_a_stored_rule_beyond_the_limits_is_read_and_fails_for_each_item() -> No
 
 
 @pytest.mark.parametrize("text", RULES)
-def test_usual_rules_can_be_computed_for_thousands_of_values(text: str) -> None:
+def test_usual_rules_can_be_evaluated_for_thousands_of_values(text: str) -> None:
     assert largest_input(text, MOST_UNITS, 1 << 24) > 20 * LEAST_INPUT
 
 
-def test_twenty_seven_letters_take_a_pattern_no_longer_than_two() -> None:
+def test_a_pattern_with_nested_repetition_is_matched_against_27_letters() -> None:
     rule = Rule("payload.text.matches('^(a+)+$')")
     assert rule.holds(variables({"text": "a" * 27}))
     assert not rule.holds(variables({"text": "a" * 27 + "!"}))
 
 
-def test_a_pattern_that_an_item_brings_is_as_limited() -> None:
+def test_a_pattern_from_the_payload_has_the_same_limits() -> None:
     rule = Rule("payload.text.matches(payload.pattern)")
     assert rule.holds(variables({"text": "abc", "pattern": "b"}))
     for hostile in ("(?=a)", "(a{300}){300}", "("):
@@ -289,15 +295,13 @@ def test_a_pattern_that_an_item_brings_is_as_limited() -> None:
             rule.holds(variables({"text": "abc", "pattern": hostile}))
 
 
-def test_texts_are_compared_with_patterns_within_a_limit() -> None:
+def test_the_characters_that_patterns_compare_are_limited() -> None:
     rule = Rule("payload.tags.exists(t, t.matches('[01]*1[01]{300}x'))")
     assert not rule.holds(variables({"tags": ["01"] * 10}))
     with pytest.raises(RuleFailed, match="patterns compare more than 2,000,000 characters"):
         rule.holds(variables({"tags": ["01" * 500] * 400}))
     with pytest.raises(RuleFailed, match="patterns compare more than 2,000,000 characters"):
-        rule.holds(
-            variables({"tags": ["01"] * 1_300})
-        )  # each costs as much as fifty characters more
+        rule.holds(variables({"tags": ["01"] * 1_300}))  # each text costs fifty characters more
 
 
 @given(
@@ -322,7 +326,7 @@ def test_texts_are_compared_with_patterns_within_a_limit() -> None:
         max_leaves=30,
     ),
 )
-def test_a_value_that_a_rule_gives_is_no_larger_than_what_it_may_cost(
+def test_the_value_of_a_rule_is_never_larger_than_the_cost_of_the_rule(
     text: str, given: Any
 ) -> None:
     try:
@@ -338,15 +342,13 @@ def test_a_value_that_a_rule_gives_is_no_larger_than_what_it_may_cost(
         assert rule_cost.size(value, 1 << 24) <= spent
 
 
-def test_two_rules_that_are_too_much_together_are_asked_one_by_one() -> None:
+def test_a_pair_of_rules_that_costs_too_much_together_is_left_to_its_single_rules() -> None:
     half = "payload.n == 1" + " || payload.n == 1" * 200
     assert RulePair(Rule(half), Rule(half)).hold(variables({"n": 1})) is None
     assert Rule(half).holds(variables({"n": 1}))
 
 
-def test_an_item_that_is_too_large_for_a_rule_is_routed_and_says_why_and_its_neighbour_by_the_rule() -> (
-    None
-):
+def test_an_item_too_large_for_a_rule_is_routed_by_the_split_and_a_small_one_by_the_rule() -> None:
     of = version(urgent_when=NESTED)
     for payload, reason in ((THOUSANDS, Reason.SPLIT), ({"tags": ["a", "aq"]}, Reason.URGENT_RULE)):
         item = ArrivedItem("letters", "k1", payload, NOON, NOON)

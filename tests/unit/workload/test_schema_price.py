@@ -1,4 +1,4 @@
-"""A check of an answer or an input takes a limited number of steps, whatever its schema and the answer say."""
+"""Checks of answers and inputs: a limited number of steps for any schema and any answer."""
 
 from typing import Any
 
@@ -85,12 +85,12 @@ def nested(name: str, levels: int, innermost: Any = 1) -> Any:
     return value
 
 
-def test_a_schema_that_doubles_its_work_with_each_level_is_not_asked_of_a_deep_answer(
+def test_a_schema_that_doubles_its_work_with_each_level_is_not_applied_to_a_deep_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     check = AnswerCheck(DOUBLING)
     assert check.first_fault(nested("x", 5, {})) is None
-    monkeypatch.setattr(check, "_first", None)  # asking it would fail
+    monkeypatch.setattr(check, "_first", None)  # calling it would fail
     fault = check.first_fault(nested("x", 60))
     assert fault is not None
     assert "too large or too deep to be checked" in fault.message
@@ -104,15 +104,13 @@ def test_a_tree_of_many_levels_is_checked() -> None:
     assert fault.keyword == "additionalProperties"
 
 
-def test_the_steps_of_a_tree_grow_with_its_levels_and_those_of_a_doubling_schema_without_limit() -> (
-    None
-):
+def test_the_steps_of_a_deep_tree_are_limited_and_those_of_a_doubling_schema_are_not() -> None:
     tree, doubling = SchemaCosts(TREE), SchemaCosts(DOUBLING)
     assert tree.steps[90] < 2_000
     assert doubling.steps[30] > MOST_STEPS
 
 
-def test_a_fault_that_is_not_worded_by_jsonschema_names_place_and_rule() -> None:
+def test_a_fault_that_jsonschema_does_not_word_names_its_place_and_rule() -> None:
     schema = {
         "type": "object",
         "properties": {"notes": {"type": "array", "items": {"type": "string", "maxLength": 3}}},
@@ -138,7 +136,7 @@ def test_a_large_answer_is_judged_without_jsonschema(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("wanted", ["^(a+)+$", "^(([a-z])+.)+[A-Z]([a-z])+$", "(x+x+)+y"])
-def test_twenty_seven_letters_are_compared_in_linear_time(wanted: str) -> None:
+def test_a_pattern_with_nested_repetition_is_checked_against_27_letters(wanted: str) -> None:
     schema = {"type": "object", "properties": {"a": {"type": "string", "pattern": wanted}}}
     check_affordable(schema)
     fault = AnswerCheck(schema).first_fault({"a": "a" * 27 + "!"})
@@ -177,13 +175,13 @@ def test_a_schema_that_cannot_be_checked_in_bounded_time_is_refused(
 
 
 @given(any_json())
-def test_values_are_counted_alike_with_and_without_their_levels(answer: Any) -> None:
+def test_values_are_counted_equally_with_and_without_their_levels(answer: Any) -> None:
     assert answer_check._values(answer) == answer_check._measure(answer)[0]
 
 
 @pytest.mark.slow
-def test_the_steps_bound_what_the_checker_does() -> None:
-    """The checker takes no more than a microsecond a step, here some hundred times less: counted, not timed."""
+def test_the_checker_never_reports_more_faults_than_the_computed_steps() -> None:
+    """Count faults instead of time: the checker takes at most a microsecond per step, here about a hundredth of that."""
     for levels in range(1, 12):
         answer = nested("x", levels)
         faults = list(jsonschema_rs.Draft202012Validator(DOUBLING).iter_errors(answer))
@@ -191,19 +189,19 @@ def test_the_steps_bound_what_the_checker_does() -> None:
 
 
 @pytest.mark.parametrize("schema", SOUND)
-def test_what_the_doors_can_check_is_published(schema: dict[str, Any]) -> None:
+def test_an_input_schema_that_the_doors_can_check_is_published(schema: dict[str, Any]) -> None:
     assert spec(input_schema=schema).input_schema == schema
 
 
 @pytest.mark.parametrize(("schema", "said"), WRONG)
-def test_what_the_doors_cannot_check_is_refused_with_its_place(
+def test_an_input_schema_that_the_doors_cannot_check_is_refused_with_its_place(
     schema: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(SpecInvalid, match=said):
         spec(input_schema=schema)
 
 
-def test_a_version_from_before_input_schemas_is_known_again() -> None:
+def test_an_empty_input_schema_does_not_change_the_content_hash() -> None:
     assert content_hash(spec()) == content_hash(spec(input_schema={}))
     assert content_hash(spec()) != content_hash(spec(input_schema={"type": "object"}))
 

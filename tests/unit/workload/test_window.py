@@ -32,7 +32,7 @@ def berlin(day: date, at: str, *, fold: int = 0) -> datetime:
 
 
 def fires(of: Window) -> list[time]:
-    """The times of day of its schedule, in the order of the clock."""
+    """Return the times of day at which the window's schedule fires, in ascending order."""
     minute, hours, *rest = of.cron().split()
     assert rest == ["*", "*", "*"]
     named = range(24) if hours == "*" else map(int, hours.split(","))
@@ -40,13 +40,13 @@ def fires(of: Window) -> list[time]:
 
 
 def is_inside(of: Window, at: time) -> bool:
-    """Whether the time of day lies in the window: its start belongs to it, its end does not."""
+    """Return whether the time of day lies in the window, which includes its start and excludes its end."""
     if of.start < of.end:
         return of.start <= at < of.end
     return at >= of.start or at < of.end
 
 
-def test_the_window_is_one_of_local_time() -> None:
+def test_the_window_is_in_local_time() -> None:
     night = spec(off_peak_start="22:00", off_peak_end="06:00", timezone="Europe/Berlin").window
     assert night == window("22:00", "06:00", BERLIN)
     assert night.next_departure(datetime(2026, 11, 24, 12, tzinfo=UTC)) == datetime(
@@ -88,14 +88,14 @@ def test_every_firing_lies_in_the_window_and_none_is_missing(of: Window) -> None
 
 
 async def first_firing(of: Window, *, after: datetime) -> datetime:
-    """When Prefect starts a run of its schedule next."""
+    """Return when Prefect starts the next run of the window's schedule."""
     schedule = CronSchedule(cron=of.cron(), timezone=of.zone.key)
     (fires,) = await schedule.get_dates(n=1, start=after + timedelta(microseconds=1))
     return fires.astimezone(UTC)
 
 
 @given(windows, st.sampled_from([SPRING, AUTUMN, date(2026, 6, 1)]), within_three_days)
-async def test_the_next_departure_is_when_prefect_starts_a_run_of_the_schedule(
+async def test_the_next_departure_is_the_next_run_that_prefect_schedules(
     of: Window, change: date, span: timedelta
 ) -> None:
     now = berlin(change, "00:00").astimezone(UTC) - timedelta(days=2) + span
@@ -112,15 +112,13 @@ async def test_the_next_departure_is_when_prefect_starts_a_run_of_the_schedule(
         (berlin(AUTUMN, "02:50"), "02:30", "02:45", berlin(date(2026, 10, 26), "02:30")),
     ],
 )
-def test_the_next_departure_survives_a_change_of_the_clocks(
+def test_the_next_departure_is_correct_across_a_change_of_the_clocks(
     now: datetime, start: str, end: str, leaves: datetime
 ) -> None:
     assert window(start, end, BERLIN).next_departure(now) == leaves.astimezone(UTC)
 
 
-def test_an_open_window_departs_next_at_its_next_hour_and_a_run_that_has_begun_is_not_awaited() -> (
-    None
-):
+def test_an_open_window_departs_at_its_next_hour_and_not_with_the_run_that_has_begun() -> None:
     assert window("06:00", "18:00").next_departure(later(seconds=3.5)) == later(hours=1)
     assert window("06:00", "18:00").next_departure(NOON) == later(hours=1)
     assert window("12:30", "12:30").next_departure(later(minutes=31)) == later(

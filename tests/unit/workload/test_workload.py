@@ -1,4 +1,4 @@
-"""A definition is published only when everything that will be asked of it can be done."""
+"""Checks before publication: a definition is refused unless everything that it requires can be done."""
 
 import json
 import re
@@ -36,7 +36,7 @@ def problems(name: str = "letters", **fields: Any) -> list[str]:
     return caught.value.problems
 
 
-def test_a_bare_definition_has_defaults_for_everything_else() -> None:
+def test_a_minimal_definition_has_defaults_for_every_other_field() -> None:
     letters = spec()
     assert (letters.mode, letters.split_percent, letters.realtime_pack) == (Mode.PLAIN, 0, 1)
     assert letters.promises == Promises()
@@ -45,7 +45,7 @@ def test_a_bare_definition_has_defaults_for_everything_else() -> None:
 @pytest.mark.parametrize(
     "name", ["", "Letters", "1letters", "let_ters", "letters\n", "a" * 64, "lettérs", "a b"]
 )
-def test_a_name_that_is_no_name_is_refused(name: str) -> None:
+def test_an_invalid_workload_name_is_refused(name: str) -> None:
     assert problems(name)[0].startswith("name: ")
 
 
@@ -68,7 +68,7 @@ def test_a_confidence_outside_its_bounds_is_refused(confidence: object) -> None:
     assert problems(confidence=confidence)[0].startswith("confidence: ")
 
 
-def test_a_history_of_an_earlier_release_is_the_same_definition_as_a_context() -> None:
+def test_history_items_of_an_earlier_release_equal_a_context_with_the_same_hash() -> None:
     before = spec(history_items=5)
     assert before.context.entity.items == 5
     assert content_hash(before) == content_hash(spec(context={"entity": {"items": 5}}))
@@ -78,7 +78,7 @@ def test_a_history_of_an_earlier_release_is_the_same_definition_as_a_context() -
     assert content_hash(labeled) != content_hash(before)
 
 
-def test_a_context_is_written_as_a_file_that_reads_back_the_same() -> None:
+def test_a_context_reads_back_the_same_from_a_file() -> None:
     facts = {"name": "c", "relation": "ops.facts", "key": "payload.c", "column": "c"}
     of = spec(context={"entity": {"items": 5, "labels": True}, "reference": [facts]})
     again = read(render_definition("letters", of, heading=[]).encode(), file="letters.yaml").spec
@@ -92,9 +92,7 @@ def test_a_context_is_written_as_a_file_that_reads_back_the_same() -> None:
         read(misspelt, file="letters.yaml")
 
 
-def test_a_version_from_before_there_was_a_confidence_asks_for_95_per_cent_and_keeps_its_hash() -> (
-    None
-):
+def test_a_version_stored_without_a_confidence_requires_95_percent_and_keeps_its_hash() -> None:
     assert stored_version().spec.confidence == 0.95
     assert content_hash(spec(confidence=0.95)) == content_hash(spec())
     assert content_hash(spec(confidence=0.9)) != content_hash(spec())
@@ -110,7 +108,7 @@ def test_a_half_life_outside_its_bounds_is_refused(half_life: object) -> None:
     assert problems(half_life_s=half_life)[0].startswith("half_life_s: ")
 
 
-def test_a_version_from_before_there_were_values_states_none_and_keeps_its_hash() -> None:
+def test_a_version_stored_without_a_value_has_none_and_keeps_its_hash() -> None:
     assert stored_version().spec.value_usd == 0
     assert content_hash(spec(value_usd=0, half_life_s=3600)) == content_hash(spec())
     assert (
@@ -164,7 +162,7 @@ def test_an_output_schema_that_cannot_be_checked_is_refused(
     assert said in problems(output_schema=schema)[0]
 
 
-def test_a_schema_is_refused_though_python_takes_it_for_one_that_was_found_sound() -> None:
+def test_a_faulty_schema_is_refused_even_if_python_considers_it_equal_to_a_valid_one() -> None:
     def with_least(length: object) -> dict[str, Any]:
         return {"type": "object", "properties": {"a": {"type": "string", "minLength": length}}}
 
@@ -189,7 +187,7 @@ def test_a_schema_is_refused_though_python_takes_it_for_one_that_was_found_sound
         ),
     ],
 )
-def test_a_fault_of_an_output_schema_is_told_with_its_place_in_the_editor(
+def test_a_fault_of_an_output_schema_is_reported_with_its_line_and_column_in_the_editor(
     schema: dict[str, Any], said: str
 ) -> None:
     (problem,) = problems(output_schema=schema)
@@ -265,7 +263,7 @@ def test_an_output_schema_may_refer_to_its_own_definitions() -> None:
         ({"instructions": "a\x00"}, "instructions: it holds the character NUL"),
     ],
 )
-def test_a_field_at_fault_is_named(fields: dict[str, Any], said: str) -> None:
+def test_an_error_names_the_faulty_field(fields: dict[str, Any], said: str) -> None:
     assert problems(**fields)[0].startswith(said)
 
 
@@ -278,16 +276,16 @@ def test_a_field_at_fault_is_named(fields: dict[str, Any], said: str) -> None:
         ({f"c{number}": {} for number in range(101)}, "consumers: "),
     ],
 )
-def test_a_fault_in_the_terms_of_a_consumer_is_named(terms: dict[str, Any], said: str) -> None:
+def test_an_error_names_the_faulty_term_of_a_consumer(terms: dict[str, Any], said: str) -> None:
     assert problems(consumers=terms)[0].startswith(said)
 
 
 @pytest.mark.parametrize("name", ["", "EU", "my eu", "a" * 64, "eu\n"])
-def test_a_provider_block_has_a_name_that_prefect_takes(name: str) -> None:
+def test_a_provider_name_that_prefect_does_not_accept_is_refused(name: str) -> None:
     assert problems(provider=name)[0].startswith("provider: ")
 
 
-def test_terms_of_consumers_are_read_back_as_they_were_written_and_none_keep_the_hash() -> None:
+def test_consumer_terms_read_back_the_same_and_empty_terms_keep_the_hash() -> None:
     of = spec(consumers={"shop": {"weight": 2}})
     assert (
         read(render_definition("letters", of, heading=[]).encode(), file="letters.yaml").spec == of
@@ -296,7 +294,7 @@ def test_terms_of_consumers_are_read_back_as_they_were_written_and_none_keep_the
     assert content_hash(of) != content_hash(spec(consumers={})) == content_hash(spec())
 
 
-def test_json_that_the_editor_could_not_read_is_told_as_what_it_is() -> None:
+def test_a_missing_output_schema_is_explained_by_invalid_json_in_the_editor() -> None:
     with pytest.raises(
         SpecInvalid,
         match=r"output_schema: it is missing\. Prefect's editor does not save invalid JSON",
@@ -304,18 +302,18 @@ def test_json_that_the_editor_could_not_read_is_told_as_what_it_is() -> None:
         parse("letters", {"instructions": "Sort the letter."})
 
 
-def test_every_fault_is_told_at_once() -> None:
+def test_all_faults_are_reported_at_once() -> None:
     assert len(problems("Letters", buffer_s=6, mode="kappa")) == 3
 
 
 @given(st.dictionaries(st.sampled_from(list(Spec.model_fields)) | ANY_TEXT, any_json(), max_size=5))
-def test_any_edited_data_is_a_definition_or_says_why_not(fields: dict[str, Any]) -> None:
+def test_any_edited_data_is_a_definition_or_raises_spec_invalid(fields: dict[str, Any]) -> None:
     data = {"instructions": "Sort the letter.", "output_schema": SCHEMA, **fields}
     with suppress(SpecInvalid):
         assert len(content_hash(parse("letters", data))) == 64
 
 
-def test_the_hash_is_that_of_the_content_whatever_the_order_of_its_keys() -> None:
+def test_the_hash_depends_on_the_content_and_not_on_the_order_of_its_keys() -> None:
     turned = {name: SCHEMA[name] for name in reversed(SCHEMA)}
     assert content_hash(spec(output_schema=turned)) == content_hash(spec())
     assert content_hash(spec(weight=2)) != content_hash(spec())
@@ -356,7 +354,7 @@ def faults(expected: Any, schema: dict[str, Any] = SCHEMA) -> list[str]:
 
 
 @pytest.mark.parametrize("schema", [SCHEMA, REFERRED])
-def test_a_label_may_say_some_of_the_fields_and_nothing_else(schema: dict[str, Any]) -> None:
+def test_a_label_may_contain_some_of_the_fields_and_no_others(schema: dict[str, Any]) -> None:
     assert faults(A, schema) == faults({"note": "x"}, schema) == []
     (alien, wrong) = faults({"color": "red", "category": "secret"}, schema)
     assert alien == 'its label names "color", which is no field of output_schema'
@@ -376,26 +374,26 @@ def test_a_label_may_say_some_of_the_fields_and_nothing_else(schema: dict[str, A
         ({"n": None}, {}, False),
     ],
 )
-def test_an_answer_is_right_if_it_says_what_every_label_says(
+def test_an_answer_is_right_if_it_has_the_value_of_every_labeled_field(
     expected: Any, output: Any, right: bool
 ) -> None:
     assert is_right(expected, output) is right
 
 
 @given(st.lists(st.tuples(ANSWERS, ANSWERS), max_size=30))
-def test_every_item_is_in_one_pair(answers: list[tuple[Any, Any]]) -> None:
+def test_every_item_is_in_exactly_one_pair(answers: list[tuple[Any, Any]]) -> None:
     of = score([(str(n), A, now, was) for n, (now, was) in enumerate(answers)], compares=True)
     assert of.paired_shares.samples == of.items == len(answers)
     assert of.paired_shares.one == sum(now != A and was == A for now, was in answers) == of.lost
     assert of.paired_shares.other == sum(now == A and was != A for now, was in answers)
 
 
-def test_the_bounds_of_the_gain_hold_what_was_seen() -> None:
+def test_the_bounds_of_the_gain_contain_the_observed_gain() -> None:
     low, high = GoldenScore(40, 38, 37, 1, ["a"]).bounds()
     assert -0.35 < low < 1 / 40 < high < 0.35
 
 
-def test_only_a_loss_that_chance_hardly_explains_is_surely_worse() -> None:
+def test_a_score_is_worse_only_if_chance_hardly_explains_the_loss() -> None:
     assert not GoldenScore(100, 96, 100, 4, []).is_worse
     assert GoldenScore(100, 92, 100, 8, []).is_worse
     assert not GoldenScore(100, 92, 92, 8, []).is_worse

@@ -1,4 +1,4 @@
-"""What differs between two definitions is said field by field, and what does not differ never is."""
+"""The differences between two definitions, field by field, without false differences."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ def with_default(value: Any) -> Spec:
 
 
 def as_stored(value: Any) -> Any:
-    """The same JSON, with a whole number always an integer."""
+    """Return the same JSON with every whole number as an integer."""
     if isinstance(value, dict):
         return {key: as_stored(each) for key, each in value.items()}
     if isinstance(value, list):
@@ -41,9 +41,7 @@ def shown(*found: FieldDifference) -> list[str]:
     return [line.plain for line in lines(found) if isinstance(line, Text)]
 
 
-def test_each_field_and_each_part_of_the_schema_and_the_promises_is_a_difference_of_its_own() -> (
-    None
-):
+def test_each_field_and_each_part_of_the_schema_and_promises_is_a_separate_difference() -> None:
     schema = {
         **SCHEMA,
         "properties": {"category": {"type": "string", "enum": ["b"]}, "n": {"type": "integer"}},
@@ -75,11 +73,11 @@ def test_two_definitions_differ_exactly_if_their_content_does(
 
 
 @pytest.mark.parametrize("pair", [(1, 1.0), (1e23, 10**23), (0.5, 0.50), (10**300, 1e300)])
-def test_a_number_is_the_same_however_a_database_writes_it(pair: tuple[Any, Any]) -> None:
+def test_a_number_is_the_same_in_any_notation_of_a_database(pair: tuple[Any, Any]) -> None:
     assert differences(with_default(pair[0]), with_default(pair[1])) == []
 
 
-def test_a_new_definition_says_what_is_its_own() -> None:
+def test_a_new_definition_lists_only_the_fields_that_differ_from_their_defaults() -> None:
     own = spec(weight=3, patience_s=60, promises={"realtime_p95_s": 9, "batch_max_minutes": 120})
     said = {each.field: each.after for each in beyond_defaults(own)}
     assert said == {
@@ -90,7 +88,7 @@ def test_a_new_definition_says_what_is_its_own() -> None:
     }
 
 
-def test_a_text_is_shown_by_its_lines_a_list_by_what_came_and_went() -> None:
+def test_a_text_is_compared_by_lines_and_a_list_by_added_and_removed_values() -> None:
     before, after = (
         "".join(f"{n}\n" for n in range(9)),
         "".join(f"{n}\n" for n in range(9) if n != 4) + "new\n",
@@ -142,7 +140,7 @@ def data(**fields: Any) -> dict[str, Any]:
         (None, data(weight=2), BlockState.EDITED, False),
     ],
 )
-def test_nothing_differs_only_where_version_and_block_both_say_the_same(
+def test_nothing_differs_only_if_version_and_block_both_equal_the_definition(
     in_force: Version | None, block: dict[str, Any] | None, said: BlockState, nothing: bool
 ) -> None:
     found = compare("letters", spec(), in_force, block)

@@ -1,4 +1,4 @@
-"""A workload's file: what is written reads back the same, and what is wrong is said with its line, column and field."""
+"""A workload's file: it reads back the same, and errors name their line, column and field."""
 
 from pathlib import Path
 from typing import Any
@@ -47,9 +47,7 @@ def refused(text: str | bytes) -> list[str]:
     return caught.value.problems
 
 
-def test_a_file_holds_a_name_and_the_fields_of_a_block_and_what_it_leaves_out_has_its_default() -> (
-    None
-):
+def test_a_file_has_a_name_and_the_fields_of_a_block_with_defaults_for_missing_fields() -> None:
     found = read(GOOD)
     assert found.name == "letters"
     assert (found.spec.instructions, found.spec.patience_s, found.spec.weight) == (
@@ -62,12 +60,12 @@ def test_a_file_holds_a_name_and_the_fields_of_a_block_and_what_it_leaves_out_ha
 
 
 @pytest.mark.parametrize("name", WORKLOADS)
-def test_a_ready_made_workload_is_such_a_file_and_is_written_as_one(name: str) -> None:
+def test_a_sample_workload_reads_back_the_same_from_a_file(name: str) -> None:
     fields = sample_workloads()[name]
     known = parse(name, {field: value for field, value in fields.items() if field != "name"})
     text = render_definition(name, known, heading=[])
     assert (read(text).name, content_hash(read(text).spec)) == (name, content_hash(known))
-    assert "instructions: |\n" in text  # to be read and edited by people
+    assert "instructions: |\n" in text  # readable and editable by people
 
 
 @pytest.mark.slow
@@ -78,7 +76,7 @@ def test_a_ready_made_workload_is_such_a_file_and_is_written_as_one(name: str) -
 @example("", "ends with blank lines\n\n\n", {}, True)
 @example("", "a tab at the end\t\nb", {"\n": "?\n", "b": []}, False)
 @example("", "\n\n  leading\n", {"a": {"b": {}}}, True)
-def test_whatever_a_definition_says_its_file_reads_back_the_same(
+def test_any_definition_reads_back_the_same_from_its_file(
     description: str, instructions: str, odd: dict[str, Any], whole: bool
 ) -> None:
     schema = {
@@ -97,9 +95,7 @@ def test_whatever_a_definition_says_its_file_reads_back_the_same(
     assert content_hash(again.spec) == content_hash(known)
 
 
-def test_a_file_explains_every_field_in_the_words_of_the_form_and_keeps_defaults_as_comments() -> (
-    None
-):
+def test_a_file_explains_every_field_as_the_form_does_and_has_defaults_as_comments() -> None:
     text = render_definition(
         "letters", spec(patience_s=5), heading=["Letters."], notes={"weight": "Ask Ada first."}
     )
@@ -232,7 +228,7 @@ def test_a_wrong_file_is_refused_with_line_column_and_field(
     assert said in refused(GOOD.replace(wrong, right, 1))[0]
 
 
-def test_everything_that_is_wrong_is_said_at_once_in_the_order_of_the_file() -> None:
+def test_all_errors_are_reported_at_once_in_the_order_of_the_file() -> None:
     wrong = GOOD.replace("name: letters", "name: 7").replace(
         "patience_s: 30", "patience_s: -1\nbuffer_s: 9\nmode: kappa"
     )
@@ -244,17 +240,17 @@ def test_everything_that_is_wrong_is_said_at_once_in_the_order_of_the_file() -> 
     ]
 
 
-def test_a_file_that_is_not_utf8_says_which_byte() -> None:
+def test_a_file_that_is_not_utf8_is_refused_with_the_number_of_the_byte() -> None:
     assert refused(GOOD.encode("utf-16")) == ["byte 1 is not UTF-8; save the file as UTF-8"]
 
 
 @given(st.text(max_size=200) | some_json().map(str))
-def test_any_text_is_a_definition_or_refused_with_a_reason(text: str) -> None:
+def test_arbitrary_text_is_refused_as_a_definition(text: str) -> None:
     with pytest.raises(SpecInvalid):
         read(text.encode(errors="replace").decode())
 
 
-def test_a_file_that_multiplies_itself_by_aliases_is_refused_with_its_line() -> None:
+def test_a_file_that_multiplies_itself_by_aliases_is_refused_with_its_place() -> None:
     bomb = "a0: &a0 [x, x]\n" + "".join(
         f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 40)
     )
@@ -281,15 +277,15 @@ def test_a_file_that_multiplies_itself_by_aliases_is_refused_with_its_line() -> 
         ("a: " + "x" * 300_000, "characters, and at most 262,144 are read; divide or shorten it"),
     ],
 )
-def test_a_yaml_text_beyond_a_limit_is_refused_before_its_data_is_made(
+def test_a_yaml_text_beyond_a_limit_is_refused_before_its_data_is_built(
     text: str, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(yaml_places, "_data", None)  # making it would fail
+    monkeypatch.setattr(yaml_places, "_data", None)  # building it would fail
     with pytest.raises(NotYaml, match=said):
         yaml_places.read(text)
 
 
-def test_a_modest_alias_is_read() -> None:
+def test_a_file_with_few_aliases_is_accepted() -> None:
     assert yaml_places.read("a: &a {x: 1}\nb: *a\nc: {<<: *a, y: two}")[1] == {
         "a": {"x": 1},
         "b": {"x": 1},
@@ -297,7 +293,7 @@ def test_a_modest_alias_is_read() -> None:
     }
 
 
-def test_no_more_of_a_file_is_read_than_shows_that_it_is_too_large(tmp_path: Path) -> None:
+def test_a_file_that_is_too_large_is_read_only_to_one_byte_beyond_the_limit(tmp_path: Path) -> None:
     file = tmp_path / "huge.yaml"
     file.write_bytes(b"#" * (workload_file.MOST_BYTES + 100))
     content = workload_file.bytes_of(file)
