@@ -150,10 +150,11 @@ class QueueReader:
         of = {"since": look.since, "but": self._but, "before": look.before}
         seen = await self.run(work.waiting, Lane.REALTIME, **of, **here)
         self._limited, took_s = seen.limited, time.monotonic() - began
-        live = now + AFTER_LIVE_WORK / 2
+        live, began = now + AFTER_LIVE_WORK / 2, time.monotonic()
         found = await self.run(work.waiting_consumers, look.turns) if look.turns else {}
+        listed_s = time.monotonic() - began
         consumers = {name: [e for e in of_it if e.rank_at < live] for name, of_it in found.items()}
-        return events.QueueSeen(seen.versions, seen.since, needed, took_s, consumers)
+        return events.QueueSeen(seen.versions, seen.since, needed, took_s, listed_s, consumers)
 
     async def _claim_all(self, wanted: events.ClaimWork) -> events.Event:
         """Claim the probes, then the rest.
@@ -189,7 +190,8 @@ class QueueReader:
             turn.pressing_before if how.before is None else min(turn.pressing_before, how.before)
         )
         pressing = replace(how, since={}, before=latest, pressing=True)
-        for step in (pressing, replace(how, turns=turn.places(1)), how):
+        in_turns = replace(how, turns=turn.places(1), since=order.turns_since.get(name, {}))
+        for step in (pressing, in_turns, how):
             left = order.most[name] - (len(self.claimed) - before)
             if left > 0:
                 bounds = replace(step, turns=turn.places(left)) if step.turns else step

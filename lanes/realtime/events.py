@@ -63,13 +63,14 @@ class QueueSeen(Event):
     """The waiting work: the version and the rank of each workload's most urgent work.
 
     `needed`: work for the models that `LookAtQueue` named, None if it named none. `took_s`: the duration of the read.
-    `consumers`: the consumers with waiting work, for the workloads in `LookAtQueue.turns`.
+    `consumers`: the consumers with waiting work, for the workloads in `LookAtQueue.turns`; they were read in `listed_s`.
     """
 
     waiting: Mapping[str, Version]
     since: Mapping[str, datetime]
     needed: Sequence[Needed] | None = None
     took_s: float = 0.0
+    listed_s: float = 0.0
     consumers: Mapping[str, Sequence[WaitingConsumer]] = field(
         default_factory=dict[str, Sequence[WaitingConsumer]]
     )
@@ -241,13 +242,16 @@ class ClaimOrder:
 
     `most`: the largest number of items by workload. `since`: the rank by workload at which the claim starts. `only`: if given,
     the only versions. In the workloads of `turns`, urgent and due work goes first, then each consumer has its turns, then the
-    rank decides.
+    rank decides. `turns_since`: the rank by consumer at which its turns start, by workload.
     """
 
     most: Mapping[str, int]
     since: Mapping[str, datetime]
     only: Sequence[VersionId] = ()
     turns: Mapping[str, TurnOrder] = field(default_factory=dict[str, TurnOrder])
+    turns_since: Mapping[str, Mapping[str, datetime]] = field(
+        default_factory=dict[str, Mapping[str, datetime]]
+    )
 
 
 @dataclass(frozen=True)

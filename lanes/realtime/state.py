@@ -24,7 +24,7 @@ from lanes.realtime.limiter import Pack
 from lanes.realtime.pace import UNTOLD, Backpressure, Places
 from lanes.realtime.scheduler import Scheduler
 from lanes.realtime.token_buckets import RateLimits
-from lanes.realtime.turns import ConsumerTurns, QueueCursor, QueueLook, TurnOrder
+from lanes.realtime.turns import ConsumerLists, ConsumerTurns, QueueCursor, QueueLook, TurnOrder
 
 TICK = timedelta(seconds=1)  # the longest sleep: a lost notification costs no more than this
 SHADOW_REST = timedelta(seconds=30)  # delay of a shadow that is given up for owed work
@@ -64,6 +64,10 @@ class DrainState:
         self.idle_since = now  # time of the last work
         self._stopped = False
         self.cursor, self.turns = QueueCursor[datetime](), ConsumerTurns()
+        self._consumers, self._listed = (
+            ConsumerLists(),
+            set[str](),
+        )  # workloads listed by the current read
         self._orders: dict[str, TurnOrder] = {}  # of the current read
         self._look: QueueLook[datetime] | None = None  # the current read, None between reads
         self._seen = events.QueueSeen({}, {})
@@ -180,11 +184,14 @@ class DrainState:
         before, self._looks_aside = now + AFTER_LIVE_WORK / 2, now >= self._aside_at
         if self._looks_aside:
             self._aside_at, before = now + ASIDE_EVERY, None
-        turns = self.turns.next_looks
+        turns = self._consumers.select_due(self.turns.next_looks, now.timestamp())
+        self._listed = set(turns)
         return [*effects, events.LookAtQueue(self._look.since, passed_over, needed, before, turns)]
 
     def _handle_queue_seen(self, seen: events.QueueSeen, now: datetime) -> list[events.Effect]:
-        self._seen = seen
+        self._seen, at = seen, now.timestamp()
+        listed = self._listed | seen.consumers.keys()
+        self._consumers.record(listed, seen.consumers, took_s=seen.listed_s, at=at)
         if seen.needed is not None:
             self._needed, self._sought_at = seen.needed, now
         if self.health.circuits.has_open(now):
@@ -213,9 +220,13 @@ class DrainState:
         probes: list[events.ClaimOrder] = []
         self._wanted = self.scheduler.plan_claims(self._seen.waiting, now, aside=self._looks_aside)
         self._orders = {}
-        for name in self._seen.consumers.keys() & self._wanted.keys() & self._seen.waiting.keys():
-            spec, waiting = self._seen.waiting[name].spec, self._seen.consumers[name]
-            order = self.turns.order(name, spec, waiting, self._wanted[name])
+        in_turns = self.turns.next_looks.keys() | self._seen.consumers.keys()
+        for name in in_turns & self._wanted.keys() & self._seen.waiting.keys():
+            spec, waiting = (
+                self._seen.waiting[name].spec,
+                self._consumers.read(name, now.timestamp()),
+            )
+            order = self.turns.order(name, spec, waiting or [], self._wanted[name])
             if order is not None:
                 self._orders[name] = order
         unasked = self.scheduler.list_idle_probes(now) if self._needed else set[str]()
@@ -229,7 +240,10 @@ class DrainState:
                 break
         if not probes and not self._wanted:
             return self._handle_work_claimed(events.WorkClaimed([], {}), now)
-        rest = events.ClaimOrder(self._wanted, self._seen.since, turns=self._orders)
+        turns_since = self.turns.start_ranks(self._look) if self._look else {}
+        rest = events.ClaimOrder(
+            self._wanted, self._seen.since, turns=self._orders, turns_since=turns_since
+        )
         return [events.ClaimWork(probes, rest)]
 
     def _handle_work_claimed(self, event: events.WorkClaimed, now: datetime) -> list[events.Effect]:
@@ -260,17 +274,16 @@ class DrainState:
     ) -> None:
         """Move the cursor to the last claimed rank of each workload.
 
-        Shadows do not move the cursor, because they rank behind all future work. Neither does work that was claimed in turns,
-        or work of a workload whose budget holds some of it back.
+        Shadows do not move the cursor, because they rank behind all future work. Neither does work of a workload whose budget
+        holds some of it back. Work that was claimed in turns moves it to the earliest position of the consumers.
         """
         behind = [
             each
             for each in event.claimed[event.probes :]
-            if not each.measures
-            and each.workload not in event.held_back
-            and each.workload not in self._orders
+            if not each.measures and each.workload not in event.held_back
         ]
-        last = {each.workload: each.rank_at for each in behind}
+        last = {each.workload: each.rank_at for each in behind if each.workload not in self._orders}
+        last |= self.turns.take(behind)
         if not look.whole:  # urgent work from before the cursor must not move it back
             last = {name: max(at, look.since.get(name, at)) for name, at in last.items()}
         self.cursor.record_look(look, last, took_s=self._seen.took_s, at=now.timestamp())

@@ -7,15 +7,15 @@ was filled: if a claim took all waiting work, no turns are needed.
 
 Cursors prevent reads from passing the same dead index entries again and again. The index entry of claimed work or of a routed
 item stays as long as an open snapshot may still see it, such as that of a long report or a dump. Reading past half a million
-dead entries takes a tenth of a second, for every claim and every routed chunk. So after a slow read from the head of a queue,
-reads start behind the last position taken, for one second. Positions are ranks of work, the item routed last, or ids of
-published events.
+dead entries takes a tenth of a second or more, for every claim and every routed chunk. So after a slow read from the head of a
+queue, reads start behind the last position taken, for one second. Positions are ranks of work, the item routed last, or ids of
+published events. A list of consumers can only be read from the head, so it is reused for a time in proportion to a slow read.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 
 from lanes.packing import ClaimedWork
@@ -24,6 +24,8 @@ from lanes.workload.version import Spec
 MOST_CONSUMERS = 64  # consumers that take turns at once; the next read lists the next ones
 SLOW_S = 0.01  # a read from the head that takes longer is not repeated at once
 REST_S = 1.0  # from a slow read from the head until the next one
+REUSES = 20  # the time for which a list is reused, over the duration of its slow read
+LONGEST_REUSE_S = 10.0
 P = TypeVar("P")
 
 
@@ -51,6 +53,44 @@ class TurnOrder:
         return Counter(self.consumers[:number])
 
 
+class ConsumerLists:
+    """The newest lists of the waiting consumers, by workload. Times are seconds of any one clock."""
+
+    def __init__(self) -> None:
+        self._lists: dict[str, tuple[Sequence[WaitingConsumer], float]] = {}  # each with its time
+        self._again_at = float("-inf")
+
+    def select_due(self, wanted: Mapping[str, str], at: float) -> Mapping[str, str]:
+        """Return the entries of `wanted` that must be read now; after a slow read, only those without a recent list."""
+        recent = {
+            name for name, (_, read_at) in self._lists.items() if at < read_at + LONGEST_REUSE_S
+        }
+        return {
+            name: it for name, it in wanted.items() if at >= self._again_at or name not in recent
+        }
+
+    def record(
+        self,
+        names: Iterable[str],
+        found: Mapping[str, Sequence[WaitingConsumer]],
+        *,
+        took_s: float,
+        at: float,
+    ) -> None:
+        """Record the lists of these workloads, which were read in `took_s` seconds."""
+        self._lists |= {name: (found.get(name, ()), at) for name in names}
+        if took_s > SLOW_S:
+            self._again_at = at + min(max(REST_S, REUSES * took_s), LONGEST_REUSE_S)
+
+    def read(self, name: str, at: float) -> list[WaitingConsumer] | None:
+        """Return the list of a workload, or None if it was never read. Ranks move on with the age of the list."""
+        if name not in self._lists:
+            return None
+        consumers, read_at = self._lists[name]
+        age = timedelta(seconds=max(0.0, at - read_at))
+        return [WaitingConsumer(each.consumer, each.rank_at + age) for each in consumers]
+
+
 class ConsumerTurns:
     """The recent service of the waiting consumers, by workload."""
 
@@ -60,6 +100,9 @@ class ConsumerTurns:
         self._times: dict[str, dict[str, float]] = {}
         self._orders: dict[str, TurnOrder] = {}
         self._weights: dict[str, Spec] = {}
+        self._taken: dict[
+            str, dict[str, datetime]
+        ] = {}  # by workload and consumer, as in `QueueCursor`
 
     @property
     def next_looks(self) -> Mapping[str, str]:
@@ -94,6 +137,27 @@ class ConsumerTurns:
         made = TurnOrder(turns, max(each.rank_at for each in waiting))
         self._orders[workload] = made
         return made
+
+    def start_ranks(self, look: "QueueLook[datetime]") -> Mapping[str, Mapping[str, datetime]]:
+        """Return the rank at which the claim of each consumer's turns starts, by workload; empty for a read from the head."""
+        if look.whole:
+            self._taken.clear()
+        return {name: dict(self._taken.get(name, {})) for name in self._orders}
+
+    def take(self, work: Iterable[ClaimedWork]) -> Mapping[str, datetime]:
+        """Move each consumer's position to its claimed `work`; return the position of each workload that has one.
+
+        Urgent and due work moves no position, because it is claimed before work of earlier ranks.
+        """
+        for each in work:
+            if each.workload in self._orders and not (each.urgent or each.due_at):
+                taken, consumer = self._taken.setdefault(each.workload, {}), each.consumer or ""
+                taken[consumer] = max(each.rank_at, taken.get(consumer, each.rank_at))
+        return {
+            name: min(taken[consumer] for consumer in order.consumers)
+            for name, order in self._orders.items()
+            if (taken := self._taken.get(name, {})).keys() >= set(order.consumers)
+        }
 
     def record_claims(
         self, work: Iterable[ClaimedWork], asked: Mapping[str, int], seen: Set[str]

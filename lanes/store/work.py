@@ -221,7 +221,8 @@ def _build_parameters(places: Mapping[str, int], within: "ClaimBounds") -> dict[
         (workload_,) = places
         turns, most = list(within.turns), list(within.turns.values())
         whose = [workload_] * len(turns)
-        return {"workload": whose, "places": most, "since": [None] * len(turns), "consumer": turns}
+        ranks = [within.since.get(consumer) for consumer in turns]
+        return {"workload": whose, "places": most, "since": ranks, "consumer": turns}
     ranks = [within.since.get(name) for name in places]
     most = list(places.values())
     return {"workload": list(places), "places": most, "since": ranks, "consumer": [""] * len(most)}
@@ -269,8 +270,8 @@ class ClaimBounds:
 
     The claim takes work that ranks at or after its workload's `since` and, if given, before `before`. It excludes the versions
     in `but`, or is restricted to the versions in `only`. `pressing` restricts it to work that is urgent or has a due time.
-    `turns` restricts it to consumers of one workload, with a limit for each. The workloads share `most_bytes` equally: each
-    gets at least one claim, and exceeds its share by at most one.
+    `turns` restricts it to consumers of one workload, with a limit for each; `since` is then by consumer. The workloads share
+    `most_bytes` equally: each gets at least one claim, and exceeds its share by at most one.
     """
 
     since: Mapping[str, datetime] = field(default_factory=dict[str, datetime])

@@ -1,4 +1,4 @@
-"""Claims in turns: whose work waits, and what a claim for some consumers, or for urgent and due work, takes."""
+"""Claims in turns: consumers with waiting work, and claims for some consumers or for urgent and due work."""
 
 from datetime import timedelta
 from typing import Any
@@ -25,7 +25,7 @@ def sent(connection: Connection, consumer: str | None, *names: str, **fields: An
 
 @pytest.fixture
 def flooded(connection: Connection) -> Connection:
-    """A hundred items of one consumer, one due and one urgent, before two of another and one without a consumer."""
+    """Route a hundred items of one consumer, one due and one urgent, before two of another and one without a consumer."""
     publish(connection, now=NOON)
     sent(connection, "crm", *(f"crm {n:03d}" for n in range(98)))
     sent(connection, "crm", "crm due", due_at=later(seconds=30))
@@ -40,7 +40,7 @@ def claim(connection: Connection, most: int, within: work.ClaimBounds) -> list[C
     return work.claim(connection, Lane.REALTIME, {"letters": most}, within=within, **HOW)
 
 
-def test_consumers_whose_work_waits_are_listed_by_name_with_their_first_rank(
+def test_consumers_with_waiting_work_are_listed_by_name_with_their_first_rank(
     flooded: Connection,
 ) -> None:
     found = work.waiting_consumers(flooded, {"letters": "", "bills": ""})
@@ -52,7 +52,7 @@ def test_consumers_whose_work_waits_are_listed_by_name_with_their_first_rank(
     assert [each.consumer for each in behind] == ["shop"]
 
 
-def test_at_most_so_many_consumers_are_listed_at_once(connection: Connection) -> None:
+def test_waiting_consumers_are_listed_in_pages_of_limited_size(connection: Connection) -> None:
     publish(connection, now=NOON)
     for number in range(MOST_CONSUMERS + 2):
         sent(connection, f"c{number:03d}", f"k{number}")
@@ -63,7 +63,9 @@ def test_at_most_so_many_consumers_are_listed_at_once(connection: Connection) ->
     assert [each.consumer for each in rest] == ["c064", "c065"]
 
 
-def test_a_claim_in_turns_takes_so_much_of_each_consumer(flooded: Connection) -> None:
+def test_a_claim_in_turns_takes_at_most_the_given_number_of_each_consumer(
+    flooded: Connection,
+) -> None:
     within = work.ClaimBounds(turns={"crm": 1, "shop": 5, "": 1})
     assert set(keys(claim(flooded, 7, within))) == {
         "crm urgent",
@@ -73,7 +75,7 @@ def test_a_claim_in_turns_takes_so_much_of_each_consumer(flooded: Connection) ->
     }
 
 
-def test_a_claim_of_urgent_and_due_work_takes_it_by_rank_of_all_consumers(
+def test_a_claim_of_pressing_work_takes_only_urgent_and_due_work_by_rank(
     flooded: Connection,
 ) -> None:
     within = work.ClaimBounds(pressing=True, before=later(minutes=1))
@@ -81,7 +83,7 @@ def test_a_claim_of_urgent_and_due_work_takes_it_by_rank_of_all_consumers(
     assert keys(claim(flooded, 9, within)) == []
 
 
-def test_a_workload_with_a_hard_budget_is_claimed_in_turns_too(flooded: Connection) -> None:
+def test_a_workload_with_a_hard_budget_is_also_claimed_in_turns(flooded: Connection) -> None:
     put(flooded)
     within = work.ClaimBounds(turns={"shop": 1, "": 1})
     how = {**HOW, "now": later(minutes=1)}
@@ -89,7 +91,13 @@ def test_a_workload_with_a_hard_budget_is_claimed_in_turns_too(flooded: Connecti
     assert set(keys(paid.claimed)) == {"shop 1", "without consumer"}
 
 
-def test_work_keeps_its_consumer_when_it_is_amended(flooded: Connection) -> None:
+def test_amended_work_keeps_its_consumer(flooded: Connection) -> None:
     flooded.execute(text("""select lanes.amend('letters', 'shop 1', '{"text": "new"}')"""))
     ready = [row for row in rows(flooded, "work") if row.state == "ready" and row.revision == 1]
     assert [row.consumer for row in ready] == ["shop"]
+
+
+def test_a_claim_in_turns_starts_at_the_given_rank_of_each_consumer(flooded: Connection) -> None:
+    begins = {"crm": later(minutes=2), "shop": later(minutes=1)}
+    within = work.ClaimBounds(turns={"crm": 2, "shop": 2}, since=begins)
+    assert {each.consumer for each in claim(flooded, 4, within)} == {"shop"}

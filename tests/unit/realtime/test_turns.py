@@ -2,17 +2,22 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lanes.packing import ClaimedWork
 from lanes.realtime.turns import (
+    LONGEST_REUSE_S,
     MOST_CONSUMERS,
     REST_S,
+    REUSES,
     SLOW_S,
+    ConsumerLists,
     ConsumerTurns,
     QueueCursor,
+    QueueLook,
     TurnOrder,
     WaitingConsumer,
 )
@@ -42,7 +47,7 @@ def work(*consumers: str) -> list[ClaimedWork]:
 
 
 class Queue:
-    """A workload whose consumers wait, each with much work or with as much as is given."""
+    """A workload with waiting consumers, each with much work or with a given amount."""
 
     def __init__(self, of: Spec) -> None:
         self.spec, self.turns = of, ConsumerTurns()
@@ -51,7 +56,7 @@ class Queue:
         return self.turns.order("letters", self.spec, waiting(*names), places)
 
     def claim(self, *names: str, places: int, have: Mapping[str, int] | None = None) -> list[str]:
-        """Claim the turns of a look, of which a consumer may have less work than turns."""
+        """Claim the turns of one read; a consumer may `have` less work than turns."""
         order = self.order(*names, places=places)
         assert order is not None
         left = Counter({name: (have or {}).get(name, places) for name in names})
@@ -65,7 +70,7 @@ class Queue:
 
 
 @given(weights, st.lists(st.integers(1, 30), min_size=1, max_size=20))
-def test_while_all_wait_each_is_served_by_its_weight_at_every_moment(
+def test_waiting_consumers_are_always_served_in_proportion_to_their_weights(
     weights: dict[str, int], looks: list[int]
 ) -> None:
     queue, served = Queue(weighted(weights)), Counter[str]()
@@ -81,7 +86,7 @@ def test_a_consumer_of_weight_two_gets_twice_the_calls_of_one_of_weight_one() ->
     assert Counter(queue.claim("crm", "shop", places=30)) == {"shop": 20, "crm": 10}
 
 
-def test_who_comes_back_has_saved_up_no_turns_and_owes_none() -> None:
+def test_a_returning_consumer_has_saved_up_no_turns_and_owes_none() -> None:
     queue = Queue(weighted({}))
     queue.claim("crm", "mail", places=100)
     assert Counter(queue.claim("crm", "mail", "shop", places=30)) == dict.fromkeys(
@@ -91,17 +96,17 @@ def test_who_comes_back_has_saved_up_no_turns_and_owes_none() -> None:
     assert Counter(queue.claim("crm", "mail", "shop", places=30))["shop"] == 10
 
 
-def test_a_turn_without_work_counts_for_no_consumer() -> None:
+def test_an_unused_turn_counts_for_no_consumer() -> None:
     queue = Queue(weighted({}))
     assert Counter(queue.claim("crm", "shop", places=10, have={"crm": 10, "shop": 1})) == {
         "crm": 5,
         "shop": 1,
     }
-    # four turns of the other were not used: at most they are caught up
+    # the other consumer left four turns unused, and catches up on these at most
     assert Counter(queue.claim("crm", "shop", places=10))["shop"] == 7
 
 
-def test_only_where_a_claim_was_filled_are_consumers_looked_at() -> None:
+def test_the_consumers_of_a_workload_are_read_only_after_a_filled_claim() -> None:
     turns = ConsumerTurns()
     turns.record_claims(work("crm", "crm"), {"letters": 3}, {"letters"})
     assert turns.next_looks == {}
@@ -122,7 +127,7 @@ def test_a_lone_consumer_takes_no_turns() -> None:
     assert queue.turns.waiting == {}
 
 
-def test_more_consumers_than_are_listed_come_in_turns_of_a_list() -> None:
+def test_consumers_beyond_a_full_list_are_in_the_next_list() -> None:
     queue = Queue(weighted({}))
     names = [f"c{number:03d}" for number in range(MOST_CONSUMERS)]
     queue.claim(*names, places=MOST_CONSUMERS)
@@ -131,13 +136,11 @@ def test_more_consumers_than_are_listed_come_in_turns_of_a_list() -> None:
     assert queue.turns.next_looks == {"letters": ""}
 
 
-def test_the_first_look_is_through_the_whole_queue() -> None:
+def test_the_first_read_starts_at_the_head_of_the_queue() -> None:
     assert QueueCursor().look(0.0).since == {}
 
 
-def test_after_a_slow_look_only_what_ranks_behind_the_last_claim_is_looked_at_until_it_has_rested() -> (
-    None
-):
+def test_reads_start_behind_the_last_claim_after_a_slow_read_until_the_rest_ends() -> None:
     heads = QueueCursor()
     heads.record_look(heads.look(0.0), {"letters": later(seconds=3)}, **SLOW)
     soon = heads.look(AGAIN - 0.5)
@@ -149,7 +152,7 @@ def test_after_a_slow_look_only_what_ranks_behind_the_last_claim_is_looked_at_un
     assert (heads.look(AGAIN).whole, heads.rest_s(AGAIN)) == (True, 0.0)
 
 
-def test_looks_from_the_head_on_do_not_put_off_the_next_whole_one() -> None:
+def test_reads_behind_the_last_claim_do_not_delay_the_next_whole_read() -> None:
     heads = QueueCursor()
     heads.record_look(heads.look(0.0), {"letters": later()}, **SLOW)
     for at in (0.3, 0.5, 0.7, 0.9):
@@ -159,7 +162,7 @@ def test_looks_from_the_head_on_do_not_put_off_the_next_whole_one() -> None:
     assert heads.look(AGAIN).whole
 
 
-def test_every_look_is_whole_while_they_are_quick() -> None:
+def test_every_read_is_whole_while_reads_are_quick() -> None:
     heads = QueueCursor()
     for at in (0.0, 0.001, 0.003):
         look = heads.look(at)
@@ -168,18 +171,88 @@ def test_every_look_is_whole_while_they_are_quick() -> None:
 
 
 @given(st.floats(0.0, 600.0), st.floats(0.0, 600.0))
-def test_however_long_a_look_took_the_next_one_from_the_head_comes_a_second_later(
+def test_the_next_whole_read_is_due_one_second_after_a_read_of_any_length(
     began: float, took_s: float
 ) -> None:
-    """A table that is locked for 2 s hides nothing for 39 s."""
+    """Check that a table that is locked for 2 s does not hide work for 39 s."""
     heads = QueueCursor()
     heads.record_look(heads.look(began), {"letters": later()}, took_s=took_s, at=began + took_s)
     assert heads.rest_s(began + took_s) <= REST_S + 1e-9
     assert heads.look(began + took_s + REST_S).whole
 
 
-def test_work_that_was_found_before_the_head_moves_it_back() -> None:
+def test_work_found_before_the_cursor_moves_the_cursor_back() -> None:
     heads = QueueCursor()
     heads.record_look(heads.look(0.0), {"letters": later(hours=1), "bills": later(hours=2)}, **SLOW)
     heads.record_look(heads.look(AGAIN), {"letters": later()}, took_s=0.2, at=AGAIN + 0.2)
     assert heads.look(AGAIN + 0.3).since == {"letters": later(), "bills": later(hours=2)}
+
+
+def test_consumers_are_listed_at_every_read_while_lists_are_quick() -> None:
+    lists = ConsumerLists()
+    for at in (0.0, 0.001, 0.003):
+        assert lists.select_due({"letters": "crm"}, at) == {"letters": "crm"}
+        lists.record(["letters"], {"letters": waiting("crm")}, took_s=SLOW_S, at=at)
+
+
+@given(st.floats(SLOW_S * 1.01, 600.0))
+def test_a_list_is_reused_for_a_time_in_proportion_to_its_slow_read(took_s: float) -> None:
+    lists = ConsumerLists()
+    lists.record(["letters"], {"letters": waiting("crm", "shop")}, took_s=took_s, at=0.0)
+    reuse_s = min(max(REST_S, REUSES * took_s), LONGEST_REUSE_S)
+    assert lists.select_due({"letters": ""}, reuse_s * 0.99) == {}
+    assert lists.select_due({"letters": ""}, reuse_s) == {"letters": ""}
+
+
+def test_a_workload_without_a_recent_list_is_listed_during_the_reuse_of_others() -> None:
+    lists = ConsumerLists()
+    lists.record(["bills"], {}, took_s=0.0, at=0.0)
+    lists.record(["letters"], {"letters": waiting("crm")}, took_s=0.1, at=LONGEST_REUSE_S)
+    wanted = {"letters": "", "bills": "", "notes": ""}
+    assert lists.select_due(wanted, LONGEST_REUSE_S + 0.5) == {"bills": "", "notes": ""}
+
+
+def test_the_ranks_of_a_reused_list_move_on_with_its_age() -> None:
+    """Check that urgent work that arrives during the reuse still goes first."""
+    lists = ConsumerLists()
+    lists.record(["letters"], {"letters": waiting("crm", "shop")}, took_s=0.1, at=0.0)
+    assert lists.read("letters", 0.0) == waiting("crm", "shop")
+    ranks = [each.rank_at for each in lists.read("letters", 2.0) or []]
+    assert ranks == [later(seconds=2), later(seconds=3)]
+    assert lists.read("bills", 2.0) is None
+
+
+class InTurns:
+    """A workload of two consumers whose work is claimed in turns."""
+
+    def __init__(self) -> None:
+        self.turns = ConsumerTurns()
+
+    def claim(self, whole: bool, *work: ClaimedWork) -> Mapping[str, object]:
+        self.turns.order("letters", spec(), waiting("crm", "shop"), 4)
+        self.began = self.turns.start_ranks(QueueLook({}, whole))
+        return self.turns.take(work)
+
+
+def in_turn(number: int, consumer: str, seconds: int, **fields: Any) -> ClaimedWork:
+    return claimed(number, consumer=consumer, rank_at=later(seconds=seconds), **fields)
+
+
+def test_after_a_slow_read_each_consumer_s_turns_start_behind_its_last_claim() -> None:
+    queue = InTurns()
+    taken = queue.claim(True, in_turn(1, "crm", 5), in_turn(2, "crm", 6), in_turn(3, "shop", 2))
+    assert (queue.began, taken) == ({"letters": {}}, {"letters": later(seconds=2)})
+    assert queue.claim(False, in_turn(4, "shop", 9)) == {"letters": later(seconds=6)}
+    assert queue.began == {"letters": {"crm": later(seconds=6), "shop": later(seconds=2)}}
+    queue.claim(True, in_turn(5, "crm", 1))
+    assert queue.began == {"letters": {}}
+
+
+def test_a_workload_has_no_position_until_each_of_its_consumers_has_one() -> None:
+    assert InTurns().claim(True, in_turn(1, "crm", 5)) == {}
+
+
+def test_urgent_and_due_work_moves_no_position_because_it_overtakes_other_work() -> None:
+    queue = InTurns()
+    urgent = in_turn(1, "crm", 5, urgent=True), in_turn(2, "shop", 5, due_at=later(hours=1))
+    assert queue.claim(True, *urgent) == {}
