@@ -44,9 +44,9 @@ async def advise(question: AdviceQuestion) -> str | State[str]:
     try:
         async with database() as db:
             if question.workload == EVERY:
-                said = await review(db, days=question.days)
+                headline = await review(db, days=question.days)
             else:
-                said = await write_advice(
+                headline = await write_advice(
                     db,
                     question.workload,
                     days=question.days,
@@ -55,5 +55,5 @@ async def advise(question: AdviceQuestion) -> str | State[str]:
                 )
     except REFUSALS as reason:
         return refuse(reason)
-    get_run_logger().info("%s", said)
-    return said
+    get_run_logger().info("%s", headline)
+    return headline

@@ -11,9 +11,9 @@ from tasks.reconcile import compare_bill, describe_unconfirmed, sole_submitter
 async def reconcile() -> list[str]:
     """Compare the bill and search for lost batches; return a sentence for each difference and each unconfirmed batch."""
     async with connections() as at:
-        billed = await compare_bill(at)
+        differences = await compare_bill(at)
         async with sole_submitter(at):
-            left = await describe_unconfirmed(at)
-    for sentence in [*billed, *(left or ["every batch is confirmed"])]:
+            open_batches = await describe_unconfirmed(at)
+    for sentence in [*differences, *(open_batches or ["every batch is confirmed"])]:
         get_run_logger().info("%s", sentence)
-    return billed + left
+    return differences + open_batches

@@ -50,7 +50,7 @@ async def replay(reading: Reading) -> str | State[str]:
     """
     try:
         async with database() as db:
-            begun = await begin_replay(
+            generation = await begin_replay(
                 db,
                 reading.workload,
                 version_no=reading.version,
@@ -59,11 +59,11 @@ async def replay(reading: Reading) -> str | State[str]:
                 who=reading.who,
                 why=reading.why,
             )
-            read = await read_stream(db, begun)
+            result = await read_stream(db, generation)
             if reading.depart:
                 await ask_to_depart(reading.workload)
-            said = report.headline(read, await write_diff(db, read))
+            summary = report.headline(result, await write_diff(db, result))
     except REFUSALS as reason:
         return refuse(reason)
-    get_run_logger().info("%s", said)
-    return said
+    get_run_logger().info("%s", summary)
+    return summary

@@ -31,7 +31,7 @@ async def tidy(retention: Retention = Retention()) -> dict[str, int]:  # noqa: B
         deleted = await sweep_out(db, **retention.model_dump())
         emptied = await empty_out(db)
         archived = await archive_out(db)
-    said = ", ".join(f"{number:,} {kind}" for kind, number in deleted.items())
-    told = "deleted %s; emptied %s items; archived %s items"
-    get_run_logger().info(told, said, f"{emptied:,}", f"{archived:,}")
+    counts = ", ".join(f"{number:,} {kind}" for kind, number in deleted.items())
+    message = "deleted %s; emptied %s items; archived %s items"
+    get_run_logger().info(message, counts, f"{emptied:,}", f"{archived:,}")
     return {**deleted, "emptied items": emptied, "archived items": archived}

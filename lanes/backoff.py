@@ -55,11 +55,11 @@ class Backoffs:
         self, id_: int, error: str, now_s: float, *, at_least: timedelta = timedelta(0)
     ) -> bool:
         """Start a rest of at least `at_least` after a failure; return whether the error differs from the previous one."""
-        before = self._rests.get(id_)
-        failures = 1 if before is None else before.failures + 1
+        previous = self._rests.get(id_)
+        failures = 1 if previous is None else previous.failures + 1
         rest = max(self._backoff.after(failures), at_least)
         self._rests[id_] = _Rest(failures, error, now_s + rest.total_seconds())
-        return before is None or before.error != error
+        return previous is None or previous.error != error
 
     def recover(self, id_: int) -> bool:
         """Clear the failures; return whether there were any."""

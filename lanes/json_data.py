@@ -39,8 +39,8 @@ def loads(text: str | bytes) -> Any:
         ValueError: the text is not JSON.
         RecursionError: the text is nested too deeply.
     """
-    given = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-    if _LARGE not in given.translate(_DIGITS_TO_ZERO):
+    data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    if _LARGE not in data.translate(_DIGITS_TO_ZERO):
         try:
             return orjson.loads(text)
         except orjson.JSONDecodeError:
@@ -98,17 +98,17 @@ def _is_plain(value: Any, depth: int) -> bool:
     if kind is str:
         return value.isascii() and "\x00" not in value
     if kind is dict and depth < DEEPEST:
-        for key, each in value.items():
+        for key, member in value.items():
             if (
                 type(key) is not str
                 or not key.isascii()
                 or "\x00" in key
-                or not _is_plain(each, depth + 1)
+                or not _is_plain(member, depth + 1)
             ):
                 return False
         return True
     if kind is list and depth < DEEPEST:
-        return all(_is_plain(each, depth + 1) for each in value)
+        return all(_is_plain(member, depth + 1) for member in value)
     if kind is int:
         return -MODEST < value < MODEST
     return value is None or kind is bool or (kind is float and abs(value) <= LARGEST_FLOAT)
@@ -137,15 +137,15 @@ def _fault(value: Any, where: str, whole: str) -> str | None:
             largest = LARGEST_INTEGER if isinstance(value, int) else LARGEST_FLOAT
             return f"{whole} holds a number beyond 1e308" if abs(value) > largest else None
         case dict():
-            for key, each in value.items():
+            for key, member in value.items():
                 if not isinstance(key, str):
                     return f"{where} holds the key {key!r}, which is no text"
-                problem = _find_text_fault(key, where) or _fault(each, f"{where}.{key}", whole)
+                problem = _find_text_fault(key, where) or _fault(member, f"{where}.{key}", whole)
                 if problem is not None:
                     return problem
         case list() | tuple():
-            for index, each in enumerate(value):
-                problem = _fault(each, f"{where}[{index}]", whole)
+            for index, member in enumerate(value):
+                problem = _fault(member, f"{where}[{index}]", whole)
                 if problem is not None:
                     return problem
         case _:
@@ -193,24 +193,24 @@ def weight(value: Any) -> int:
     This is cheaper than serializing the value, and works for values that are not JSON or contain themselves: levels below
     `DEEPEST` are skipped, and weighing stops once the sum exceeds `MOST_WEIGHED` bytes.
     """
-    held, level = 0, [value]
+    size, level = 0, [value]
     for _ in range(DEEPEST):
         below: list[Any] = []
-        for each in level:
-            match each:
+        for node in level:
+            match node:
                 case str():
-                    held += len(each) + 2
+                    size += len(node) + 2
                 case dict():
-                    below += each.values()
-                    held += sum(map(len, map(str, each))) + PER_VALUE * len(each)
+                    below += node.values()
+                    size += sum(map(len, map(str, node))) + PER_VALUE * len(node)
                 case list() | tuple():
-                    below += each
+                    below += node
                 case _:
-                    held += PER_VALUE
-        if not below or held > MOST_WEIGHED:
+                    size += PER_VALUE
+        if not below or size > MOST_WEIGHED:
             break
         level = below
-    return held
+    return size
 
 
 def members(value: Any) -> Iterable[tuple[str | int, Any]]:
@@ -222,11 +222,11 @@ def members(value: Any) -> Iterable[tuple[str | int, Any]]:
 
 def walk(value: Any) -> Iterator[tuple[tuple[str | int, ...], Any]]:
     """Yield the value and every value nested in it, each with its path."""
-    waiting: list[tuple[tuple[str | int, ...], Any]] = [((), value)]
-    while waiting:
-        path, part = waiting.pop()
-        yield path, part
-        waiting += (((*path, step), each) for step, each in members(part))
+    stack: list[tuple[tuple[str | int, ...], Any]] = [((), value)]
+    while stack:
+        path, node = stack.pop()
+        yield path, node
+        stack += (((*path, step), each) for step, each in members(node))
 
 
 def is_same_json(one: Any, other: Any) -> bool:

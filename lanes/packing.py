@@ -89,13 +89,13 @@ def chunks(
 ) -> Iterator[list[T]]:
     """Yield the inputs in order, in chunks of up to `most` that end once they weigh `most_bytes`, without reading ahead."""
     chunk: list[T] = []
-    held = 0
-    for each in inputs:
-        chunk.append(each)
-        held += weight(each)
-        if len(chunk) >= most or held >= most_bytes:
+    size = 0
+    for entry in inputs:
+        chunk.append(entry)
+        size += weight(entry)
+        if len(chunk) >= most or size >= most_bytes:
             yield chunk
-            chunk, held = [], 0
+            chunk, size = [], 0
     if chunk:
         yield chunk
 
@@ -123,9 +123,9 @@ def history_chars(lengths: Iterable[int]) -> int:
     return sum(length + HISTORY_FRAME_CHARS for length in lengths)
 
 
-def item_bytes(each: ClaimedWork) -> int:
+def item_bytes(item: ClaimedWork) -> int:
     """Return an upper bound of the bytes that an item takes in the body of a call."""
-    return call_bytes(each.payload) + FRAME_CHARS
+    return call_bytes(item.payload) + FRAME_CHARS
 
 
 @dataclass
@@ -164,18 +164,18 @@ def fill_packs(
 ) -> Iterator[list[ClaimedWork]]:
     """Yield the calls of `packs`, each as soon as it is full, to hold only unfilled calls in memory; these come last."""
     filling: dict[tuple[VersionId, Purpose, str | None], _Pack] = {}
-    for each in claimed:
-        if each.travels_alone or size == 1:
-            yield [each]
+    for item in claimed:
+        if item.travels_alone or size == 1:
+            yield [item]
             continue
-        kind = (each.version_id, each.purpose, each.shares_with(scope))
-        more = 0 if most is None else weigh(each)
+        kind = (item.version_id, item.purpose, item.shares_with(scope))
+        item_size = 0 if most is None else weigh(item)
         pack = filling.setdefault(kind, _Pack())
-        if most is not None and pack.items and pack.bytes + more > most:
+        if most is not None and pack.items and pack.bytes + item_size > most:
             yield pack.items
             pack = filling[kind] = _Pack()
-        pack.items.append(each)
-        pack.bytes += more
+        pack.items.append(item)
+        pack.bytes += item_size
         if len(pack.items) == size:
             del filling[kind]
             yield pack.items
@@ -190,16 +190,18 @@ def avoid_counts(
     As few of the last packs as possible are dropped and left for the next batch. If every smaller count is taken too, packs
     are split, the fullest first, and all items are kept.
     """
-    whole = [list(pack) for pack in packs]
-    fewer = next((count for count in range(len(whole), 0, -1) if count not in taken), 0)
-    if fewer:
-        return whole[:fewer]
-    largest = sum(map(len, whole))
-    more = next((count for count in range(len(whole) + 1, largest + 1) if count not in taken), None)
-    if more is None:
+    all_packs = [list(pack) for pack in packs]
+    smaller_count = next((count for count in range(len(all_packs), 0, -1) if count not in taken), 0)
+    if smaller_count:
+        return all_packs[:smaller_count]
+    largest = sum(map(len, all_packs))
+    larger_count = next(
+        (count for count in range(len(all_packs) + 1, largest + 1) if count not in taken), None
+    )
+    if larger_count is None:
         return []
-    while len(whole) < more:
-        fullest = max(range(len(whole)), key=lambda place: len(whole[place]))
-        half = len(whole[fullest]) // 2
-        whole[fullest : fullest + 1] = [whole[fullest][:half], whole[fullest][half:]]
-    return whole
+    while len(all_packs) < larger_count:
+        fullest = max(range(len(all_packs)), key=lambda place: len(all_packs[place]))
+        half = len(all_packs[fullest]) // 2
+        all_packs[fullest : fullest + 1] = [all_packs[fullest][:half], all_packs[fullest][half:]]
+    return all_packs

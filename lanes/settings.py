@@ -95,14 +95,14 @@ class Settings(BaseModel):
     def _can_be_taken_apart(cls, url: str | None) -> str | None:
         """Refuse a URL whose login cannot be separated from its host, so that the login is never shown."""
         try:
-            whole = (
+            is_valid = (
                 url is None
                 or "@" not in url
                 or bool(urlsplit(url).hostname and (urlsplit(url).port or True))
             )
         except ValueError:
-            whole = False
-        if not whole:
+            is_valid = False
+        if not is_valid:
             raise PydanticCustomError(
                 "address",
                 "it is not an http address; write the special characters of a user or a password as %XX",

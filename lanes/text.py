@@ -127,8 +127,8 @@ class VisibleRecord(logging.LogRecord):
 
     def getMessage(self) -> str:
         """Return the escaped message with its arguments."""
-        said = visible(super().getMessage())
-        return said.replace("\n", "\\n") if self.name.startswith(ONE_LINE_LOGGERS) else said
+        message = visible(super().getMessage())
+        return message.replace("\n", "\\n") if self.name.startswith(ONE_LINE_LOGGERS) else message
 
 
 LOG_FORMAT = "LANES_LOG_FORMAT"
@@ -152,19 +152,19 @@ class JsonLine(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as a line of JSON; the text of a record that is not a `VisibleRecord` is escaped too."""
-        at = datetime.fromtimestamp(record.created, UTC)
-        said: dict[str, object] = {
-            "time": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        timestamp = datetime.fromtimestamp(record.created, UTC)
+        fields: dict[str, object] = {
+            "time": timestamp.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": visible(record.getMessage()),
             **_log_ids.get(),
         }
         if (run := getattr(record, "flow_run_id", None)) is not None:
-            said["run"] = run
+            fields["run"] = run
         if record.exc_info and record.exc_info[0] is not None:
-            said["error"] = record.exc_text or visible(self.formatException(record.exc_info))
-        return in_json(json.dumps(said, ensure_ascii=False, default=str))
+            fields["error"] = record.exc_text or visible(self.formatException(record.exc_info))
+        return in_json(json.dumps(fields, ensure_ascii=False, default=str))
 
 
 def logs_are_json() -> bool:
@@ -259,12 +259,12 @@ def _echoes(words: str, payloads: Iterable[Any]) -> bool:
 
 
 def _texts(payload: Any) -> Iterator[str]:
-    waiting = [payload]
-    while waiting:
-        part = waiting.pop()
-        if isinstance(part, dict):
-            waiting += part.values()
-        elif isinstance(part, list | tuple):
-            waiting += part
-        elif part is not None and not isinstance(part, bool):
-            yield str(part)
+    stack = [payload]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, dict):
+            stack += node.values()
+        elif isinstance(node, list | tuple):
+            stack += node
+        elif node is not None and not isinstance(node, bool):
+            yield str(node)

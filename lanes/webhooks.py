@@ -64,11 +64,11 @@ class WebhookKeys:
     @classmethod
     def read(cls, stored: str) -> Self:
         """Read keys that `dump` wrote."""
-        said = json.loads(stored)
+        data = json.loads(stored)
         secrets = [
-            (each, until and datetime.fromisoformat(until)) for each, until in said["secrets"]
+            (each, until and datetime.fromisoformat(until)) for each, until in data["secrets"]
         ]
-        return cls(said["url"], tuple(secrets))
+        return cls(data["url"], tuple(secrets))
 
     def dump(self) -> str:
         """Return the keys as the value of a secret block."""
@@ -98,12 +98,12 @@ def body_of(event: str, resource: str, payload: Mapping[str, Any], occurred_at: 
     """Return the request body for an event."""
     workload = resource.removeprefix("lanes.workload.")
     about = {"workload": workload} if workload != resource else {"resource": resource}
-    said = {
+    body = {
         "type": event,
         "timestamp": occurred_at.astimezone(UTC).isoformat(),
         "data": {**about, **payload},
     }
-    return json_data.dumps(said)
+    return json_data.dumps(body)
 
 
 def origin(url: str, *, allows_private: bool) -> str:
@@ -190,13 +190,13 @@ class WebhookReceiver:
             async with asyncio.timeout(self._timeout_s):
                 self._address = self._address or asyncio.create_task(self._look_up())
                 url = self._url.copy_with(host=await asyncio.shield(self._address))
-                headed = self._client.build_request("POST", url, content=content, headers=headers)
-                headed.extensions["sni_hostname"] = self._url.host
-                reply = await self._client.send(headed, stream=True)
+                request = self._client.build_request("POST", url, content=content, headers=headers)
+                request.extensions["sni_hostname"] = self._url.host
+                reply = await self._client.send(request, stream=True)
                 try:
-                    read = 0
+                    size = 0
                     async for part in reply.aiter_raw():
-                        if (read := read + len(part)) > MOST_REPLY:
+                        if (size := size + len(part)) > MOST_REPLY:
                             break
                 finally:
                     await reply.aclose()
@@ -217,13 +217,13 @@ class WebhookReceiver:
 
         The lookup runs in a thread of its own, so that a slow name server delays no other subscriber.
         """
-        looking, loop = ThreadPoolExecutor(1), asyncio.get_running_loop()
+        executor, loop = ThreadPoolExecutor(1), asyncio.get_running_loop()
         try:
             where = (self._url.host, self._url.port or 443, 0, socket.SOCK_STREAM)
-            found = await loop.run_in_executor(looking, socket.getaddrinfo, *where)
+            results = await loop.run_in_executor(executor, socket.getaddrinfo, *where)
         finally:
-            looking.shutdown(wait=False)
-        addresses = [str(each[4][0]) for each in found]
+            executor.shutdown(wait=False)
+        addresses = [str(each[4][0]) for each in results]
         refused = next((each for each in addresses if not is_public(each)), None)
         if refused is not None and not self._allows_private:
             raise Undelivered(f"its host resolves to {refused}, which is not a public address")
@@ -235,10 +235,12 @@ def _tls() -> ssl.SSLContext:
     return httpx2.create_ssl_context()
 
 
-def _retry_after(said: str, now: datetime) -> timedelta:
+def _retry_after(header: str, now: datetime) -> timedelta:
     try:
         return (
-            timedelta(seconds=float(said)) if said.isdigit() else parsedate_to_datetime(said) - now
+            timedelta(seconds=float(header))
+            if header.isdigit()
+            else parsedate_to_datetime(header) - now
         )
     except (ValueError, TypeError, OverflowError):
         return timedelta(0)

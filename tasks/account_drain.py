@@ -89,12 +89,14 @@ class Leases:
         Raises:
             DBAPIError: the database was unavailable; the claims last until their current leases end.
         """
-        held, began = list(self._held.values()), time.monotonic()
+        claims, began = list(self._held.values()), time.monotonic()
         if began - self._alive_at > self.loop_s:
             return
         with self._engine.begin() as connection:
-            ours = work.renew(connection, held, lease=LEASE, now=self._db.clock(connection))
-        self._renewed_at |= {each: began for each in held if each.work_id in ours}
+            renewed_ids = work.renew(
+                connection, claims, lease=LEASE, now=self._db.clock(connection)
+            )
+        self._renewed_at |= {each: began for each in claims if each.work_id in renewed_ids}
         for each in [each for each in list(self._renewed_at) if self._is_over(each)]:
             self._renewed_at.pop(each, None)
 
@@ -143,39 +145,41 @@ class QueueReader:
 
     async def _look(self, look: events.LookAtQueue) -> events.Event:
         now, began, self._before = self.run.now, time.monotonic(), look.before
-        here = {"provider": self.at.name, "now": now}
-        needed = await self.run(circuits.list_needed, look.needed, **here) if look.needed else None
+        scope = {"provider": self.at.name, "now": now}
+        needed = await self.run(circuits.list_needed, look.needed, **scope) if look.needed else None
         if look.passed_over:
             self._but = await self.run(circuits.by_models, look.passed_over)
-        of = {"since": look.since, "but": self._but, "before": look.before}
-        seen = await self.run(work.waiting, Lane.REALTIME, **of, **here)
-        self._limited, took_s = seen.limited, time.monotonic() - began
+        bounds = {"since": look.since, "but": self._but, "before": look.before}
+        queue = await self.run(work.waiting, Lane.REALTIME, **bounds, **scope)
+        self._limited, took_s = queue.limited, time.monotonic() - began
         live, began = now + AFTER_LIVE_WORK / 2, time.monotonic()
-        found = await self.run(work.waiting_consumers, look.turns) if look.turns else {}
+        turn_consumers = await self.run(work.waiting_consumers, look.turns) if look.turns else {}
         listed_s = time.monotonic() - began
-        consumers = {name: [e for e in of_it if e.rank_at < live] for name, of_it in found.items()}
-        return events.QueueSeen(seen.versions, seen.since, needed, took_s, listed_s, consumers)
+        consumers = {
+            name: [e for e in of_it if e.rank_at < live] for name, of_it in turn_consumers.items()
+        }
+        return events.QueueSeen(queue.versions, queue.since, needed, took_s, listed_s, consumers)
 
-    async def _claim_all(self, wanted: events.ClaimWork) -> events.Event:
+    async def _claim_all(self, request: events.ClaimWork) -> events.Event:
         """Claim the probes, then the rest.
 
         A claim is committed before its versions are read. If the read fails, `claimed` lists the work to give back.
         """
-        for order in wanted.probes:
+        for order in request.probes:
             hard = {each.workload for each in await self.run(budgets.list_hard)}
             await self._claim(order.most, self._bounds(order), hard)
-        probes, rest = len(self.claimed), wanted.rest
+        probes, rest = len(self.claimed), request.rest
         by_rank = {name: most for name, most in rest.most.items() if name not in rest.turns}
-        paid = [await self._claim(by_rank, self._bounds(rest), self._limited)]
+        results = [await self._claim(by_rank, self._bounds(rest), self._limited)]
         for name in rest.turns:
-            paid += await self._claim_in_turn(name, rest)
+            results += await self._claim_in_turn(name, rest)
         self.claimed[probes:] = sorted(self.claimed[probes:], key=lambda each: each.rank_at)
         claimed, ids = self.claimed, {each.version_id for each in self.claimed}
         versions = await self.run(workloads.versions, ids) if ids else {}
-        most_bytes = work.MOST_BYTES // max(1, len(wanted.rest.most)) // 2
+        most_bytes = work.MOST_BYTES // max(1, len(request.rest.most)) // 2
         is_full = sum(weight(each.payload) for each in claimed) >= most_bytes
-        held_back = {name for each in paid for name in each.held_back}
-        stopped = {name for each in paid for name in each.stopped}
+        held_back = {name for each in results for name in each.held_back}
+        stopped = {name for each in results for name in each.stopped}
         return events.WorkClaimed(claimed, versions, probes, held_back, stopped, is_full=is_full)
 
     async def _claim_in_turn(self, name: str, order: events.ClaimOrder) -> list[PaidClaims]:
@@ -183,39 +187,41 @@ class QueueReader:
 
         The last step claims work only if a consumer has less work than turns; other consumers then use these turns.
         """
-        turn, before, paid = order.turns[name], len(self.claimed), list[PaidClaims]()
-        how = self._bounds(order)
-        how = replace(how, most_bytes=how.most_bytes // (3 * len(order.most)))
+        turn, start_count, results = order.turns[name], len(self.claimed), list[PaidClaims]()
+        base = self._bounds(order)
+        base = replace(base, most_bytes=base.most_bytes // (3 * len(order.most)))
         latest = (
-            turn.pressing_before if how.before is None else min(turn.pressing_before, how.before)
+            turn.pressing_before if base.before is None else min(turn.pressing_before, base.before)
         )
-        pressing = replace(how, since={}, before=latest, pressing=True)
-        in_turns = replace(how, turns=turn.places(1), since=order.turns_since.get(name, {}))
-        for step in (pressing, in_turns, how):
-            left = order.most[name] - (len(self.claimed) - before)
-            if left > 0:
-                bounds = replace(step, turns=turn.places(left)) if step.turns else step
-                paid.append(await self._claim({name: left}, bounds, self._limited))
-        return paid
+        pressing = replace(base, since={}, before=latest, pressing=True)
+        in_turns = replace(base, turns=turn.places(1), since=order.turns_since.get(name, {}))
+        for step in (pressing, in_turns, base):
+            remaining = order.most[name] - (len(self.claimed) - start_count)
+            if remaining > 0:
+                bounds = replace(step, turns=turn.places(remaining)) if step.turns else step
+                results.append(await self._claim({name: remaining}, bounds, self._limited))
+        return results
 
     async def _claim(
         self, most: Mapping[str, int], within: work.ClaimBounds, limited: Set[str]
     ) -> PaidClaims:
         """Claim work; for workloads with a hard budget, in a separate transaction that also reserves the money."""
-        free = {name: number for name, number in most.items() if name not in limited}
+        unlimited = {name: number for name, number in most.items() if name not in limited}
         worker = f"{socket.gethostname()}:{os.getpid()}"
-        how: dict[str, Any] = {"worker": worker, "lease": LEASE, "within": within}
-        if free:
+        options: dict[str, Any] = {"worker": worker, "lease": LEASE, "within": within}
+        if unlimited:
             began, now = time.monotonic(), self.run.now
-            self._take(await self.run(work.claim, Lane.REALTIME, free, now=now, **how), began)
-        if len(free) == len(most):
+            self._take(
+                await self.run(work.claim, Lane.REALTIME, unlimited, now=now, **options), began
+            )
+        if len(unlimited) == len(most):
             return PaidClaims()
         began = time.monotonic()
         async with self.at.db.transaction() as run:
-            of = {name: number for name, number in most.items() if name in limited}
-            paid = await run(paid_claims.claim, of, now=run.now, **how)
-        self._take(paid.claimed, began)
-        return paid
+            limited_counts = {name: number for name, number in most.items() if name in limited}
+            result = await run(paid_claims.claim, limited_counts, now=run.now, **options)
+        self._take(result.claimed, began)
+        return result
 
     def _take(self, claimed: Sequence[ClaimedWork], began: float) -> None:
         self.leases.record_claims((each.claim for each in claimed), at=began)

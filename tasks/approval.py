@@ -62,10 +62,13 @@ async def ask(rollout: Rollout, question: str, page: str) -> Approval | None:
     return await _answer(RolloutApproval, question, key=key, what=what, page=page)
 
 
-async def ask_about_replay(of: Generation, action: str, question: str) -> Approval | None:
+async def ask_about_replay(generation: Generation, action: str, question: str) -> Approval | None:
     """Return a person's answer to a promotion or demotion of the replay, as `ask` does."""
-    what, page = f"{of.name} waits for approval to {action} it", versions_page(key_of(of))
-    key = f"replay-{of.id}-{action}"
+    what, page = (
+        f"{generation.name} waits for approval to {action} it",
+        versions_page(key_of(generation)),
+    )
+    key = f"replay-{generation.id}-{action}"
     return await _answer(ReplayApproval, question, key=key, what=what, page=page)
 
 
@@ -79,7 +82,7 @@ async def _answer(
     """
     asking = form.with_initial_data(description=question)
     try:
-        given = await suspend_flow_run(  # pyright: ignore[reportGeneralTypeIssues]
+        answer = await suspend_flow_run(  # pyright: ignore[reportGeneralTypeIssues]
             wait_for_input=asking, timeout=None, key=key
         )
     except Pause:
@@ -92,7 +95,7 @@ async def _answer(
     except ValidationError as error:
         get_run_logger().error("the answer is no answer and counts as none: %s", error)
         return None
-    return Approval(given.approve is True, given.who, given.why)
+    return Approval(answer.approve is True, answer.who, answer.why)
 
 
 async def show_again(run_id: UUID, question: str) -> None:

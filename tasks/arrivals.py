@@ -83,19 +83,21 @@ async def admit_events(
             str(event.id),
             subject(event)[1],
         )
-        payload, at = event.payload, event.occurred
+        payload, occurred_at = event.payload, event.occurred
         try:
             if workload == event.resource.id:
                 raise Refused("malformed", f'resource "{workload}" is not "{PREFIX}<name>"')
             if event.event == AMENDED:
-                late.append((event, read_amendment(workload, payload, place=place, sent_at=at)))
+                late.append(
+                    (event, read_amendment(workload, payload, place=place, sent_at=occurred_at))
+                )
             else:
                 arrivals.append(
-                    (event, read_submission(workload, payload, place=place, sent_at=at))
+                    (event, read_submission(workload, payload, place=place, sent_at=occurred_at))
                 )
-        except Refused as why:
+        except Refused as error:
             text = json.dumps(payload, ensure_ascii=True, default=str)
-            refusals.append(Refusal(workload, place, why.reason, str(why), text, key))
+            refusals.append(Refusal(workload, place, error.reason, str(error), text, key))
     if refusals:
         await db.run(items.refuse, refusals, door=DOOR, now=now)
     door = _Door(db, now, limits)
@@ -120,13 +122,13 @@ class _Door:
         parts = chunks(
             arrivals, most=most, most_bytes=most_bytes, weight=lambda each: weight(each[1].payload)
         )
-        left = [*parts][::-1]
-        while left:
-            chunk = left.pop()
+        remaining = [*parts][::-1]
+        while remaining:
+            chunk = remaining.pop()
             try:
-                asked = [submission for _, submission in chunk]
+                submissions = [submission for _, submission in chunk]
                 await self._db.run(
-                    run_alone, self._wait, items.admit, asked, door=DOOR, now=self._now
+                    run_alone, self._wait, items.admit, submissions, door=DOOR, now=self._now
                 )
             except StillLocked:
                 self._has_waited()
@@ -134,7 +136,7 @@ class _Door:
                 if middle == 0 or self._waits_left <= 0:
                     self.locked += [event for event, _ in chunk]
                 else:
-                    left += [chunk[middle:], chunk[:middle]]
+                    remaining += [chunk[middle:], chunk[:middle]]
 
     async def amend(self, event: Event, amendment: Amendment) -> None:
         """Apply the amendment, unless it meets a lock or follows a locked event of its item."""
@@ -192,8 +194,8 @@ class ArrivalReader:
                         self.take(event)
             # the websocket client raises many kinds of errors; the sweep covers the gap
             except Exception as error:
-                said = "the event stream broke (%s); connecting again"
-                get_run_logger().warning(said, describe_error(error))
+                message = "the event stream broke (%s); connecting again"
+                get_run_logger().warning(message, describe_error(error))
             await asyncio.sleep(1)
 
     def take(self, event: Event) -> None:
@@ -206,16 +208,16 @@ class ArrivalReader:
             self._books.record_missed(event)
             if not self._no_room:
                 self._no_room = True
-                said = "%d events wait for their admission; the next are read from the store"
-                get_run_logger().warning(said, self._streamed.qsize())
+                message = "%d events wait for their admission; the next are read from the store"
+                get_run_logger().warning(message, self._streamed.qsize())
 
     async def _sweep(self) -> None:
         for pause_s in chain(SOON_S, repeat(SWEEP_EVERY_S)):
             try:
                 await self.read_stored()
             except Exception as error:
-                said = "stored events could not be read (%s); reading them again"
-                get_run_logger().warning(said, describe_error(error))
+                message = "stored events could not be read (%s); reading them again"
+                get_run_logger().warning(message, describe_error(error))
             await asyncio.sleep(pause_s)
 
     async def _look_back(self) -> None:
@@ -224,8 +226,8 @@ class ArrivalReader:
             try:
                 await self.looking.look()
             except Exception as error:
-                said = "stored events could not be counted (%s); counting them again"
-                get_run_logger().warning(said, describe_error(error))
+                message = "stored events could not be counted (%s); counting them again"
+                get_run_logger().warning(message, describe_error(error))
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def read_stored(self) -> None:
@@ -283,13 +285,13 @@ class ArrivalReader:
 
     async def retry(self) -> None:
         """Retry each event that met a lock, alone."""
-        for of, event in self._books.next_kept(RETRIED):
+        for item, event in self._books.next_kept(RETRIED):
             async with self._alone:
                 now = await self._db.now()
                 met_a_lock = await outlasting(
                     lambda event=event, now=now: admit_events(self._db, [event], now=now)
                 )
-                self._books.record_try(of, admitted=not met_a_lock)
+                self._books.record_try(item, admitted=not met_a_lock)
             if not met_a_lock:
                 self._admitted()
 
@@ -320,10 +322,10 @@ async def pages(
 
 async def counts(client: PrefectClient, since: datetime, until: datetime) -> dict[datetime, int]:
     """Count the events of each span from `since` to `until`, in one request."""
-    wanted = _match_arrivals(span_of(since), span_of(until) + SPAN - datetime.resolution)
-    filter_ = wanted.model_dump(mode="json")
-    asked = {"filter": filter_, "time_unit": "minute", "time_interval": MINUTES}
-    answer = await client.request("POST", COUNT, json=asked)
+    event_filter = _match_arrivals(span_of(since), span_of(until) + SPAN - datetime.resolution)
+    filter_ = event_filter.model_dump(mode="json")
+    query = {"filter": filter_, "time_unit": "minute", "time_interval": MINUTES}
+    answer = await client.request("POST", COUNT, json=query)
     return {
         span_of(datetime.fromisoformat(each["start_time"])): each["count"] for each in answer.json()
     }
@@ -378,25 +380,29 @@ class LookBack:
         """Read the spans that contain more events than were read so far, newest first; return the number of pages."""
         now = await self._db.now()
         since = span_of(now - LOOK_BACK)
-        read = await self._db.run(items.read_spans, since=since)
-        taken = 0
+        read_counts = await self._db.run(items.read_spans, since=since)
+        page_count = 0
         async with get_client() as client:
             stored = await counts(client, since, now)
-            left = {start: stored.get(start, 0) for start in read}
-            shrunk = {start: number for start, number in left.items() if number < read[start]}
+            stored_counts = {start: stored.get(start, 0) for start in read_counts}
+            shrunk = {
+                start: number
+                for start, number in stored_counts.items()
+                if number < read_counts[start]
+            }
             # the server has deleted events of these spans
             await self._db.run(items.record_spans, shrunk, since=since)
-            for start in find_unread_spans(stored, read, now):
-                if taken >= self._most_pages:
+            for start in find_unread_spans(stored, read_counts, now):
+                if page_count >= self._most_pages:
                     break
-                taken += await self._read(client, start)
+                page_count += await self._read(client, start)
                 if not self._books.has_unadmitted(start, start + SPAN):
                     await self._db.run(items.record_spans, {start: stored[start]}, since=since)
-        return taken
+        return page_count
 
     async def _read(self, client: PrefectClient, start: datetime) -> int:
-        taken = 0
+        page_count = 0
         async for events in pages(client, start, start + SPAN - datetime.resolution):
             await self._admit(events)
-            taken += 1
-        return taken
+            page_count += 1
+        return page_count

@@ -56,25 +56,25 @@ class BackgroundTasks:
         A task that swallows a cancellation, as `asyncio.wait_for` may up to Python 3.11, is cancelled again after `again_s`
         seconds.
         """
-        while left := [task for task in self._tasks if not task.done()]:
-            for task in left:
+        while pending := [task for task in self._tasks if not task.done()]:
+            for task in pending:
                 task.cancel()
-            await asyncio.wait(left, timeout=again_s)
+            await asyncio.wait(pending, timeout=again_s)
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _keep(
         self, name: str, act: Callable[[], Awaitable[object]], every_s: float | None, after_s: float
     ) -> None:
         await asyncio.sleep(after_s)
-        said = ""
+        last_error = ""
         while True:
             try:
                 await act()
-                said = ""
+                last_error = ""
             except Exception as error:
-                if (trouble := f"{type(error).__name__}: {error}") != said:
+                if (trouble := f"{type(error).__name__}: {error}") != last_error:
                     get_run_logger().warning("%s: %s; it is tried again", name, trouble)
-                said = trouble
+                last_error = trouble
             await asyncio.sleep(PAUSE_S if every_s is None else every_s)
 
 

@@ -35,25 +35,30 @@ async def show_replay(action: Promote | Demote) -> str | State[str]:
     """
     if not action.ask_first:
         return await by_hand(action)
-    which = action.workload, action.generation
+    selector = action.workload, action.generation
     try:
         async with database() as db:
             async with db.transaction() as run:
                 if isinstance(action, Promote):
-                    verb, of = "promote", await run(promotions.promotable, *which, now=run.now)
+                    verb, replay = (
+                        "promote",
+                        await run(promotions.promotable, *selector, now=run.now),
+                    )
                 else:
-                    verb, of = "demote", await run(promotions.demotable, *which)
-            question = report.question(of, await write_diff(db, of), verb)
-            answer = await ask_about_replay(of, verb, question)
+                    verb, replay = "demote", await run(promotions.demotable, *selector)
+            question = report.question(replay, await write_diff(db, replay), verb)
+            answer = await ask_about_replay(replay, verb, question)
             if answer is None:
                 raise ActionRefused(
-                    f"{of.name} stays {of.state}: switch on one of the two, and sign it; run the form again"
+                    f"{replay.name} stays {replay.state}: switch on one of the two, and sign it; run the form again"
                 )
             if not answer.approved:
-                said = f"{of.name} stays {of.state}: {answer.who} declined ({answer.why})"
-                get_run_logger().info("%s", said)
-                return said
-            signed = {"who": answer.who, "why": answer.why, "generation": of.number}
+                message = (
+                    f"{replay.name} stays {replay.state}: {answer.who} declined ({answer.why})"
+                )
+                get_run_logger().info("%s", message)
+                return message
+            signed = {"who": answer.who, "why": answer.why, "generation": replay.number}
             return await perform(db, action.model_copy(update=signed))
     except REFUSALS as reason:
         return refuse(reason)
@@ -66,13 +71,13 @@ async def perform(db: Database, action: PersonAction) -> str:
     Raises:
         UnknownWorkload, UnknownItem, ActionRefused, StillLocked: the action is not possible; the text gives the reason.
     """
-    done = None
-    while done is None or done.left:
+    result = None
+    while result is None or result.left:
         async with db.transaction() as run:
-            done = await run(action.perform, run.now)
-    get_run_logger().info("%s (%s: %s)", done.said, action.who, action.why)
-    if done.page:
-        await acreate_markdown_artifact(done.page, key=done.key, description=action.what)
+            result = await run(action.perform, run.now)
+    get_run_logger().info("%s (%s: %s)", result.said, action.who, action.why)
+    if result.page:
+        await acreate_markdown_artifact(result.page, key=result.key, description=action.what)
     await publish_events(db)
     if isinstance(action, AbortRollout):
         run_id = await db.run(rollouts.newest_run_of, action.workload)
@@ -80,4 +85,4 @@ async def perform(db: Database, action: PersonAction) -> str:
     if isinstance(action, DecideProposal) and action.action == "approve":
         with suppress(Exception):  # Prefect is unavailable: the hourly run leads the rollout
             await ask_for_run(runs.migrate())
-    return done.said
+    return result.said

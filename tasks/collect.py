@@ -1,4 +1,4 @@
-"""Collecting: poll a batch, read and save its results, and do this for all open batches concurrently."""
+"""Collecting, one file because its steps share a batch's state: poll it, read and save its results, for all open batches."""
 
 import asyncio
 import time
@@ -84,23 +84,29 @@ async def poll(at: Connections, batch: OpenBatch) -> bool:
     """
     assert batch.provider_batch_id is not None
     try:
-        seen = await provider.retrieve(await at.client(), batch.provider_batch_id)
+        provider_batch = await provider.retrieve(await at.client(), batch.provider_batch_id)
     except BatchUnknown as trouble:
         await reconcile.out_of_reach(at, batch, trouble)
         raise
     except CallFailed as trouble:
         if trouble.action in FREEZES:
-            account, why = at.provider.account, str(trouble)
-            breach = frozen(account, batch.items, why, flow_run_id=at.flow_run_id)
+            account, reason = at.provider.account, str(trouble)
+            breach = frozen(account, batch.items, reason, flow_run_id=at.flow_run_id)
             await at.db.run(incidents.open, breach, now=await at.db.now())
         raise
-    await reconcile.record_seen(at, batch, seen)
-    if not seen.ended:
-        await at.db.run(collection.progress, batch.id, processed=seen.processed)
+    await reconcile.record_seen(at, batch, provider_batch)
+    if not provider_batch.ended:
+        await at.db.run(collection.progress, batch.id, processed=provider_batch.processed)
         return False
     async with at.db.transaction() as run:
-        ended_at = seen.compute_end(run.now, begun_at=batch.begun_at)
-        await run(collection.mark_ended, batch.id, at=ended_at, now=run.now, outcomes=seen.outcomes)
+        ended_at = provider_batch.compute_end(run.now, begun_at=batch.begun_at)
+        await run(
+            collection.mark_ended,
+            batch.id,
+            at=ended_at,
+            now=run.now,
+            outcomes=provider_batch.outcomes,
+        )
     return True
 
 
@@ -138,8 +144,8 @@ async def bring_home(
     try:
         most = max(1, chunk * batch.requests // batch.items)
         bounds = {"most": most, "most_bytes": chunk_bytes, "requests": batch.requests}
-        told = results(await at.client(), batch.provider_batch_id, **bounds)
-        async with bounded_tasks(AT_ONCE) as applying, aclosing(told) as chunks:
+        stream = results(await at.client(), batch.provider_batch_id, **bounds)
+        async with bounded_tasks(AT_ONCE) as applying, aclosing(stream) as chunks:
             async for lines in chunks:
                 if not await reading.is_ours(lines):
                     return 0
@@ -178,11 +184,13 @@ class ResultReading:
         Raises:
             ForeignResults: results were read, and none of them is ours.
         """
-        ours = self._lines.ours(chunk)
+        own_results = self._lines.ours(chunk)
         if self._lines.are_foreign:
-            theirs = self._batch.provider_batch_id
-            raise ForeignResults(f"the results of {theirs} are not those of batch {self._batch.id}")
-        return ours
+            provider_id = self._batch.provider_batch_id
+            raise ForeignResults(
+                f"the results of {provider_id} are not those of batch {self._batch.id}"
+            )
+        return own_results
 
     async def apply(self, ours: Sequence[RequestResult]) -> None:
         """Save the consequences of these results."""
@@ -208,35 +216,40 @@ class ResultReading:
         # the outcomes of these items are not booked yet
         given_up = await self._at.db.run(collection.find_given_up, self._batch.id)
         awaited = {number: list[Claim]() for number in given_up} | outstanding
-        seen = self._lines.seen
-        lacking = {number: claims for number, claims in awaited.items() if number not in seen}
+        seen_numbers = self._lines.seen
+        lacking = {
+            number: claims for number, claims in awaited.items() if number not in seen_numbers
+        }
         if lacking:
             await self._miss(lacking)
             outstanding = await self._at.db.run(collection.outstanding, self._batch.id)
         if outstanding and self._refused:
-            what = pluralize(self._refused, "result")
+            results_text = pluralize(self._refused, "result")
             raise Unsaved(
-                f"the database refuses {what} of batch {self._batch.id}, even without its answer: see the run's log"
+                f"the database refuses {results_text} of batch {self._batch.id}, even without its answer: see the run's log"
             )
         if outstanding:
-            held = sum(map(len, outstanding.values()))
+            locked_count = sum(map(len, outstanding.values()))
             raise StillLocked(
-                f"open transactions of others hold {pluralize(held, 'item')} of batch {self._batch.id}"
+                f"open transactions of others hold {pluralize(locked_count, 'item')} of batch {self._batch.id}"
             )
         await self._close()
 
     def _attempts(
         self, result: RequestResult, claims: Sequence[Claim], now: datetime
     ) -> list[Attempt]:
-        said, nonce, items = result.said, self._batch.nonce, len(claims)
-        if isinstance(said, RequestFault):
-            others = bool(self._lines.answered) or result.number in self._own
-            fault, said = said, fate(said, items=items, others_answered=others)
+        response, nonce, items = result.said, self._batch.nonce, len(claims)
+        if isinstance(response, RequestFault):
+            has_other_answers = bool(self._lines.answered) or result.number in self._own
+            fault, response = (
+                response,
+                fate(response, items=items, others_answered=has_other_answers),
+            )
             if fault.action is Action.POISON:
-                said = said._replace(refused_call=str(result.number))
+                response = response._replace(refused_call=str(result.number))
         ids = [ALONE] if items == 1 else pack_ids(nonce, result.number, items)
         times = CallTimes(self._batch.begun_at, now)
-        return attempts.build_for_request(self._version, claims, said, times, ids=ids)
+        return attempts.build_for_request(self._version, claims, response, times, ids=ids)
 
     async def _freeze(
         self, read: Sequence[RequestResult], members: dict[int, list[Claim]], now: datetime
@@ -250,10 +263,10 @@ class ResultReading:
         if faults:
             self._frozen += sum(len(members.get(number, [])) for number in faults)
             fault, batch = next(iter(faults.values())), self._batch
-            of = self._at.provider.account, batch.workload, batch.model
+            subject = self._at.provider.account, batch.workload, batch.model
             is_model, run_id = fault.action in OF_MODEL, self._at.flow_run_id
             breach = report_refusal(
-                *of, self._frozen, fault.detail, is_model=is_model, flow_run_id=run_id
+                *subject, self._frozen, fault.detail, is_model=is_model, flow_run_id=run_id
             )
             await self._at.db.run(incidents.open, breach, now=now)
 
@@ -272,35 +285,39 @@ class ResultReading:
                 f"{pluralize(self._batch.requests, 'request')}{self._lines.strays()}: read {short.times} of {REPEATED} times"
             )
         unreadable = self._lines.unreadable(lacking) if self._is_surely_ours else {}
-        others = bool(self._lines.answered)
+        has_other_answers = bool(self._lines.answered)
         fates = {
-            number: unread(why, items=len(lacking[number]), others_answered=others)
-            for number, why in unreadable.items()
+            number: unread(reason, items=len(lacking[number]), others_answered=has_other_answers)
+            for number, reason in unreadable.items()
         }
         await self._unread(
             {claim: judged for number, judged in fates.items() for claim in lacking[number]}
         )
-        lost = {number: claims for number, claims in lacking.items() if number not in unreadable}
-        why = await self._doubt(len(lost)) if lost else None
-        if why is not None and self._batch.state is not BatchState.SUPERSEDED:
-            await self._at.db.run(doubts.tell, self._batch.id, why, now=now)
-            raise ShortRead(why)
-        claims = [claim for each in lost.values() for claim in each]
-        if why is not None:
-            unknown = Judgment(Outcome.UNKNOWN, error=why, spends=False)
+        absent = {number: claims for number, claims in lacking.items() if number not in unreadable}
+        reason = await self._doubt(len(absent)) if absent else None
+        if reason is not None and self._batch.state is not BatchState.SUPERSEDED:
+            await self._at.db.run(doubts.tell, self._batch.id, reason, now=now)
+            raise ShortRead(reason)
+        claims = [claim for each in absent.values() for claim in each]
+        if reason is not None:
+            unknown = Judgment(Outcome.UNKNOWN, error=reason, spends=False)
             await self._unread(dict.fromkeys(claims, unknown))
             return
         for first in range(0, len(claims), CHUNK):
-            now, part = await self._at.db.now(), claims[first : first + CHUNK]
-            await self._save(attempts.build_missing(part, started_at=self._batch.begun_at, now=now))
+            now, chunk = await self._at.db.now(), claims[first : first + CHUNK]
+            await self._save(
+                attempts.build_missing(chunk, started_at=self._batch.begun_at, now=now)
+            )
 
-    async def _unread(self, judged: Mapping[Claim, Judgment]) -> None:
-        claims = [*judged]
+    async def _unread(self, judgments: Mapping[Claim, Judgment]) -> None:
+        claims = [*judgments]
         for first in range(0, len(claims), CHUNK):
-            now, part = await self._at.db.now(), claims[first : first + CHUNK]
-            of_part = {claim: judged[claim] for claim in part}
-            made = await self._at.db.run(decisions.build_unread, self._batch.id, of_part, now=now)
-            await self._save(made)
+            now, chunk = await self._at.db.now(), claims[first : first + CHUNK]
+            of_part = {claim: judgments[claim] for claim in chunk}
+            new_attempts = await self._at.db.run(
+                decisions.build_unread, self._batch.id, of_part, now=now
+            )
+            await self._save(new_attempts)
 
     @property
     def _is_surely_ours(self) -> bool:
@@ -309,12 +326,14 @@ class ResultReading:
     async def _doubt(self, lacking: int) -> str | None:
         """Return the reason why the lacking requests cannot count as missing, or None."""
         assert self._batch.provider_batch_id is not None
-        seen = await provider.retrieve(await self._at.client(), self._batch.provider_batch_id)
+        provider_batch = await provider.retrieve(
+            await self._at.client(), self._batch.provider_batch_id
+        )
         return doubt(
             lacking,
             requests=self._batch.requests,
             answered=len(self._lines.answered),
-            succeeded=seen.outcomes.get("succeeded"),
+            succeeded=provider_batch.outcomes.get("succeeded"),
             is_ours=self._is_surely_ours,
         )
 
@@ -341,13 +360,13 @@ class ResultReading:
                 self._failures.describe(),
             )
 
-    async def _save(self, made: Sequence[Attempt]) -> SaveResult:
-        for each in made:
-            if each.judged.outcome is not Outcome.VALID:
-                why = remove_quotes(each.judged.error or "without a reason")
-                self._failures.record_error(f"{each.judged.outcome}: {why}")
+    async def _save(self, new_attempts: Sequence[Attempt]) -> SaveResult:
+        for attempt in new_attempts:
+            if attempt.judged.outcome is not Outcome.VALID:
+                reason = remove_quotes(attempt.judged.error or "without a reason")
+                self._failures.record_error(f"{attempt.judged.outcome}: {reason}")
         at, batch_id = self._at, self._batch.id
-        saved = await save(at.db, made, batch_id=batch_id, flow_run_id=at.flow_run_id)
+        saved = await save(at.db, new_attempts, batch_id=batch_id, flow_run_id=at.flow_run_id)
         self._refused += len(saved.refused)
         return saved
 
@@ -378,9 +397,9 @@ class Collector:
         """Start polling or collecting every batch at the provider, except those in back-off, without waiting for them."""
         now = self._clock()
         async with self._at.db.transaction() as run:
-            found = await run(batches.open_batches)
+            current_batches = await run(batches.open_batches)
             await run(advance_watermark, COLLECT, run.now)
-        for batch in found:
+        for batch in current_batches:
             is_there = batch.state in AT_PROVIDER and batch.id not in self._looking
             if is_there and self._rests.is_due(batch.id, now):
                 self._looking[batch.id] = asyncio.create_task(self._look_after(batch))
@@ -418,12 +437,12 @@ class Collector:
                 await self._record_recovery(batch)
                 return
         async with self._collecting, asyncio.timeout(LONGEST_S):
-            home = await collect_batch(at, batch)
-        self.items += home.items
-        if home.trouble is None:
+            result = await collect_batch(at, batch)
+        self.items += result.items
+        if result.trouble is None:
             await self._record_recovery(batch)
         else:
-            await self._record_trouble(batch, home.trouble, at_least=home.rest)
+            await self._record_trouble(batch, result.trouble, at_least=result.rest)
 
     async def _record_trouble(
         self, batch: OpenBatch, trouble: str, *, at_least: timedelta = timedelta(0)
@@ -441,5 +460,5 @@ class Collector:
         try:
             await self._at.db.run(collection.write_note, batch.id, note)
         except Exception as error:
-            said = "batch %d could not be noted: %s"
-            get_run_logger().warning(said, batch.id, type(error).__name__)
+            message = "batch %d could not be noted: %s"
+            get_run_logger().warning(message, batch.id, type(error).__name__)

@@ -100,8 +100,8 @@ class Accounts:
                     await self._tell(name, error)
                 except (httpx.HTTPError, PrefectException) as error:
                     self.failed.add(name)
-                    said = "Prefect does not give block Lanes provider/%s (%s); asked again soon"
-                    get_run_logger().warning(said, name, type(error).__name__)
+                    message = "Prefect does not give block Lanes provider/%s (%s); asked again soon"
+                    get_run_logger().warning(message, name, type(error).__name__)
             await self._note()
         return [*self._opened.values()]
 
@@ -177,13 +177,18 @@ async def connections(*, calls_at_once: bool = True) -> AsyncIterator[Connection
         loading = asyncio.create_task(asyncio.to_thread(load))
         # opening a client raises the error again
         loading.add_done_callback(lambda done: done.cancelled() or done.exception())
-    provider, where = await asyncio.gather(Provider.aload(BLOCK), DatabaseBlock.aload(BLOCK))
-    async with opening(provider, opened=keep_what_is_loaded) as client, where.connect() as db:
+    provider, database_block = await asyncio.gather(
+        Provider.aload(BLOCK), DatabaseBlock.aload(BLOCK)
+    )
+    async with (
+        opening(provider, opened=keep_what_is_loaded) as client,
+        database_block.connect() as db,
+    ):
         if calls_at_once:
             client.begin()
-        opened = Accounts(Connections(db, client, provider, this_run()))
-        async with tracing(db.url), closing(opened):
-            yield opened.main
+        run_accounts = Accounts(Connections(db, client, provider, this_run()))
+        async with tracing(db.url), closing(run_accounts):
+            yield run_accounts.main
 
 
 @asynccontextmanager

@@ -64,41 +64,53 @@ class Briefer:
     def __init__(self, db: Database, finder: Finder) -> None:
         self._db, self._finder, self._spent_s = db, finder, 0.0
 
-    async def brief(self, of: Incident) -> Briefed:
+    async def brief(self, incident: Incident) -> Briefed:
         """Return the incident's details, and store them with it; a resolved incident keeps those from when it was open."""
         began = time.monotonic()
         try:
-            briefing = await self._briefing(of)
-            pages = await self._finder.find(of, briefing, now=await self._db.now())
-            return Briefed(briefing, pages, await self._db.run(incidents.list_explained, of.id))
+            briefing = await self._briefing(incident)
+            pages = await self._finder.find(incident, briefing, now=await self._db.now())
+            return Briefed(
+                briefing, pages, await self._db.run(incidents.list_explained, incident.id)
+            )
         except Exception as error:
-            said = "incident %d is told without its cause: %s"
-            get_run_logger().warning(said, of.id, summarize_error(error))
+            text = "incident %d is told without its cause: %s"
+            get_run_logger().warning(text, incident.id, summarize_error(error))
             nothing = IncidentPages(no_artifact="nothing could be looked up")
-            return Briefed(_read_briefing(of) or _unknown(type(error).__name__), nothing)
+            return Briefed(_read_briefing(incident) or _unknown(type(error).__name__), nothing)
         finally:
             self._spent_s += time.monotonic() - began
 
-    async def _briefing(self, of: Incident) -> Briefing:
-        kept = _read_briefing(of)
-        if kept is not None and kept.causes and of.state is IncidentState.RESOLVED:
-            return kept
+    async def _briefing(self, incident: Incident) -> Briefing:
+        old_details = _read_briefing(incident)
+        if (
+            old_details is not None
+            and old_details.causes
+            and incident.state is IncidentState.RESOLVED
+        ):
+            return old_details
         if self._spent_s > self._finder.limits.round_s:
-            return kept or _unknown("too many incidents at once")
+            return old_details or _unknown("too many incidents at once")
         async with self._db.transaction() as run:
-            found = await run(briefings.brief, of, now=run.now)
-        if kept is not None and kept.causes and not found.causes:
-            same = {"causes": kept.causes, "counted_over": kept.counted_over, "more": kept.more}
-            found = found.model_copy(update=same)
-        found = await self._finder.complete(of, found)
-        await self._db.run(incidents.record_briefing, of.id, found.model_dump(mode="json"))
-        return found
+            new_details = await run(briefings.brief, incident, now=run.now)
+        if old_details is not None and old_details.causes and not new_details.causes:
+            same = {
+                "causes": old_details.causes,
+                "counted_over": old_details.counted_over,
+                "more": old_details.more,
+            }
+            new_details = new_details.model_copy(update=same)
+        new_details = await self._finder.complete(incident, new_details)
+        await self._db.run(
+            incidents.record_briefing, incident.id, new_details.model_dump(mode="json")
+        )
+        return new_details
 
 
-def _read_briefing(of: Incident) -> Briefing | None:
+def _read_briefing(incident: Incident) -> Briefing | None:
     """Return the stored details, or None without any, or if another release wrote them in a format this one cannot read."""
     try:
-        return Briefing.model_validate(of.briefing) if of.briefing else None
+        return Briefing.model_validate(incident.briefing) if incident.briefing else None
     except ValidationError:
         return None
 
@@ -116,14 +128,14 @@ async def deliver_posts(db: Database) -> int:
     """
     now = await db.now()
     day = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    at = day + timedelta(hours=Settings.read().digest_hour)
-    digest_due = now >= at and await db.run(slack_outbox.awaits_digest, day)
-    looks = (
+    digest_at = day + timedelta(hours=Settings.read().digest_hour)
+    digest_due = now >= digest_at and await db.run(slack_outbox.awaits_digest, day)
+    queries = (
         slack_outbox.due_reminders,
         slack_outbox.due_notes,
         partial(slack_outbox.due, edits=True),
     )
-    if not digest_due and not any([await db.run(look, now=now) for look in looks]):
+    if not digest_due and not any([await db.run(look, now=now) for look in queries]):
         return 0
     messenger = await _messenger()
     if messenger is None:
@@ -133,12 +145,12 @@ async def deliver_posts(db: Database) -> int:
             await db.run(slack_outbox.add_note, None, day=day.date(), now=now)
         return 0
     ui_url = str(get_current_settings().ui_url or "http://127.0.0.1:4200")
-    told = await tell(db, messenger, ui_url=ui_url)
+    count = await tell(db, messenger, ui_url=ui_url)
     await remind(db, ui_url=ui_url)
-    told += await send(db, messenger, ui_url=ui_url)
+    count += await send(db, messenger, ui_url=ui_url)
     if digest_due:
-        await _write_digest(db, messenger, at, ui_url)
-    return told
+        await _write_digest(db, messenger, digest_at, ui_url)
+    return count
 
 
 async def _write_digest(db: Database, messenger: Messenger, at: datetime, ui_url: str) -> None:
@@ -153,18 +165,18 @@ async def _write_digest(db: Database, messenger: Messenger, at: datetime, ui_url
 async def remind(db: Database, *, ui_url: str) -> None:
     """Queue reminders of waiting approvals, and of incidents no longer silenced or acknowledged; a webhook posts them anew."""
     now = await db.now()
-    for each in await db.run(slack_outbox.due_reminders, now=now):
-        run_id = await db.run(rollouts.newest_run_of, each.incident.workload)
-        said = threads.reply(each.incident, IncidentNews.AGAIN)
-        if each.incident.promise == Promise.APPROVAL_WAITS:
-            said = reminder(each.incident, now, ui_url=ui_url, run_id=run_id)
+    for post in await db.run(slack_outbox.due_reminders, now=now):
+        run_id = await db.run(rollouts.newest_run_of, post.incident.workload)
+        slack_message = threads.reply(post.incident, IncidentNews.AGAIN)
+        if post.incident.promise == Promise.APPROVAL_WAITS:
+            slack_message = reminder(post.incident, now, ui_url=ui_url, run_id=run_id)
         async with db.transaction() as run:
-            await run(slack_outbox.record_reminder, each.incident.id, now=run.now)
-            if each.ts is None:
-                await run(slack_outbox.forget, each.incident.id)
+            await run(slack_outbox.record_reminder, post.incident.id, now=run.now)
+            if post.ts is None:
+                await run(slack_outbox.forget, post.incident.id)
             else:
-                thread = {"channel": each.channel, "thread_ts": each.ts}
-                await run(slack_outbox.add_note, said.content, **thread, now=run.now)
+                thread = {"channel": post.channel, "thread_ts": post.ts}
+                await run(slack_outbox.add_note, slack_message.content, **thread, now=run.now)
 
 
 async def send(db: Database, messenger: Messenger, *, ui_url: str) -> int:
@@ -196,32 +208,32 @@ async def _send_note(db: Database, messenger: Messenger, note: SlackNote, ui_url
     async with db.transaction() as run:
         if (lease := await run(slack_outbox.begin_note, note, now=run.now)) is None:
             return False
-        of = None if note.rollout_id is None else await run(rollouts.find, note.rollout_id)
+        rollout = None if note.rollout_id is None else await run(rollouts.find, note.rollout_id)
         job = None if note.job_id is None else await run(jobs.status, note.job_id, now=run.now)
-    said = note.content or {}
-    if of is not None:
-        said = threads.rollout_message(of, ui_url=ui_url).content
+    body = note.content or {}
+    if rollout is not None:
+        body = threads.rollout_message(rollout, ui_url=ui_url).content
     if job is not None:
-        said = threads.job_message(job, run.now, ui_url=ui_url).content
+        body = threads.job_message(job, run.now, ui_url=ui_url).content
     uid = {"event_type": "lanes_note", "event_payload": {"uid": note.uid}}
-    message = SlackMessage(said["text"], said["blocks"], uid)
+    message = SlackMessage(body["text"], body["blocks"], uid)
     try:
         place = await _place(messenger, note, message)
     except DeliveryError as problem:
-        again = delay_after(note.attempts + 1, retry_after_s=problem.retry_after_s)
+        pause = delay_after(note.attempts + 1, retry_after_s=problem.retry_after_s)
         async with db.transaction() as run:
-            tried = {"unsure": problem.maybe and note.ts is None, "next_try_at": run.now + again}
+            tried = {"unsure": problem.maybe and note.ts is None, "next_try_at": run.now + pause}
             await run(slack_outbox.note_not_sent, note, str(problem), **tried)
             if problem.gone:
                 await run(slack_outbox.record_gone, note)
         raise
     async with db.transaction() as run:
-        if of is None and job is None:
+        if rollout is None and job is None:
             await run(slack_outbox.note_sent, note)
             return True
-        at = {"channel": place.channel, "ts": place.ts, "ended_at": job and job.done_at}
-        news = await run(slack_outbox.note_shown, note, **at, lease=lease)
-        replies = [threads.rollout_reply(of, each, ui_url=ui_url) for each in news if of]
+        place_fields = {"channel": place.channel, "ts": place.ts, "ended_at": job and job.done_at}
+        news = await run(slack_outbox.note_shown, note, **place_fields, lease=lease)
+        replies = [threads.rollout_reply(rollout, each, ui_url=ui_url) for each in news if rollout]
         is_in_thread = place.ts is not None and (note.ts is not None or note.unsure)
         if job and job.done_at not in (None, note.ended_at) and is_in_thread:
             replies.append(threads.job_reply(job, run.now))
@@ -234,14 +246,14 @@ async def _send_note(db: Database, messenger: Messenger, note: SlackNote, ui_url
 async def _place(messenger: Messenger, note: SlackNote, message: SlackMessage) -> MessagePlace:
     """Edit the message, or post it unless an earlier try succeeded; return its place."""
     is_digest = note.channel == Severity.DIGEST
-    where = messenger.channel_of(Severity.DIGEST) if is_digest else note.channel
-    place = MessagePlace(where, note.ts) if note.ts is not None else None
+    target = messenger.channel_of(Severity.DIGEST) if is_digest else note.channel
+    place = MessagePlace(target, note.ts) if note.ts is not None else None
     if place is None and note.unsure:
-        since, what = note.created_at - LOOKS_BACK, f"message {note.id}"
+        since, label = note.created_at - LOOKS_BACK, f"message {note.id}"
         default = messenger.channel_of(None)
-        for home in dict.fromkeys((where or default, where if note.thread_ts else default)):
+        for home in dict.fromkeys((target or default, target if note.thread_ts else default)):
             thread = MessagePlace(home, note.thread_ts)
-            place = place or await _find_message(messenger, note.uid, thread, since, what)
+            place = place or await _find_message(messenger, note.uid, thread, since, label)
         if place is not None and note.rollout_id is None and note.job_id is None:
             return place
     if place is not None:
@@ -251,7 +263,7 @@ async def _place(messenger: Messenger, note: SlackNote, message: SlackMessage) -
         thread = MessagePlace(note.channel, note.thread_ts)
         await asyncio.to_thread(messenger.reply, thread, message)
         return thread
-    return await asyncio.to_thread(messenger.post, message, where)
+    return await asyncio.to_thread(messenger.post, message, target)
 
 
 async def tell(
@@ -296,18 +308,20 @@ async def _tell_of(
     except DeliveryError as problem:
         await _not_told(db, move, post, problem)
         raise
-    at, posted = {"channel": place.channel, "ts": place.ts}, move is SlackStep.POST
+    place_fields, posted = {"channel": place.channel, "ts": place.ts}, move is SlackStep.POST
     async with db.transaction() as run:
-        await run(slack_outbox.record_posted, post.incident, **at, posted=posted, now=run.now)
+        await run(
+            slack_outbox.record_posted, post.incident, **place_fields, posted=posted, now=run.now
+        )
         news = None if posted else news_of(post, run.now)
         if news is not None:
-            said = threads.reply(post.incident, news).content
+            text = threads.reply(post.incident, news).content
             thread = {"channel": place.channel, "thread_ts": place.ts}
-            await run(slack_outbox.add_note, said, **thread, now=run.now)
-        where = messenger.channel_of(post.incident.severity)
-        if news is IncidentNews.WORSE and where != messenger.channel_of(post.posted_severity):
-            said = threads.pointer(post.incident, place.channel).content
-            await run(slack_outbox.add_note, said, channel=where, now=run.now)
+            await run(slack_outbox.add_note, text, **thread, now=run.now)
+        target = messenger.channel_of(post.incident.severity)
+        if news is IncidentNews.WORSE and target != messenger.channel_of(post.posted_severity):
+            text = threads.pointer(post.incident, place.channel).content
+            await run(slack_outbox.add_note, text, channel=target, now=run.now)
     return True
 
 
@@ -348,15 +362,15 @@ async def _find_message(
 
 
 async def _send(
-    messenger: Messenger, move: SlackStep, post: SlackPost, known: Briefed, ui_url: str
+    messenger: Messenger, move: SlackStep, post: SlackPost, details: Briefed, ui_url: str
 ) -> MessagePlace:
-    more = {"explains": known.explains, "ui_url": ui_url}
-    said = message(post.incident, known.briefing, known.pages, **more)
+    more = {"explains": details.explains, "ui_url": ui_url}
+    slack_message = message(post.incident, details.briefing, details.pages, **more)
     if move is SlackStep.POST:
-        where = messenger.channel_of(post.incident.severity)
-        return await asyncio.to_thread(messenger.post, said, where)
+        target = messenger.channel_of(post.incident.severity)
+        return await asyncio.to_thread(messenger.post, slack_message, target)
     place = MessagePlace(post.channel, post.ts)
-    await asyncio.to_thread(messenger.edit, place, said)
+    await asyncio.to_thread(messenger.edit, place, slack_message)
     return place
 
 

@@ -83,32 +83,32 @@ async def send_waiting(
     if workload is not None:
         await at.db.run(workloads.check_known, workload)
     departed, patience, sent = Departed(), Patience(), Counter[str]()
-    again, unread = dict[str, datetime](), dict[str, str]()
+    retries, unread = dict[str, datetime](), dict[str, str]()
     kinds = await at.db.run(ready_work.waiting_kinds, workload, now=await at.db.now())
     stop = stop or asyncio.Event()
     for kind in kinds:
-        wanted: datetime | None = None
-        before = departed.items
+        retry_at: datetime | None = None
+        count_before = departed.items
         try:
             await _all_of(at, kind, departed, patience, sleep, stop)
         except Blocked as reason:
             departed.waiting.append(f"{kind.workload}: {reason}")
-            wanted = reason.until
+            retry_at = reason.until
         except BudgetUsedUp as reason:
             departed.waiting.append(f"{kind.workload}: {reason}")
             now = await at.db.now()
             await at.db.run(budgets.note_refused, reason.budgets, now=now)
-            wanted = now + MONEY_AGAIN
+            retry_at = now + MONEY_AGAIN
         except ReferenceFailed as reason:
             departed.waiting.append(f"{kind.workload}: {reason}")
             unread[kind.workload] = str(reason)
-            wanted = await at.db.now() + MONEY_AGAIN
+            retry_at = await at.db.now() + MONEY_AGAIN
         except SetupError as reason:
             departed.failed.append(f"{kind.workload}: {reason}")
-            wanted = await at.db.now() + MONEY_AGAIN
+            retry_at = await at.db.now() + MONEY_AGAIN
         except CallFailed as failure:
             departed.failed.append(f"{kind.workload}: {failure}")
-            wanted = next_try(
+            retry_at = next_try(
                 failure.as_create,
                 retry_after_s=failure.retry_after_s,
                 listing_grace_s=at.provider.listing_grace_s,
@@ -118,13 +118,13 @@ async def send_waiting(
         except Exception as error:  # continue with the other kinds after any error
             get_run_logger().exception("%s could not be submitted", kind.workload)
             departed.failed.append(f"{kind.workload}: {type(error).__name__}: {error}")
-        sent[kind.workload] += departed.items - before
-        if wanted is not None:
-            again[kind.workload] = min(wanted, again.get(kind.workload, wanted))
+        sent[kind.workload] += departed.items - count_before
+        if retry_at is not None:
+            retries[kind.workload] = min(retry_at, retries.get(kind.workload, retry_at))
     await _tell_unread(at, workload, unread)
     for sentence in departed.failed + departed.waiting:
         get_run_logger().warning("not submitted: %s", sentence)
-    await at.db.run(ready_work.put_off, again, of=workload, sent=sent)
+    await at.db.run(ready_work.put_off, retries, of=workload, sent=sent)
     return departed
 
 
@@ -134,12 +134,15 @@ async def _tell_unread(at: Connections, workload: str | None, unread: Mapping[st
         for name, why in unread.items():
             await run(incidents.open, unreadable_context(name, why), now=run.now)
         stands = await run(incidents.list_newest, states=[IncidentState.OPEN])
-        for each in stands:
-            tried = workload in (None, each.workload) and each.workload not in unread
-            if tried and (each.promise, each.subject) == (Promise.BATCH_NEVER_STARTED, CONTEXT):
-                of = each.promise, each.workload, each.subject
-                said = f'The context of workload "{each.workload}" can be read again.'
-                await run(incidents.resolve, *of, sentence=said, now=run.now)
+        for incident in stands:
+            was_tried = workload in (None, incident.workload) and incident.workload not in unread
+            if was_tried and (incident.promise, incident.subject) == (
+                Promise.BATCH_NEVER_STARTED,
+                CONTEXT,
+            ):
+                key = incident.promise, incident.workload, incident.subject
+                message = f'The context of workload "{incident.workload}" can be read again.'
+                await run(incidents.resolve, *key, sentence=message, now=run.now)
 
 
 async def _all_of(

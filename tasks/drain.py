@@ -118,12 +118,12 @@ class Chores:
 
     async def _sum_up(self) -> None:
         """Log the number of items since the last summary, if there were any."""
-        answered = sum(each.state.answered for each in self._accounts)
+        answered = sum(account.state.answered for account in self._accounts)
         if (done := answered - self._summed_up) > 0:
             get_run_logger().info("%d items since the last summary, %d in all", done, answered)
         self._summed_up = answered
-        for each in self._accounts:
-            each.performer.failures.sum_up()
+        for account in self._accounts:
+            account.performer.failures.sum_up()
 
 
 class Drain:
@@ -203,9 +203,9 @@ class Drain:
         Raises:
             DBAPIError, psycopg.Error: the database was unavailable for longer than two minutes.
         """
-        for each in self.accounts:
-            if each.error is not None:
-                raise each.error
+        for account in self.accounts:
+            if account.error is not None:
+                raise account.error
         return self._ends_at is None and await self._staying.goes_on()
 
     def stop(self) -> None:
@@ -220,7 +220,8 @@ class Drain:
         await self._at.client()  # claim no work before a client can make its calls
         self.advance()
         pause_s = min(
-            (each.sleeps_until - each.performer.clock()).total_seconds() for each in self.accounts
+            (account.sleeps_until - account.performer.clock()).total_seconds()
+            for account in self.accounts
         )
         try:
             async with asyncio.timeout(max(0.0, pause_s)):
@@ -232,8 +233,8 @@ class Drain:
     def advance(self) -> None:
         """Report a tick to the state of each account, and perform the resulting effects."""
         looks, expired, self._expired = self.wakes.take_look_request(), self._expired, False
-        for each in self.accounts:
-            each.advance(looks=looks, expired=expired)
+        for account in self.accounts:
+            account.advance(looks=looks, expired=expired)
 
     async def close(self) -> None:
         """Release the roles, give back claimed work without a call, and wait until calls in flight are answered and saved."""
@@ -242,13 +243,13 @@ class Drain:
         kept_warm = self._held.keeper.held
         await self._held.release()
         await self._beside.close()
-        for each in self.accounts:
-            await each.stop()
+        for account in self.accounts:
+            await account.stop()
         try:
             if self._ends_at is not None and kept_warm:
                 await self._call_for_successor()
         finally:
-            closing = (each.close(by=self._ends_at) for each in self.accounts)
+            closing = (account.close(by=self._ends_at) for account in self.accounts)
             failed = await asyncio.gather(*closing, return_exceptions=True)
             await self._notice.close()
         for error in failed:

@@ -35,15 +35,15 @@ async def edit(db: Database, wished: Edit) -> EditReply:
     spec = Spec.model_validate(wished.definition)
     try:
         await _prepare(db, wished, spec)
-        told = await _save(db, wished, spec)
-        if wished.candidate and told.outcome in (
+        reply = await _save(db, wished, spec)
+        if wished.candidate and reply.outcome in (
             EditOutcome.EDITED_MEANWHILE,
             EditOutcome.NOT_SAVED,
         ):
             await db.run(candidates.dismiss, wished.name, spec)
     except (ActionRefused, StillLocked) as refused:
         return EditReply(EditOutcome.BLOCKED, str(refused))
-    return told
+    return reply
 
 
 async def _save(db: Database, wished: Edit, spec: Spec) -> EditReply:
@@ -95,12 +95,12 @@ async def _try_save(client: PrefectClient, wished: Edit, spec: Spec) -> bool:
     schema, data = Workload._block_schema_id, spec.model_dump(mode="json")
     assert schema is not None
     assert Workload._block_type_id is not None
-    known = await _block(client, wished.name)
-    if (known and known.data) != wished.seen:
+    document = await _block(client, wished.name)
+    if (document and document.data) != wished.seen:
         return False
-    if known is not None:
+    if document is not None:
         change = BlockDocumentUpdate(block_schema_id=schema, data=data, merge_existing_data=False)
-        await client.update_block_document(known.id, change)
+        await client.update_block_document(document.id, change)
         return True
     new = BlockDocumentCreate(
         name=wished.name, data=data, block_schema_id=schema, block_type_id=Workload._block_type_id

@@ -66,8 +66,8 @@ class WriteBatch:
             case events.ReportFreeze():
                 self.freezes[effect.workload if effect.model else ""] = effect
             case events.CircuitNews():
-                before = self.circuits.get(effect.model)
-                self.circuits[effect.model] = effect if before is None else before.join(effect)
+                earlier = self.circuits.get(effect.model)
+                self.circuits[effect.model] = effect if earlier is None else earlier.join(effect)
             case _:
                 raise TypeError(f"{type(effect).__name__} is not written")
 
@@ -123,7 +123,7 @@ class Performer:
 
     def perform(self, effects: Iterable[events.Effect]) -> list[events.Effect]:
         """Begin calls and writes; return the other effects."""
-        others: list[events.Effect] = []
+        loop_effects: list[events.Effect] = []
         for effect in effects:
             match effect:
                 case events.AskPack():
@@ -137,8 +137,8 @@ class Performer:
                         self._urgent_waits |= any(each.urgent for each in effect.call.items)
                     self._queue.put_nowait(effect)
                 case _:
-                    others.append(effect)
-        return others
+                    loop_effects.append(effect)
+        return loop_effects
 
     async def close(self, *, by: float | None = None) -> None:
         """Wait until calls in flight have ended and everything is written, except rows that others keep locked.
@@ -149,9 +149,9 @@ class Performer:
         try:
             if self._calls:
                 left_s = None if by is None else max(0.0, by - SAVING_S - time.monotonic())
-                _, cut = await asyncio.wait(self._calls, timeout=left_s)
-                for each in cut:
-                    each.cancel()
+                _, late_calls = await asyncio.wait(self._calls, timeout=left_s)
+                for call in late_calls:
+                    call.cancel()
             async with asyncio.timeout(CLOSING_S if by is None else by - time.monotonic()):
                 while self.busy:
                     if under_way := {*self._calls, *self._writes}:
@@ -171,8 +171,8 @@ class Performer:
 
     async def _ask(self, ask: events.AskPack) -> None:
         """Call the provider for a pack; report each call and the end to the state, even after an error."""
-        pack, left = ask.pack, {each.claim: each for each in ask.pack.items}
-        not_asked, used = list[ClaimedWork](), list[Usage]()
+        pack, remaining = ask.pack, {each.claim: each for each in ask.pack.items}
+        not_asked, usages = list[ClaimedWork](), list[Usage]()
         requests, is_known = 0, True
 
         def hear(headers: Mapping[str, str]) -> None:
@@ -183,43 +183,45 @@ class Performer:
                 return part
             not_asked.extend(part)
             for each in part:
-                left.pop(each.claim, None)
+                remaining.pop(each.claim, None)
             return []
 
         try:
-            if kept := await begin(pack.items):
+            if startable := await begin(pack.items):
                 client, writer = await self._at.client(), self._writers.of(pack.version)
                 marked = self._marks(pack.version)
                 async for called in answer(
                     client,
                     writer,
-                    kept,
+                    startable,
                     patience=ask.patience,
                     hear=hear,
                     marked=marked,
                     begin=begin,
                 ):
                     requests += 1
-                    used += [] if called.response is None else [called.response.usage]
+                    usages += [] if called.response is None else [called.response.usage]
                     is_known = is_known and not (called.failure and called.failure.maybe_billed)
                     for each in (*called.pack, *called.untried):
-                        left.pop(each.claim, None)
+                        remaining.pop(each.claim, None)
                     self.tell(call_ended(pack, called, self.clock()))
         except asyncio.CancelledError:  # the drain has to end: the state learns nothing from it
             failure = CallFailed(
                 Action.RETRY, "cut, because the drain had to stop", maybe_billed=True
             )
-            ended = CallResult([*left.values()], 0, time.monotonic(), failure=failure)
+            ended = CallResult([*remaining.values()], 0, time.monotonic(), failure=failure)
             self.perform([events.Save(call_ended(pack, ended, self.clock()), Blame.PROVIDER)])
             requests, is_known = requests + 1, False
         except Exception as error:  # unforeseen: the items get attempts nevertheless
             get_run_logger().error("a pack of %s broke", pack.workload, exc_info=error)
-            broken = CallResult([*left.values()], 0, time.monotonic(), failure=unforeseen(error))
+            broken = CallResult(
+                [*remaining.values()], 0, time.monotonic(), failure=unforeseen(error)
+            )
             self.tell(call_ended(pack, broken, self.clock()))
             requests, is_known = requests + 1, False
         finally:
-            counted = sum(each.input + each.cache_write for each in used)
-            need = Need(counted, sum(each.output for each in used), requests)
+            counted = sum(each.input + each.cache_write for each in usages)
+            need = Need(counted, sum(each.output for each in usages), requests)
             self.tell(events.PackEnded(pack, need if is_known else None, not_asked))
             self._wakes.record_free_place()
 
@@ -272,14 +274,14 @@ class Performer:
         again = any(each.judged.outcome is not Outcome.VALID for each in some)
         try:
             while some:
-                done = await self._outlasting(
+                result = await self._outlasting(
                     lambda some=some: save(self._at.db, some, flow_run_id=self._at.flow_run_id)
                 )
-                left = {each.claim for each in done.passed_over}
-                claims = [each.claim for each in some if each.claim not in left]
-                count = len(claims) - len(done.refused)
-                self.tell(events.AttemptsSaved(claims, count, again, [*done.stopped]))
-                if some := done.passed_over:
+                locked_claims = {each.claim for each in result.passed_over}
+                claims = [each.claim for each in some if each.claim not in locked_claims]
+                count = len(claims) - len(result.refused)
+                self.tell(events.AttemptsSaved(claims, count, again, [*result.stopped]))
+                if some := result.passed_over:
                     await asyncio.sleep(AGAIN_S)
         except Exception:
             self.tell(events.AttemptsSaved([each.claim for each in some]))

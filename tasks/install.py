@@ -100,18 +100,18 @@ async def _present_provider() -> Provider | None:
 
 def provider_block(settings: Settings, present: Provider | None) -> Provider:
     """Return the provider block with keys and address from the environment; other settings that people changed stay."""
-    kept: dict[str, object] = {}
+    kept_values: dict[str, object] = {}
     if present is not None:
         names = ("most_calls", "poll_s", "listing_grace_s", "create_within_s")
         written = {each: Provider.model_fields[each].default for each in names}
         written |= _nearby(is_local(present.base_url))
         values = {each: getattr(present, each) for each in names}
-        kept = {each: value for each, value in values.items() if value != written[each]}
-        kept["account"] = present.given_account
-    given = {"base_url": settings.anthropic_base_url} if settings.anthropic_base_url else {}
+        kept_values = {each: value for each, value in values.items() if value != written[each]}
+        kept_values["account"] = present.given_account
+    address = {"base_url": settings.anthropic_base_url} if settings.anthropic_base_url else {}
     keys = {"api_key": settings.anthropic_api_key, "admin_key": settings.anthropic_admin_key}
     near = _nearby(settings.provider_is_local)
-    block = Provider.model_validate({**keys, **given, **near, **kept})
+    block = Provider.model_validate({**keys, **address, **near, **kept_values})
     if present is not None and block.login is None and block.base_url == present.base_url:
         block.login = present.login
     return block
@@ -194,15 +194,15 @@ def _silent_runs() -> AutomationCore:
     )
 
 
-async def _upsert(client: PrefectClient, wanted: AutomationCore) -> None:
-    have = await client.read_automations_by_name(wanted.name)
-    if not have:
-        await client.create_automation(wanted)
+async def _upsert(client: PrefectClient, automation: AutomationCore) -> None:
+    automations = await client.read_automations_by_name(automation.name)
+    if not automations:
+        await client.create_automation(automation)
         return
-    first, *doubles = have
+    first, *doubles = automations
     present = AutomationCore.model_validate(first.model_dump(exclude={"id"}))
-    if present.model_dump(mode="json") != wanted.model_dump(mode="json"):
-        await client.update_automation(first.id, wanted)
+    if present.model_dump(mode="json") != automation.model_dump(mode="json"):
+        await client.update_automation(first.id, automation)
     for double in doubles:
         await client.delete_automation(double.id)
 

@@ -109,18 +109,18 @@ class Lead:
 
     async def decide(self, now: datetime) -> Move:
         """Return the rollout's next move, from its current row and new measurements."""
-        self.rollout = seen = await self._db.run(rollouts.find, self.rollout.id)
-        if seen.is_open:
-            hindered_by = await self._look_for_hindrances(seen)
-            figures = await self._measure(seen, now)
+        self.rollout = current = await self._db.run(rollouts.find, self.rollout.id)
+        if current.is_open:
+            hindered_by = await self._look_for_hindrances(current)
+            figures = await self._measure(current, now)
             self._answered = figures.answered
-            self._judged = seen.judge_figures(figures)
-            to = "real time" if seen.version is None else seen.goes_to
-            mismatch = sample_ratio_mismatch(figures.moved, seen.basis_points, to)
+            self._judged = current.judge_figures(figures)
+            target = "real time" if current.version is None else current.goes_to
+            mismatch = sample_ratio_mismatch(figures.moved, current.basis_points, target)
         else:
             hindered_by, mismatch = [], None
-        situation = seen.situation(self._answered, hindered_by, mismatch)
-        move = next_move(situation, self._judged, seen.approval, now)
+        situation = current.situation(self._answered, hindered_by, mismatch)
+        move = next_move(situation, self._judged, current.approval, now)
         self._says = move.why
         return move
 
@@ -188,39 +188,54 @@ class Lead:
 
     async def _show(self, now: datetime) -> None:
         """Write the artifact if state, step, verdicts or hindrances have changed, and otherwise once a minute."""
-        of = self.rollout
+        current = self.rollout
         verdicts = (each.verdict for each in self._judged)
         held_by = (each.id for each in self._hindrances)
-        matters = (of.state, of.step, of.asked, of.entered, *verdicts, *held_by)
+        matters = (current.state, current.step, current.asked, current.entered, *verdicts, *held_by)
         is_old = self._shown_at is None or now - self._shown_at >= SHOW_EVERY
         if matters == self._shown and not is_old:
             return
         self._shown, self._shown_at = matters, now
         progress = await self._progress(now)
         with suppress(Exception):  # Prefect is unavailable: go on without the artifact
-            page, key = report.render(progress), report.key(of.workload)
-            said = report.headline(progress)
-            written = await acreate_markdown_artifact(page, key=key, description=said)
+            page, key = report.render(progress), report.key(current.workload)
+            summary = report.headline(progress)
+            written = await acreate_markdown_artifact(page, key=key, description=summary)
             self._artifact_id = str(written)
 
     async def _progress(self, now: datetime) -> report.Progress:
-        of = self.rollout
-        log = await self._db.run(rollouts.log, of.id)
-        splits = await self._db.run(rollouts.split_history, of.workload, of.consumer, SPLITS_SHOWN)
-        spent = await self._db.run(shadows.read_spent, of.id) if of.playbook.shadows else None
-        shown = self._answered, self._judged, self._says, log, splits, now, self._hindrances, spent
-        return report.Progress(of, *shown, await self._render_plan(now))
+        current = self.rollout
+        log = await self._db.run(rollouts.log, current.id)
+        splits = await self._db.run(
+            rollouts.split_history, current.workload, current.consumer, SPLITS_SHOWN
+        )
+        spent = (
+            await self._db.run(shadows.read_spent, current.id) if current.playbook.shadows else None
+        )
+        progress_fields = (
+            self._answered,
+            self._judged,
+            self._says,
+            log,
+            splits,
+            now,
+            self._hindrances,
+            spent,
+        )
+        return report.Progress(current, *progress_fields, await self._render_plan(now))
 
     async def _render_plan(self, now: datetime) -> str:
         """Return the artifact's section about the plan, which is built once for each step."""
-        of = self.rollout
-        if self._plan is None or self._plan[0] != of.step:
+        current = self.rollout
+        if self._plan is None or self._plan[0] != current.step:
             try:
-                made = await self._db.run(plans.of_rollout, of, now=now)
+                plan = await self._db.run(plans.of_rollout, current, now=now)
             except DBAPIError:  # the rollout continues without this section
                 return ""
-            said = "" if made is None else await asyncio.to_thread(rollout_plan.section, made, of)
-            self._plan = of.step, said
+            text = (
+                "" if plan is None else await asyncio.to_thread(rollout_plan.section, plan, current)
+            )
+            self._plan = current.step, text
         return self._plan[1]
 
 
@@ -261,15 +276,15 @@ async def leading(
         yield Lead(db, rollout)
 
 
-async def read_playbook(named: str, file: str = "") -> Playbook:
+async def read_playbook(name: str, file: str = "") -> Playbook:
     """Return the playbook with that name, or the one in `file` if given; both accept `block:NAME`.
 
     Raises:
         PlaybookInvalid: the playbook does not exist, or it is invalid; the error names the wrong lines and fields.
     """
-    block = block_of(file or named)
+    block = block_of(file or name)
     if block is None:
-        return load(named, file)
+        return load(name, file)
     async with get_client() as client:
         try:
             data = (await client.read_block_document_by_name(block, BLOCK_TYPE)).data
@@ -278,16 +293,16 @@ async def read_playbook(named: str, file: str = "") -> Playbook:
     return of_block(block, data)
 
 
-async def _start(db: Database, wanted: RolloutOrder, run_id: UUID) -> Rollout:
-    playbook = await read_playbook(wanted.playbook, wanted.file)
+async def _start(db: Database, order: RolloutOrder, run_id: UUID) -> Rollout:
+    playbook = await read_playbook(order.playbook, order.file)
     async with db.transaction() as run:
         return await run(
             rollout_moves.start,
             playbook,
-            name=wanted.workload,
-            consumer=wanted.consumer,
-            version=wanted.version,
-            by=Signature(wanted.who, wanted.why, run.now),
+            name=order.workload,
+            consumer=order.consumer,
+            version=order.version,
+            by=Signature(order.who, order.why, run.now),
             run_id=run_id,
         )
 
@@ -335,11 +350,11 @@ async def _guard_all(db: Database) -> None:
     while True:
         began = time.monotonic()
         try:
-            waiting = [each for each in await db.run(rollouts.all_open) if each.is_waiting]
-            leads = {each.id: leads.get(each.id) or Lead(db, each) for each in waiting}
-            for each in waiting:
-                if await _waits_for_a_person(each):
-                    await _guard(leads[each.id], db)
+            waiting = [rollout for rollout in await db.run(rollouts.all_open) if rollout.is_waiting]
+            leads = {rollout.id: leads.get(rollout.id) or Lead(db, rollout) for rollout in waiting}
+            for rollout in waiting:
+                if await _waits_for_a_person(rollout):
+                    await _guard(leads[rollout.id], db)
             troubles.clear("guard")
         # the gates are evaluated again at the next tick, and after an approval
         except Exception as error:

@@ -49,9 +49,9 @@ class _Exporter(OTLPSpanExporter):
         Raises:
             ExportFailed: the collector did not accept the request.
         """
-        told = self._client.export(request)
-        if not told.success:
-            why = told.error or f"HTTP {told.status_code} {told.reason or ''}".rstrip()
+        response = self._client.export(request)
+        if not response.success:
+            why = response.error or f"HTTP {response.status_code} {response.reason or ''}".rstrip()
             raise ExportFailed(f"{mask_address(self._endpoint)}: {why}")
 
 
@@ -73,12 +73,14 @@ class OpenTelemetry:
     def samples(self, item: TracedItem) -> bool:
         """Return whether to record the item's trace, by its sender's flag or, without one, by its own trace id."""
         ref, parent = item_ref(item), None
-        if (said := item.trace) is not None:
-            flags = TraceFlags(said[24])
-            of = SpanContext(int.from_bytes(ref.trace_id), int.from_bytes(said[16:24]), True, flags)
-            parent = set_span_in_context(NonRecordingSpan(of))
-        told = self._sampler.should_sample(parent, int.from_bytes(ref.trace_id), "item")
-        return told.decision.is_sampled()
+        if (trace_context := item.trace) is not None:
+            flags = TraceFlags(trace_context[24])
+            span_context = SpanContext(
+                int.from_bytes(ref.trace_id), int.from_bytes(trace_context[16:24]), True, flags
+            )
+            parent = set_span_in_context(NonRecordingSpan(span_context))
+        sampling = self._sampler.should_sample(parent, int.from_bytes(ref.trace_id), "item")
+        return sampling.decision.is_sampled()
 
     def send(self, spans: Sequence[bytes]) -> None:
         """Send spans that `encode` returned.
@@ -105,7 +107,7 @@ def encode_span(span: Span) -> bytes:
     parent, flags = span.parent, IS_SAMPLED | KNOWS_PARENT
     if parent is not None and span.kind is SpanKind.CONSUMER:
         flags |= HAS_REMOTE_PARENT
-    made = WrittenSpan(
+    encoded = WrittenSpan(
         trace_id=span.ref.trace_id,
         span_id=span.ref.span_id,
         parent_span_id=parent or b"",
@@ -116,21 +118,21 @@ def encode_span(span: Span) -> bytes:
         end_time_unix_nano=_nanoseconds(span.ended_at or span.began_at),
     )
     for each in span.links:
-        made.links.add(trace_id=each.trace_id, span_id=each.span_id, flags=IS_SAMPLED)
+        encoded.links.add(trace_id=each.trace_id, span_id=each.span_id, flags=IS_SAMPLED)
     if span.unlinked:
-        made.dropped_links_count = span.unlinked
+        encoded.dropped_links_count = span.unlinked
     if span.failure is not None:
-        made.status.code = Status.STATUS_CODE_ERROR
+        encoded.status.code = Status.STATUS_CODE_ERROR
     attributes = [_attribute(name, value) for name, value in span.says.items()]
-    return b"".join((made.SerializeToString(), *attributes))
+    return b"".join((encoded.SerializeToString(), *attributes))
 
 
 @lru_cache(KEPT_ATTRIBUTES)
 def _attribute(name: str, value: Value) -> bytes:
     """Return an attribute as an encoded field of its span; protobuf allows the fields of a message to be concatenated."""
     is_number = isinstance(value, int)
-    said = AnyValue(int_value=value) if is_number else AnyValue(string_value=value)
-    pair = KeyValue(key=name, value=said).SerializeToString()
+    any_value = AnyValue(int_value=value) if is_number else AnyValue(string_value=value)
+    pair = KeyValue(key=name, value=any_value).SerializeToString()
     return _field(WrittenSpan.ATTRIBUTES_FIELD_NUMBER, pair)
 
 

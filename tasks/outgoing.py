@@ -126,27 +126,27 @@ class Publisher:
         total, refused, until = 0, list[Outgoing](), time.monotonic() + within_s
         has_turn, looks = True, 0
         try:
-            while (taken := await self._take(refused)).events or taken.after:
+            while (turn := await self._take(refused)).events or turn.after:
                 looks += 1
-                if taken.after:
-                    if time.monotonic() + taken.after.total_seconds() > until:
+                if turn.after:
+                    if time.monotonic() + turn.after.total_seconds() > until:
                         break
-                    await asyncio.sleep(taken.after.total_seconds())
+                    await asyncio.sleep(turn.after.total_seconds())
                     continue
-                fitting, too_large = pack_events(taken.events)
+                fitting, too_large = pack_events(turn.events)
                 await self._give_up(too_large, f"it is larger than {LARGEST:,} bytes")
-                offered = await self._offer_all(fitting)
-                await self._db.run(outbox.drop, offered.taken)
+                response = await self._offer_all(fitting)
+                await self._db.run(outbox.drop, response.taken)
                 # otherwise the next look begins with the events that were not accepted
-                if len(offered.taken) == len(fitting):
-                    last = [each.id for each in taken.events if each.precedence == outbox.LAST]
+                if len(response.taken) == len(fitting):
+                    last = [each.id for each in turn.events if each.precedence == outbox.LAST]
                     self.heads.take({ANSWERS: last[-1]} if last else {})
-                total += len(offered.taken)
-                refused += offered.refused
+                total += len(response.taken)
+                refused += response.refused
                 if total:
                     await self._give_up(refused, "Prefect refuses it, and takes others")
                     refused.clear()
-                if len(taken.events) < self._most and len(offered.taken) == len(fitting):
+                if len(turn.events) < self._most and len(response.taken) == len(fitting):
                     break  # the queue was empty; newer events have set `wake`
             else:
                 has_turn = looks > 0
@@ -175,10 +175,10 @@ class Publisher:
             if ANSWERS in look.since:
                 last = look.since[ANSWERS]
                 behind[outbox.LAST] = max(last, behind.get(outbox.LAST, last))
-            taken = await run(self._next, self._most, behind=behind, now=run.now)
+            turn = await run(self._next, self._most, behind=behind, now=run.now)
             ended = time.monotonic()
         self.heads.record_look(look, {}, took_s=ended - began, at=ended)
-        return taken
+        return turn
 
     async def _leave(self) -> None:
         with suppress(Exception):  # the lease ends by itself
@@ -273,13 +273,13 @@ def requests_of(events: Sequence[Packed]) -> list[list[Packed]]:
     return requests
 
 
-def _event(each: Outgoing) -> Event:
-    name = each.resource.removeprefix("lanes.workload.")
-    about = {"prefect.resource.id": each.resource, "prefect.resource.name": name}
-    event = {"id": each.id, "event": each.event, "occurred": each.occurred_at}
+def _event(outgoing: Outgoing) -> Event:
+    name = outgoing.resource.removeprefix("lanes.workload.")
+    about = {"prefect.resource.id": outgoing.resource, "prefect.resource.name": name}
+    event = {"id": outgoing.id, "event": outgoing.event, "occurred": outgoing.occurred_at}
     resource = Resource.model_validate(about)
-    return Event.model_validate({**event, "resource": resource, "payload": each.payload})
+    return Event.model_validate({**event, "resource": resource, "payload": outgoing.payload})
 
 
-def _describe(each: Outgoing) -> str:
-    return f"event {each.event} of {each.resource} ({each.id})"
+def _describe(outgoing: Outgoing) -> str:
+    return f"event {outgoing.event} of {outgoing.resource} ({outgoing.id})"

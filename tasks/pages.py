@@ -78,15 +78,15 @@ class Finder:
 
     async def find(self, of: Incident, briefing: Briefing, *, now: datetime) -> IncidentPages:
         """Return the pages that Prefect can provide. The artifact links to the form too."""
-        wanted = form(of)
-        at = wanted and await self._ask(lambda client: _form_page(client, of, briefing, wanted))
-        remedy = (wanted.label, at) if wanted and at else None
+        link = form(of)
+        form_url = link and await self._ask(lambda client: _form_page(client, of, briefing, link))
+        remedy = (link.label, form_url) if link and form_url else None
         page = await self._ask(lambda client: _incident_page(client, of, briefing, remedy, now))
         handling = await self._ask(self._handling)
         handle = [
             handling and form_page(handling, each.parameters) for each in list_handling_forms(of)
         ]
-        return IncidentPages(page, "" if page else AWAY, at, *handle)
+        return IncidentPages(page, "" if page else AWAY, form_url, *handle)
 
     async def _handling(self, client: PrefectClient) -> UUID:
         """Return the deployment whose form silences and acknowledges incidents; it is requested once a round."""
@@ -119,12 +119,12 @@ async def write_artifact(
 
     Prefect's own function would also connect to the event stream, to emit an event about the artifact.
     """
-    wanted = ArtifactCreate(
+    artifact = ArtifactCreate(
         key=key, type="markdown", data=markdown, description=headline, flow_run_id=flow_run_id
     )
-    body = wanted.model_dump(mode="json", exclude_unset=True)
-    made = await client.request("POST", "/artifacts/", json=body)
-    return artifact_page(key, made.json()["id"])
+    body = artifact.model_dump(mode="json", exclude_unset=True)
+    response = await client.request("POST", "/artifacts/", json=body)
+    return artifact_page(key, response.json()["id"])
 
 
 class JobPages:
@@ -133,23 +133,23 @@ class JobPages:
     def __init__(self) -> None:
         self._written: dict[JobId, tuple[str, str]] = {}  # the artifact's id and its text
 
-    async def write(self, of: JobStatus, now: datetime) -> None:
+    async def write(self, job: JobStatus, now: datetime) -> None:
         """Write the page of the job if its text has changed."""
-        page, title = page_of_job.render(of, now), page_of_job.headline(of)
-        id_, said = self._written.get(of.job_id, ("", ""))
-        if page == said:
+        page, title = page_of_job.render(job, now), page_of_job.headline(job)
+        id_, old_page = self._written.get(job.job_id, ("", ""))
+        if page == old_page:
             return
         async with get_client() as client:
             if id_:
-                body, at = {"data": page, "description": title}, {"id": id_}
-                await client.request("PATCH", "/artifacts/{id}", json=body, path_params=at)
+                body, path = {"data": page, "description": title}, {"id": id_}
+                await client.request("PATCH", "/artifacts/{id}", json=body, path_params=path)
             else:
-                key, run_id = page_of_job.key(of), this_run()
+                key, run_id = page_of_job.key(job), this_run()
                 at_page = await write_artifact(client, key, page, title, flow_run_id=run_id)
                 id_ = at_page.rpartition("/")[2]
-        self._written[of.job_id] = id_, page
-        if of.is_done:
-            del self._written[of.job_id]
+        self._written[job.job_id] = id_, page
+        if job.is_done:
+            del self._written[job.job_id]
 
 
 async def _incident_page(
@@ -165,31 +165,39 @@ async def _incident_page(
 
 
 async def _with_run(client: PrefectClient, of: Incident, briefing: Briefing) -> Briefing:
-    wanted = KEPT_BY[of.promise]
+    deployment = KEPT_BY[of.promise]
     runs = await client.read_flow_runs(
-        deployment_filter=DeploymentFilter.model_validate({"name": {"any_": [wanted]}}),
+        deployment_filter=DeploymentFilter.model_validate({"name": {"any_": [deployment]}}),
         flow_run_filter=FlowRunFilter.model_validate({"state": {"type": {"any_": BEGUN}}}),
         sort=FlowRunSort.START_TIME_DESC,
         limit=NEWEST,
     )
-    its = [each for each in runs if departing_workload(each.parameters) in (None, of.workload)]
-    told: dict[str, Any] = {"flow_run_id": its[0].id, "no_run": ""} if its else {}
+    matching_runs = [
+        each for each in runs if departing_workload(each.parameters) in (None, of.workload)
+    ]
+    changes: dict[str, Any] = (
+        {"flow_run_id": matching_runs[0].id, "no_run": ""} if matching_runs else {}
+    )
     if not briefing.causes:
-        ended = _describe_unfinished(wanted, its[0].state) if its else None
-        why = await _no_run_begins(client, wanted, of.workload), ended
-        told["causes"] = tuple(Cause(error=each) for each in why if each)
-    return briefing.model_copy(update=told)
+        outcome = (
+            _describe_unfinished(deployment, matching_runs[0].state) if matching_runs else None
+        )
+        why = await _no_run_begins(client, deployment, of.workload), outcome
+        changes["causes"] = tuple(Cause(error=each) for each in why if each)
+    return briefing.model_copy(update=changes)
 
 
-def _describe_unfinished(of: Deployment, state: State | None) -> str | None:
+def _describe_unfinished(deployment: Deployment, state: State | None) -> str | None:
     """Return the state of the newest run as a sentence, or None if it completed."""
     if state is None or state.name == "Completed":
         return None
-    said = f": {remove_quotes(state.message)}" if state.message else ""
-    return f"the newest run of `{of}` is {state.name}{said}"
+    suffix = f": {remove_quotes(state.message)}" if state.message else ""
+    return f"the newest run of `{deployment}` is {state.name}{suffix}"
 
 
-async def _no_run_begins(client: PrefectClient, of: Deployment, workload: str) -> str | None:
+async def _no_run_begins(
+    client: PrefectClient, deployment: Deployment, workload: str
+) -> str | None:
     """Return why no run of the deployment begins for a workload, or None if pool, deployment and schedule are ready."""
     with suppress(ObjectNotFound):
         match (await client.read_work_pool(Lane.BATCH)).status:
@@ -200,27 +208,27 @@ async def _no_run_begins(client: PrefectClient, of: Deployment, workload: str) -
             case WorkPoolStatus.NOT_READY:
                 return "no worker of the work pool `batch` is online: no run begins until `lanes up` starts one"
     with suppress(ObjectNotFound):
-        deployed = await client.read_deployment_by_name(of.address)
+        deployed = await client.read_deployment_by_name(deployment.address)
         if deployed.paused:
-            return f"the deployment `{of}` is paused in Prefect: no run begins until it is resumed"
-        its = [
+            return f"the deployment `{deployment}` is paused in Prefect: no run begins until it is resumed"
+        own_schedules = [
             each for each in deployed.schedules if departing_workload(each.parameters) == workload
         ]
-        if its and not any(each.active for each in its):
-            return f"the schedule of `{of}` for {workload} is inactive in Prefect: no run begins until it is active"
+        if own_schedules and not any(each.active for each in own_schedules):
+            return f"the schedule of `{deployment}` for {workload} is inactive in Prefect: no run begins until it is active"
     return None
 
 
 async def _form_page(
-    client: PrefectClient, of: Incident, briefing: Briefing, wanted: FormLink
+    client: PrefectClient, of: Incident, briefing: Briefing, link: FormLink
 ) -> str | None:
-    match wanted.where:
+    match link.where:
         case FormTarget.DEPLOYMENT:
-            deployment = await client.read_deployment_by_name(Deployment(wanted.name).address)
-            return form_page(deployment.id, wanted.parameters)
+            deployment = await client.read_deployment_by_name(Deployment(link.name).address)
+            return form_page(deployment.id, link.parameters)
         case FormTarget.BLOCK:
             slug = Workload.get_block_type_slug()
-            return await _block_page(client, of.block_id, wanted.name, slug)
+            return await _block_page(client, of.block_id, link.name, slug)
         case FormTarget.PROVIDER:
             return await _provider_page(client, of.subject)
         case FormTarget.RUN:
@@ -230,9 +238,9 @@ async def _form_page(
 async def _provider_page(client: PrefectClient, account: str) -> str:
     """Return the editor page of the account's provider block, or that of block `lanes` if no block has the account."""
     slug = Provider.get_block_type_slug()
-    there = await client.read_block_documents_by_type(slug)
-    its = [each.id for each in there if each.data.get("account") == account]
-    return await _block_page(client, its[0] if its else None, BLOCK, slug)
+    blocks = await client.read_block_documents_by_type(slug)
+    matching_ids = [each.id for each in blocks if each.data.get("account") == account]
+    return await _block_page(client, matching_ids[0] if matching_ids else None, BLOCK, slug)
 
 
 async def _block_page(client: PrefectClient, known: UUID | None, name: str, slug: str) -> str:
@@ -302,11 +310,11 @@ class Notice:
     async def _tell(self, whom: tuple[str, ...]) -> None:
         async with self._at.db.transaction() as run:
             now = run.now
-            told = {
+            by_account = {
                 account: await run(outages.complete_standstills, account.name, each)
                 for account, each in self._open().items()
             }
-        standing = _of_all(told)
+        standing = _of_all(by_account)
         if not all(each.bad for each in standing) and not self._waited:
             # its incident is about to be written: wait for the next look, to include its details
             self._waited = True

@@ -98,13 +98,13 @@ async def publish(
     Raises:
         StillLocked: another transaction holds a changed workload; all other workloads are published.
     """
-    taken, documents, looks = _Taken(moved=True), list[BlockDocument](), 0
+    outcome, documents, reads = _Taken(moved=True), list[BlockDocument](), 0
     async with get_client() as client:
-        while taken.moved and looks < MOST_LOOKS:
-            documents, looks = await client.read_block_documents_by_type(SLUG), looks + 1
+        while outcome.moved and reads < MOST_LOOKS:
+            documents, reads = await client.read_block_documents_by_type(SLUG), reads + 1
             providers = await _providers(client, documents)
-            taken = await _take(db, documents, (options or {}) if looks == 1 else {}, providers)
-    published = Published(problems=taken.problems)
+            outcome = await _take(db, documents, (options or {}) if reads == 1 else {}, providers)
+    published = Published(problems=outcome.problems)
     stored = await db.run(workloads.read_in_force)
     published.versions, published.problems = stored.versions, published.problems + stored.unreadable
     blocks = {document.name: document.id for document in documents}
@@ -115,8 +115,8 @@ async def publish(
     async with db.transaction() as run:
         await run(incidents.record_invalid, invalid, now=run.now)
     published.untold = await tell_prefect(db, stored, told)
-    if taken.held:
-        raise taken.held[0]
+    if outcome.held:
+        raise outcome.held[0]
     return published
 
 
@@ -143,36 +143,34 @@ async def _take(
     options: Mapping[str, PublishOptions],
     providers: Collection[str],
 ) -> _Taken:
-    taken = _Taken()
+    result = _Taken()
     for document in documents:
         name = document.name or ""
         try:
             spec = parse(name, document.data)
             if spec.provider not in providers:
-                said = f'provider: there is no block "Lanes provider/{spec.provider}"; create it, or name another'
-                raise SpecInvalid(name, [said])
+                message = f'provider: there is no block "Lanes provider/{spec.provider}"; create it, or name another'
+                raise SpecInvalid(name, [message])
         except SpecInvalid as problem:
-            taken.problems.append(problem)
+            result.problems.append(problem)
             continue
         try:
             async with db.transaction() as run:
                 if await run(candidates.is_candidate, name, spec):
-                    offered = PublishReply(
-                        refusal=await run(candidates.explain_rollback, name, spec)
-                    )
+                    reply = PublishReply(refusal=await run(candidates.explain_rollback, name, spec))
                 else:
                     of_name = options.get(name)
-                    offered = await run(golden.publish, name, spec, options=of_name, now=run.now)
-            taken.moved = taken.moved or offered.moved
-            if offered.refusal is not None:
-                taken.problems.append(SpecInvalid(name, [offered.refusal]))
+                    reply = await run(golden.publish, name, spec, options=of_name, now=run.now)
+            result.moved = result.moved or reply.moved
+            if reply.refusal is not None:
+                result.problems.append(SpecInvalid(name, [reply.refusal]))
         except SpecInvalid as unfit:
-            taken.problems.append(unfit)
+            result.problems.append(unfit)
         except StillLocked as locked:
-            taken.held.append(locked)
+            result.held.append(locked)
         except ActionRefused as refused:
-            taken.problems.append(SpecInvalid(name, [str(refused)]))
-    return taken
+            result.problems.append(SpecInvalid(name, [str(refused)]))
+    return result
 
 
 @plain_task("publish workloads")
@@ -197,20 +195,22 @@ async def write_schedules(
 
     Schedules of the workloads in `keep`, and schedules that a person added, do not change.
     """
-    wanted = {slug_of(version): _schedule(version) for version in versions.values()}
-    present = {schedule.slug: schedule for schedule in submit.schedules}
-    missing = [schedule for slug, schedule in wanted.items() if slug not in present]
+    new_schedules = {slug_of(version): _schedule(version) for version in versions.values()}
+    old_schedules = {schedule.slug: schedule for schedule in submit.schedules}
+    missing = [schedule for slug, schedule in new_schedules.items() if slug not in old_schedules]
     # must run before the deletion, so that a workload whose window changed is never without a schedule
     if missing:
         await client.create_deployment_schedules(submit.id, missing)
-    over = [
+    obsolete = [
         schedule
-        for slug, schedule in present.items()
-        if slug not in wanted and (of := _find_workload(schedule)) is not None and of not in keep
+        for slug, schedule in old_schedules.items()
+        if slug not in new_schedules
+        and (of := _find_workload(schedule)) is not None
+        and of not in keep
     ]
-    for schedule in over:
+    for schedule in obsolete:
         await client.delete_deployment_schedule(submit.id, schedule.id)
-    return bool(missing or over)
+    return bool(missing or obsolete)
 
 
 def _find_workload(schedule: DeploymentSchedule) -> str | None:
@@ -255,20 +255,20 @@ async def write_choices(
     Raises:
         FormsRefused: Prefect did not accept some of the forms; the others are written.
     """
-    wanted = [(each, _build_schema(each, workloads)) for each in forms]
-    outdated = [(each, schema) for each, schema in wanted if schema is not None]
-    tried = [
+    form_schemas = [(each, _build_schema(each, workloads)) for each in forms]
+    outdated = [(each, schema) for each, schema in form_schemas if schema is not None]
+    updates = [
         client.update_deployment(each.id, DeploymentUpdate(parameter_openapi_schema=to))
         for each, to in outdated
     ]
-    ended = await asyncio.gather(*tried, return_exceptions=True)
-    refused = {
+    outcomes = await asyncio.gather(*updates, return_exceptions=True)
+    refusals = {
         each.name: why
-        for (each, _), why in zip(outdated, ended, strict=True)
+        for (each, _), why in zip(outdated, outcomes, strict=True)
         if isinstance(why, Exception)
     }
-    if refused:
-        raise FormsRefused(refused)
+    if refusals:
+        raise FormsRefused(refusals)
     return bool(outdated)
 
 
@@ -284,9 +284,9 @@ def _build_schema(
     deployment: DeploymentResponse, workloads: Collection[str]
 ) -> dict[str, object] | None:
     """Return a parameter schema that offers these workloads, or None if the deployment's schema already does."""
-    present = deployment.parameter_openapi_schema or {}
-    wanted = offer_workloads(present, workloads)
-    return None if wanted == present else wanted
+    old_schema = deployment.parameter_openapi_schema or {}
+    new_schema = offer_workloads(old_schema, workloads)
+    return None if new_schema == old_schema else new_schema
 
 
 async def tell_prefect(
@@ -318,14 +318,14 @@ async def make_known(client: PrefectClient, db: Database, stored: InForce) -> In
     and writes nothing. Two processes may publish at once, and one may know fewer versions. So after a write or a failed write,
     a process reads the versions in force again: the last write then includes every version.
     """
-    for left in reversed(range(MOST_TRIES)):
+    for tries_left in reversed(range(MOST_TRIES)):
         try:
-            wrote = await _write(client, stored)
+            has_written = await _write(client, stored)
         except Exception:
-            if not left:
+            if not tries_left:
                 raise
-            wrote = True
-        if not wrote:
+            has_written = True
+        if not has_written:
             break
         stored = await db.run(workloads.read_in_force)
     return stored

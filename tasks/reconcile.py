@@ -59,11 +59,11 @@ async def reconcile_unresolved(at: Connections) -> reconcile.BatchFinding | None
     Held batches are searched for again from time to time. A restored database adopts its orphans first, because a batch
     whose create got no response may be one of them.
     """
-    found: reconcile.BatchFinding | None = None
+    finding: reconcile.BatchFinding | None = None
     await adopt_orphans(at)
-    for each in await at.each_account():
-        found = await _reconcile_account(each, found)
-    return found
+    for account in await at.each_account():
+        finding = await _reconcile_account(account, finding)
+    return finding
 
 
 async def _reconcile_account(
@@ -91,46 +91,48 @@ async def adopt_orphans(at: Connections) -> None:
     if copy is None:
         return
     accounts = await at.each_account()
-    left = [await _adopt_from(each, copy) for each in accounts]
-    if not any(left) and not at.unopened_blocks:
+    open_flags = [await _adopt_from(each, copy) for each in accounts]
+    if not any(open_flags) and not at.unopened_blocks:
         await at.db.run(creates.mark_orphans_found, copy)
 
 
 async def _adopt_from(at: Connections, copy: reconcile.Copy) -> bool:
     """Adopt the ended orphans of one account; return whether others are open, or the search failed."""
-    log, before = get_run_logger(), await at.db.now()
+    log, asked_at = get_run_logger(), await at.db.now()
     try:
         listing = await provider.listing(await at.client())
-        ahead = _ahead(listing.answered_at, before, await at.db.now())
-        left = reconcile.CreationSpan(
+        ahead = _ahead(listing.answered_at, asked_at, await at.db.now())
+        span = reconcile.CreationSpan(
             copy.as_of + ahead - BEFORE_COPY, copy.noticed + ahead + reconcile.MARGIN
         )
         listed = [
             each
-            for each in await listing.since(left.first)
-            if each.created_at is None or each.created_at in left
+            for each in await listing.since(span.first)
+            if each.created_at is None or each.created_at in span
         ]
         ids = [each.id for each in listed]
-        known = await at.db.run(batches.find_owned_ids, ids)
-        known |= await at.db.run(doubts.strangers, at.provider.account, ids)
+        known_ids = await at.db.run(batches.find_owned_ids, ids)
+        known_ids |= await at.db.run(doubts.strangers, at.provider.account, ids)
         is_open = False
         for each in listed:
-            if each.id not in known:
+            if each.id not in known_ids:
                 is_open |= not each.ended
-                if each.ended and (said := await _adopt(at, each, copy)):
-                    log.warning("%s", said)
+                if each.ended and (sentence := await _adopt(at, each, copy)):
+                    log.warning("%s", sentence)
     except (CallFailed, ResultsCut) as failure:
         log.warning("batches that left after the copy could not be looked for: %s", failure)
         return True
     return is_open
 
 
-async def _adopt(at: Connections, seen: ProviderBatch, copy: reconcile.Copy) -> str | None:
+async def _adopt(
+    at: Connections, provider_batch: ProviderBatch, copy: reconcile.Copy
+) -> str | None:
     """Adopt an ended batch of the provider by its request labels; return a sentence about it, or None if it is not ours."""
-    nonce, labels, said = "", dict[int, reconcile.RequestLabel](), dict[int, Response]()
-    told = results(await at.client(), seen.id, requests=seen.requests)
+    nonce, labels, responses = "", dict[int, reconcile.RequestLabel](), dict[int, Response]()
+    stream = results(await at.client(), provider_batch.id, requests=provider_batch.requests)
     try:
-        async with aclosing(told) as chunks:
+        async with aclosing(stream) as chunks:
             async for chunk in chunks:
                 for line in chunk:
                     label = reconcile.read_label(line.label)
@@ -139,48 +141,50 @@ async def _adopt(at: Connections, seen: ProviderBatch, copy: reconcile.Copy) -> 
                         continue
                     labels[line.number] = label
                     if isinstance(line, RequestResult) and isinstance(line.said, Response):
-                        said[line.number] = line.said
+                        responses[line.number] = line.said
                 if not labels:
                     return None
     except (BatchUnknown, ResultsGone) as gone:
-        return f"{seen.id} cannot be read any more: {gone}"
+        return f"{provider_batch.id} cannot be read any more: {gone}"
     orphan = Orphan(
-        seen.id,
-        seen.requests,
-        seen.created_at,
+        provider_batch.id,
+        provider_batch.requests,
+        provider_batch.created_at,
         at.provider.account,
         copy.noticed,
         nonce,
         labels,
-        said,
+        responses,
         at.name,
     )
     return await at.db.run(creates.adopt_orphan, orphan, now=await at.db.now())
 
 
 async def _reconcile(at: Connections, batch: OpenBatch) -> reconcile.BatchFinding:
-    lost, grace = create_of(at, batch), timedelta(seconds=at.provider.listing_grace_s)
-    before = await at.db.now()
+    create, grace = create_of(at, batch), timedelta(seconds=at.provider.listing_grace_s)
+    asked_at = await at.db.now()
     listing = await provider.listing(await at.client())
-    ahead = _ahead(listing.answered_at, before, await at.db.now())
+    ahead = _ahead(listing.answered_at, asked_at, await at.db.now())
     # with such a clock nothing would be found, and our batch would count as never created
     if abs(ahead) > MOST_AHEAD:
-        why = f"the provider's clock cannot be trusted: it is off by {ahead}"
-        raise CallFailed(Action.RETRY, why, maybe_billed=False)
+        reason = f"the provider's clock cannot be trusted: it is off by {ahead}"
+        raise CallFailed(Action.RETRY, reason, maybe_billed=False)
     listed = [
         reconcile.ListedBatch(each.id, each.requests, each.created_at)
-        for each in await listing.since(reconcile.span(lost, grace=grace, ahead=ahead).first)
+        for each in await listing.since(reconcile.span(create, grace=grace, ahead=ahead).first)
     ]
     ids = [each.id for each in listed]
     owned = await at.db.run(batches.find_owned_ids, ids)
     strangers = await at.db.run(doubts.strangers, batch.account, ids)
-    found = reconcile.find(lost, listed, owned | strangers, grace=grace, ahead=ahead, now=before)
+    result = reconcile.find(
+        create, listed, owned | strangers, grace=grace, ahead=ahead, now=asked_at
+    )
     now = await at.db.now()
-    match found.finding:
+    match result.finding:
         case reconcile.BatchFinding.ADOPT:
-            assert found.batch_id is not None
+            assert result.batch_id is not None
             ends = await at.db.run(turnarounds.estimate_end, batch.id, now=now)
-            await at.db.run(doubts.adopt, batch.id, found.batch_id, expected_end_at=ends, now=now)
+            await at.db.run(doubts.adopt, batch.id, result.batch_id, expected_end_at=ends, now=now)
         case reconcile.BatchFinding.RELEASE:
             note = f"never created: not listed within {at.provider.listing_grace_s} s; its items are ready again"
             await at.db.run(doubts.release, batch.id, note=note, now=now)
@@ -189,8 +193,8 @@ async def _reconcile(at: Connections, batch: OpenBatch) -> reconcile.BatchFindin
         case reconcile.BatchFinding.HOLD | reconcile.BatchFinding.WAIT:
             pass
     await at.db.run(doubts.mark_searched, batch.id, now=now)
-    get_run_logger().info("batch %d without an answer: %s", batch.id, found.finding)
-    return found.finding
+    get_run_logger().info("batch %d without an answer: %s", batch.id, result.finding)
+    return result.finding
 
 
 def create_of(at: Connections, batch: OpenBatch) -> reconcile.LostCreate:
@@ -202,11 +206,11 @@ def create_of(at: Connections, batch: OpenBatch) -> reconcile.LostCreate:
     )
 
 
-def _ahead(told: datetime | None, before: datetime, after: datetime) -> timedelta:
+def _ahead(provider_time: datetime | None, before: datetime, after: datetime) -> timedelta:
     """Return how far the provider's clock, which reports whole seconds, is ahead of the database's."""
-    if told is None:
+    if provider_time is None:
         return timedelta(0)
-    return told + timedelta(seconds=0.5) - (before + (after - before) / 2)
+    return provider_time + timedelta(seconds=0.5) - (before + (after - before) / 2)
 
 
 async def is_ours(at: Connections, batch: OpenBatch, nonce: str) -> bool:
@@ -283,21 +287,23 @@ async def compare_bill(at: Connections) -> list[str]:
     since = until - DAYS * DAY
     if (moved := await at.db.run(last_change)) is not None:
         since = max(since, _midnight(moved) + DAY)
-    found, told = dict[str, list[BillDifference]](), list[str]()
+    differences, sentences = dict[str, list[BillDifference]](), list[str]()
     for each in compared if since < until else []:
         account = each.provider.account if len(accounts) > 1 else ""
-        whose = account and f" of account {account}"
+        suffix = account and f" of account {account}"
         try:
-            found[account] = await _explain_differences(each, since, until)
+            differences[account] = await _explain_differences(each, since, until)
         except CallFailed as failure:
-            told.append(f"{failure}{whose}")
+            sentences.append(f"{failure}{suffix}")
             continue
-        told += [f"{row.of.at:%Y-%m-%d}{whose}: {row.sentence}" for row in found[account]] or [
-            f"the bill{whose} of {(until - since).days} days until {until:%Y-%m-%d} agrees with the ledger"
+        sentences += [
+            f"{row.of.at:%Y-%m-%d}{suffix}: {row.sentence}" for row in differences[account]
+        ] or [
+            f"the bill{suffix} of {(until - since).days} days until {until:%Y-%m-%d} agrees with the ledger"
         ]
-    complete = len(found) == len(compared)
-    await at.db.run(ledger.record_differences, found, complete=complete, now=now)
-    return told
+    complete = len(differences) == len(compared)
+    await at.db.run(ledger.record_differences, differences, complete=complete, now=now)
+    return sentences
 
 
 def _midnight(moment: datetime) -> datetime:
@@ -308,30 +314,34 @@ async def _explain_differences(
     at: Connections, since: datetime, until: datetime
 ) -> list[BillDifference]:
     """Return the days that differ, each with the hours of the difference and the responses that may be missing."""
-    found = await _differences(at, since, until, DAY)
-    if not found:
+    days = await _differences(at, since, until, DAY)
+    if not days:
         return []
-    hours = await _differences(at, found[0].of.at, found[-1].of.at + DAY, HOUR)
-    return [await _with_requests(at, each, hours) for each in found]
+    hours = await _differences(at, days[0].of.at, days[-1].of.at + DAY, HOUR)
+    return [await _with_requests(at, each, hours) for each in days]
 
 
 async def _differences(
     at: Connections, since: datetime, until: datetime, width: timedelta
 ) -> list[BillDifference]:
-    of = at.provider
-    login = None if of.login is None else of.login.get_secret_value()
-    assert of.admin_key is not None
-    keys = of.admin_key.get_secret_value(), of.api_key.get_secret_value()
-    billed = await bill.read(of.base_url, keys, login, since, until, width)
-    known = await at.db.run(ledger.sum_by_period, at.name, since, until, width)
-    return compare(known, billed)
+    block = at.provider
+    login = None if block.login is None else block.login.get_secret_value()
+    assert block.admin_key is not None
+    keys = block.admin_key.get_secret_value(), block.api_key.get_secret_value()
+    bill_sums = await bill.read(block.base_url, keys, login, since, until, width)
+    ledger_sums = await at.db.run(ledger.sum_by_period, at.name, since, until, width)
+    return compare(ledger_sums, bill_sums)
 
 
 async def _with_requests(
-    at: Connections, of: BillDifference, hours: list[BillDifference]
+    at: Connections, difference: BillDifference, hours: list[BillDifference]
 ) -> BillDifference:
-    day, *row = of.of
+    day, *row = difference.of
     within = [h.of.at for h in hours if [*h.of[1:]] == row and day <= h.of.at < day + DAY]
-    named = [f"from {each:%H:%M}" for each in within]
-    named += await at.db.run(ledger.missing_examples, at.name, of, DAY)
-    return replace(of, said=f"{of.said} ({', '.join(named)})") if named else of
+    details = [f"from {each:%H:%M}" for each in within]
+    details += await at.db.run(ledger.missing_examples, at.name, difference, DAY)
+    return (
+        replace(difference, said=f"{difference.said} ({', '.join(details)})")
+        if details
+        else difference
+    )

@@ -36,25 +36,25 @@ async def begin_replay(
     first, last = reads
     async with db.transaction() as run:
         by = Signature(who, why, run.now)
-        asked = {"version_no": version_no, "first": first, "last": last, "selection": selection}
-        begun = await run(replays.begin, workload, **asked, by=by)
-    read = begun.cursor_position + 1, begun.to_position
-    get_run_logger().info("%s reads positions %d to %d", begun.name, *read)
-    return begun
+        request = {"version_no": version_no, "first": first, "last": last, "selection": selection}
+        generation = await run(replays.begin, workload, **request, by=by)
+    positions = generation.cursor_position + 1, generation.to_position
+    get_run_logger().info("%s reads positions %d to %d", generation.name, *positions)
+    return generation
 
 
 @plain_task("read the stream again")
 async def read_stream(db: Database, of: Generation) -> Generation:
     """Give all items in the replay's range work; a committed chunk is never read twice."""
-    seen = of
-    while not seen.read_whole:
-        before = seen.cursor_position
+    generation = of
+    while not generation.read_whole:
+        position = generation.cursor_position
         async with db.transaction() as run:
-            seen = await run(replays.read_some, of.id, now=run.now)
-        if seen.cursor_position == before:  # the replay was dropped or paused
+            generation = await run(replays.read_some, of.id, now=run.now)
+        if generation.cursor_position == position:  # the replay was dropped or paused
             break
-    get_run_logger().info("%s: %s", seen.name, report.progress(seen))
-    return seen
+    get_run_logger().info("%s: %s", generation.name, report.progress(generation))
+    return generation
 
 
 async def ask_to_depart(workload: str) -> None:
@@ -65,7 +65,7 @@ async def ask_to_depart(workload: str) -> None:
 @plain_task("write replay diff")
 async def write_diff(db: Database, of: Generation) -> Diff:
     """Write the replay's changes as the newest version of artifact `lanes-replay-<workload>`, and return them."""
-    found = await db.run(promotions.compare, of)
-    page, said = report.render(of, found), report.headline(of, found)
-    await acreate_markdown_artifact(page, key=report.key_of(of), description=said)
-    return found
+    diff = await db.run(promotions.compare, of)
+    page, summary = report.render(of, diff), report.headline(of, diff)
+    await acreate_markdown_artifact(page, key=report.key_of(of), description=summary)
+    return diff

@@ -85,16 +85,16 @@ async def write_advice(
 
 async def review(db: Database, *, days: int) -> str:
     """Write the advice for every published workload, propose rollouts, and return a headline with their number."""
-    found = list[ProposedRollout]()
+    rollouts = list[ProposedRollout]()
     for name in sorted(await db.run(workloads.in_force)):
         try:
             await write_advice(db, name, days=days)
-            found += await propose(db, name, days=days)
+            rollouts += await propose(db, name, days=days)
         except REFUSALS as reason:  # changed during the review: continue with the others
             get_run_logger().warning("%s: %s", name, reason)
     with suppress(Exception):  # Prefect is unavailable: the events wait in the outbox
         await publish_events(db)
-    return report.headline("every workload", found)
+    return report.headline("every workload", rollouts)
 
 
 @plain_task("propose", "propose {workload}")
@@ -106,13 +106,15 @@ async def propose(db: Database, workload: str, *, days: int) -> list[ProposedRol
     """
     now = await db.now()
     seen, kept = await db.run(basis, workload, since=now - timedelta(days=days), now=now)
-    found = await db.run(proposals.refresh, advise(seen, kept), load(PLAYBOOK), now=now)
-    for consumer, why in found.refused.items():
+    outcome = await db.run(proposals.refresh, advise(seen, kept), load(PLAYBOOK), now=now)
+    for consumer, why in outcome.refused.items():
         get_run_logger().info("%s, consumer %s, is not proposed: %s", workload, consumer, why)
-    said = report.headline(workload, found.proposed)
-    page = report.render(workload, found.proposed, found.refused, await _forms(found.proposed))
-    await acreate_markdown_artifact(page, key=report.key(workload), description=said)
-    return found.proposed
+    text = report.headline(workload, outcome.proposed)
+    page = report.render(
+        workload, outcome.proposed, outcome.refused, await _forms(outcome.proposed)
+    )
+    await acreate_markdown_artifact(page, key=report.key(workload), description=text)
+    return outcome.proposed
 
 
 async def _forms(proposed: list[ProposedRollout]) -> dict[ProposalId, str]:

@@ -44,10 +44,10 @@ class RoutedPortion:
     waited_s: float = 0.0
 
 
-def halves(of: Sequence[T], many: int) -> list[Sequence[T]]:
+def halves(chunk: Sequence[T], many: int) -> list[Sequence[T]]:
     """Split a chunk of at least `many` items in halves, so that one half is decided while the other is saved."""
-    middle = -(-len(of) // 2)
-    return [of] if len(of) < many else [of[:middle], of[middle:]]
+    middle = -(-len(chunk) // 2)
+    return [chunk] if len(chunk) < many else [chunk[:middle], chunk[middle:]]
 
 
 WAIT = timedelta(seconds=1)  # longest wait for a lock; no other process can route during it
@@ -73,16 +73,16 @@ class Rooms:
         A result is reused for `LOOK_EVERY`. After that, query the load again, unless no item of these versions may choose real
         time, because their routes then do not depend on the room.
         """
-        at = self._looked_at
-        if at is not None and at <= run.now < at + LOOK_EVERY:
+        looked_at = self._looked_at
+        if looked_at is not None and looked_at <= run.now < looked_at + LOOK_EVERY:
             return self._room
         if not any(may_choose_realtime(each, splits) for each in versions):
             return None
         shared = await run(sharing.read_cached, now=run.now)
         rooms = dict[str, Room]()
         for each in self._accounts():
-            seen = await run(load.snapshot, each, now=run.now)
-            rooms[each.provider or BLOCK] = Room(seen, shared)
+            account_load = await run(load.snapshot, each, now=run.now)
+            rooms[each.provider or BLOCK] = Room(account_load, shared)
         self._room, self._looked_at = AccountRooms(rooms), run.now
         return self._room
 
@@ -137,16 +137,16 @@ async def _route_some(
     async with db.transaction() as run:
         began = time.monotonic()
         look = heads.look(began)
-        begun = await run(routes.begin, WAIT, since=look.since)
-        if not begun.alone:
+        start = await run(routes.begin, WAIT, since=look.since)
+        if not start.alone:
             return RoutedPortion()
         heads.record_look(look, {}, took_s=time.monotonic() - began, at=time.monotonic())
-        if begun.amended:
+        if start.amended:
             await run(items.apply_waiting, now=run.now)
-        if not begun.workloads:
+        if not start.workloads:
             _tell([])
             return RoutedPortion()
-        stored, splits = await run(workloads.to_route, begun.workloads.keys())
+        stored, splits = await run(workloads.to_route, start.workloads.keys())
         versions, canaries = stored.versions, stored.canaries
         either = [*versions.values(), *(each.candidate for each in canaries.values())]
         unread = versions.keys() - {each.workload for each in either if looks_inside(each)}
@@ -155,7 +155,7 @@ async def _route_some(
             most,
             most_urgent=most_urgent,
             of=versions.keys(),
-            waiting=begun.workloads,
+            waiting=start.workloads,
             unread=unread,
         )
         if any(each.spec.context.depth for each in either):
@@ -163,10 +163,10 @@ async def _route_some(
         waits = any(item.arrived.due_at is not None for item in waiting)
         waits = waits or any(each.spec.value_usd for each in either)
         prospects = await run(turnarounds.prospects, now=run.now) if waits else None
-        limited = begun.workloads.keys() if begun.limited else []
+        limited = start.workloads.keys() if start.limited else []
         statuses = await run(budgets.statuses, limited, now=run.now) if limited else []
-        looks = rooms if waiting else None
-        room = None if looks is None else await looks.of(run, either, splits)
+        used_rooms = rooms if waiting else None
+        room = None if used_rooms is None else await used_rooms.of(run, either, splits)
         guards = Guards(statuses, room)
         estimates = await run(sharing.estimates, now=run.now)
         decide_now = partial(
@@ -174,8 +174,8 @@ async def _route_some(
         )
         routed, problems = 0, set[str]()
         async with bounded_tasks(1) as saving:
-            for part in halves(waiting, halved):
-                decided, unpriced = _decide_routes(part, stored, splits, decide_now, guards)
+            for half in halves(waiting, halved):
+                decided, unpriced = _decide_routes(half, stored, splits, decide_now, guards)
                 await saving.begin(run, routes.save, decided, now=run.now)
                 # lets the statement be sent now: Postgres saves while the other half is decided
                 await asyncio.sleep(0)
@@ -183,11 +183,11 @@ async def _route_some(
                 problems |= unpriced
     heads.take(unrouted.came_last(waiting, before=heads.positions))
     _tell([*map(str, stored.unreadable), *sorted(problems)])
-    came = [each.arrived.received_at for each in waiting if each.arrived.urgent]
-    if not came:
+    arrival_times = [each.arrived.received_at for each in waiting if each.arrived.urgent]
+    if not arrival_times:
         return RoutedPortion(routed)
-    waited_s = (run.now - min(came)).total_seconds() + time.monotonic() - began
-    return RoutedPortion(routed, len(came), waited_s)
+    waited_s = (run.now - min(arrival_times)).total_seconds() + time.monotonic() - began
+    return RoutedPortion(routed, len(arrival_times), waited_s)
 
 
 def _decide_routes(

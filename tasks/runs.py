@@ -65,25 +65,25 @@ def stop_signals(stop: Callable[[], object] = lambda: None) -> Iterator[asyncio.
     run whose worker was killed is asked to end when it next writes to its log.
     """
     Console.on_broken_pipe = _ask_to_end
-    loop, asked = asyncio.get_running_loop(), asyncio.Event()
+    loop, stop_event = asyncio.get_running_loop(), asyncio.Event()
 
     def stop_once() -> None:
-        if not asked.is_set():
-            asked.set()
+        if not stop_event.is_set():
+            stop_event.set()
             stop()
 
-    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
+    handlers = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
     try:
-        for each in before:
+        for each in handlers:
             loop.add_signal_handler(each, stop_once)
     except (RuntimeError, ValueError):
-        before = {}
+        handlers = {}
     try:
-        yield asked
+        yield stop_event
     finally:
-        for each, handler in before.items():
+        for each, handler in handlers.items():
             loop.remove_signal_handler(each)
-            signal.signal(each, signal.SIG_IGN if asked.is_set() else handler)
+            signal.signal(each, signal.SIG_IGN if stop_event.is_set() else handler)
 
 
 def _ask_to_end(self: Console) -> None:

@@ -79,11 +79,11 @@ async def save(
     async def without_answer(
         refused: Attempt, why: Exception, wait: timedelta | None
     ) -> SaveResult:
-        said = "the attempt of work %d cannot be saved"
+        template = "the attempt of work %d cannot be saved"
         work_id = refused.claim.work_id
         ids = await outlasting(lambda: db.look(traces.log_ids_of, work_id), sleep=sleep)
         with log_ids(**ids):
-            get_run_logger().error(said, work_id, exc_info=why)
+            get_run_logger().error(template, work_id, exc_info=why)
         without = drop_answer(refused, type(why).__name__)
         return (
             SaveResult(refused=[refused])
@@ -91,27 +91,27 @@ async def save(
             else await save_or_split([without], wait)
         )
 
-    done = await save_or_split(without_repeats(attempts))
+    result = await save_or_split(without_repeats(attempts))
     for _ in range(ROUNDS):
-        if not done.passed_over:
+        if not result.passed_over:
             break
-        first, *others = done.passed_over
+        first, *rest = result.passed_over
         alone = await save_or_split([first], patience)
         # Attempts that are passed over again move to the end, so that the next round waits for a different one.
-        done = replace(done, passed_over=[]) + await save_or_split(others) + alone
-    if done.apart:
+        result = replace(result, passed_over=[]) + await save_or_split(rest) + alone
+    if result.apart:
         said = "the provider gave %d answers ids that other answers have: they are booked under new ids, %s"
-        get_run_logger().error(said, len(done.apart), ", ".join(sorted(done.apart)[:3]))
-    if done.archived:
+        get_run_logger().error(said, len(result.apart), ", ".join(sorted(result.apart)[:3]))
+    if result.archived:
         said = (
             "%d attempts were for archived items: their cost is booked, their answers are not used"
         )
-        get_run_logger().warning(said, done.archived)
-    if done.passed_over:
+        get_run_logger().warning(said, result.archived)
+    if result.passed_over:
         said = "%d attempts wait, because open transactions have locked their items"
-        get_run_logger().warning(said, len(done.passed_over))
-    tracing.note(done.recorded)
-    return done
+        get_run_logger().warning(said, len(result.passed_over))
+    tracing.note(result.recorded)
+    return result
 
 
 async def give_back(

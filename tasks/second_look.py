@@ -49,18 +49,18 @@ async def look_again(at: Connections, looks: Sequence[Look]) -> None:
         ExceptionGroup: some looks failed; the others were completed.
     """
     accounts, now = await at.each_account(), await at.db.now()
-    seen = {
+    loads = {
         each.lane_account: await at.db.look(load.snapshot, each.lane_account, now=now)
         for each in accounts
     }
-    broken: list[Exception] = []
+    errors: list[Exception] = []
     for each in looks:
         try:
-            await each(seen)
+            await each(loads)
         except Exception as error:
-            broken.append(error)
-    if broken:
-        raise ExceptionGroup("; ".join(f"{type(each).__name__}: {each}" for each in broken), broken)
+            errors.append(error)
+    if errors:
+        raise ExceptionGroup("; ".join(f"{type(each).__name__}: {each}" for each in errors), errors)
 
 
 async def rescue_late(db: Database, lanes: Mapping[LaneAccount, Load]) -> int:
@@ -70,31 +70,33 @@ async def rescue_late(db: Database, lanes: Mapping[LaneAccount, Load]) -> int:
     """
     now = max(lane.at for lane in lanes.values())
     async with db.transaction() as run:
-        known = await run(workloads.in_force)
-        furthest = _compute_horizon(lanes, known, dict.fromkeys(known, second_look.PASSED_OVER))
+        versions = await run(workloads.in_force)
+        furthest = _compute_horizon(
+            lanes, versions, dict.fromkeys(versions, second_look.PASSED_OVER)
+        )
         numbers = await run(second_look.due_numbers, until=furthest, now=now)
         due = await run(
-            second_look.due_items, until=_compute_horizon(lanes, known, numbers), now=now
+            second_look.due_items, until=_compute_horizon(lanes, versions, numbers), now=now
         )
         bound = await run(second_look.due_bound_items, until=now + BOUND_AHEAD, now=now)
         if not due and not bound:
             await run(recording.record_at_risk, [], now=now)
             return 0
         prospects = await run(turnarounds.prospects, now=now)
-    doubtful, taken, at_risk = weigh([*due, *bound], prospects, now=now), 0, list[AtRisk]()
+    doubtful, rescued_count, at_risk = weigh([*due, *bound], prospects, now=now), 0, list[AtRisk]()
     for lane in lanes.values():
         of_lane = [each for each in doubtful if lane.answers(each.of.version.workload)]
-        looked = rescue(of_lane, lane, now=now)
-        at_risk += risks(looked.at_risk, lane)
-        for first in range(0, len(looked.taken), second_look.CHUNK):
-            part = looked.taken[first : first + second_look.CHUNK]
+        decision = rescue(of_lane, lane, now=now)
+        at_risk += risks(decision.at_risk, lane)
+        for first in range(0, len(decision.taken), second_look.CHUNK):
+            chunk = decision.taken[first : first + second_look.CHUNK]
             async with db.transaction() as run:
-                taken += await run(second_look.rescue, part, now=run.now)
+                rescued_count += await run(second_look.rescue, chunk, now=run.now)
     await db.run(recording.record_at_risk, at_risk, now=now)
-    if taken:
-        said = "%s rescued: their batches are unlikely to be back in time"
-        get_run_logger().info(said, pluralize(taken, "item"))
-    return taken
+    if rescued_count:
+        message = "%s rescued: their batches are unlikely to be back in time"
+        get_run_logger().info(message, pluralize(rescued_count, "item"))
+    return rescued_count
 
 
 def _compute_horizon(
@@ -136,7 +138,7 @@ class Shedder:
         """Shed work from the next part of the queue; return the number of items."""
         async with self._db.transaction() as run:
             of_all = await run(second_look.list_unpaused_versions)
-            going = {name: of for name, of in of_all.items() if lane.answers(name)}
+            account_versions = {name: of for name, of in of_all.items() if lane.answers(name)}
             rests = [
                 ModelRest(model, each.since, each.why)
                 for (account, model), each in (
@@ -144,31 +146,33 @@ class Shedder:
                 ).items()
                 if account == self._account
             ]
-            statuses = await run(budgets.statuses, going, now=run.now)
+            statuses = await run(budgets.statuses, account_versions, now=run.now)
             prospects = await run(turnarounds.prospects, now=run.now)
             shedding = Shedding(rests, statuses, lane, prospects, now=run.now)
-        names = shedding.list_pressed(going)
+        names = shedding.list_pressed(account_versions)
         if not names:
             self._before = END
             return 0
         if self._line is None or self._before == END:
             self._line = shedding.line(
-                going, await self._db.look(second_look.queue_lengths, names, now=run.now)
+                account_versions, await self._db.look(second_look.queue_lengths, names, now=run.now)
             )
-        left = 0
+        shed_count = 0
         for _ in range(MOST_CHUNKS):
-            left += await self._shed_chunk(shedding, self._line, names)
+            shed_count += await self._shed_chunk(shedding, self._line, names)
             if self._before == END:
                 break
-        if left:
-            get_run_logger().info("%s shed to batches", pluralize(left, "item"))
-        return left
+        if shed_count:
+            get_run_logger().info("%s shed to batches", pluralize(shed_count, "item"))
+        return shed_count
 
     async def _shed_chunk(self, shedding: Shedding, line: QueueAhead, names: Sequence[str]) -> int:
         async with self._db.transaction() as run:
-            found = await run(second_look.queue_tail, names, before=self._before, now=run.now)
-            known = await run(workloads.versions, {each.version_id for each in found.waiting})
-            leaving = shedding.leaving(found.waiting, known, line)
-            moved = await run(second_look.shed, leaving, now=run.now) if leaving else 0
-        self._before = found.before or END
-        return moved
+            tail = await run(second_look.queue_tail, names, before=self._before, now=run.now)
+            known_versions = await run(
+                workloads.versions, {each.version_id for each in tail.waiting}
+            )
+            to_shed = shedding.leaving(tail.waiting, known_versions, line)
+            shed_count = await run(second_look.shed, to_shed, now=run.now) if to_shed else 0
+        self._before = tail.before or END
+        return shed_count

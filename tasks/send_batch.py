@@ -122,14 +122,14 @@ async def send_batch(at: Connections, kind: BatchKind, *, most: BatchSize = Batc
 async def _check_unblocked(at: Connections) -> None:
     now = await at.db.now()
     if await at.db.run(creates.find_copy, now=now):
-        said = "the database was restored, and batches that left after its copy are still open at the provider"
-        raise Blocked(f"{said}; see `lanes doctor --after-restore`", now + ORPHANS_AGAIN)
+        message = "the database was restored, and batches that left after its copy are still open at the provider"
+        raise Blocked(f"{message}; see `lanes doctor --after-restore`", now + ORPHANS_AGAIN)
     open_ = await at.db.run(batches.find_unresolved, at.provider.account)
     if open_ is not None:
         until = create_of(at, open_).over_at + timedelta(seconds=at.provider.listing_grace_s)
-        of = f"batch {open_.id} of {open_.workload}"
+        batch_name = f"batch {open_.id} of {open_.workload}"
         raise Blocked(
-            f"the create of {of} has no answer yet; no other batch is created until it has",
+            f"the create of {batch_name} has no answer yet; no other batch is created until it has",
             until,
         )
 
@@ -170,11 +170,13 @@ async def _prepare(
             writing = _Writing(version, body, taken, plan.marked)
             affording = await run(Affording, version, marked=plan.marked, now=now)
             size = replace(most, requests=1) if primer_until else most
-            fitted = await run(_write, writing, affording, kind, most=size, taken=taken, now=now)
-            if fitted and not writing.packs:
-                said = f"{pluralize(fitted, 'request')} could not be told apart from a batch that is still to be found"
-                raise Blocked(f"{said}; see `lanes batches`", now + DECIDED_AFTER)
-            if not fitted:
+            pack_count = await run(
+                _write, writing, affording, kind, most=size, taken=taken, now=now
+            )
+            if pack_count and not writing.packs:
+                message = f"{pluralize(pack_count, 'request')} could not be told apart from a batch that is still to be found"
+                raise Blocked(f"{message}; see `lanes batches`", now + DECIDED_AFTER)
+            if not pack_count:
                 if (used_up := await run(lambda _: affording.find_shortage())) is not None:
                     raise used_up
                 return None
@@ -264,9 +266,9 @@ class _Writing:
         number = len(self.packs)
         alone, marked = len(pack) == 1, number in self._marked
         ids = [packing.ALONE] if alone else packing.pack_ids(self.nonce, number, len(pack))
-        asked = self._writer.write(questions(pack, ids, self.earlier), marked=marked)
+        request = self._writer.write(questions(pack, ids, self.earlier), marked=marked)
         name = provider.custom_id(self.nonce, number, write_label(self._tag, pack))
-        self._body.add(name, asked)
+        self._body.add(name, request)
         self.packs.append(tuple(each.claim for each in pack))
         if self.version.spec.corrects_late:
             works = [each.claim.work_id for each in pack]
@@ -275,10 +277,10 @@ class _Writing:
             for each in pack:
                 self.earlier.pop(each.claim.work_id, None)
 
-    def weigh(self, each: ClaimedWork) -> int:
+    def weigh(self, work_item: ClaimedWork) -> int:
         """Return the number of bytes that an item and its context add to a request."""
-        told = self.earlier.get(each.claim.work_id, ())
-        return packing.item_bytes(each) + sum(part.most_bytes for part in told)
+        context_parts = self.earlier.get(work_item.claim.work_id, ())
+        return packing.item_bytes(work_item) + sum(part.most_bytes for part in context_parts)
 
     def keep(self, requests: int) -> None:
         """Keep only the first `requests`."""
@@ -318,15 +320,15 @@ def _with_history(
     if not writing.version.spec.context.parts:
         yield from waiting
         return
-    for part in packing.chunks(
+    for chunk in packing.chunks(
         waiting, most=at_once, most_bytes=HISTORY_BYTES, weight=lambda each: weight(each.payload)
     ):
         works = {
             each.claim.work_id: {"payload": each.payload, "consumer": each.consumer}
-            for each in part
+            for each in chunk
         }
         writing.earlier |= full_data.read(connection, writing.version, works)
-        yield from part
+        yield from chunk
 
 
 async def _record_creation(
@@ -355,17 +357,27 @@ async def _record_creation(
 async def _record_failed_creation(
     at: Connections, kind: BatchKind, prepared: Prepared, failure: CallFailed
 ) -> None:
-    what = f"batch {prepared.batch_id} of {kind.workload} with {pluralize(prepared.items, 'item')}"
+    batch_text = (
+        f"batch {prepared.batch_id} of {kind.workload} with {pluralize(prepared.items, 'item')}"
+    )
     if failure.as_create is NotCreated.MAYBE:
         async with at.db.transaction() as run:
             await run(doubts.mark_create_ended, prepared.batch_id, now=run.now)
-        get_run_logger().warning("%s may exist: %s; collect finds out", what, failure)
+        get_run_logger().warning("%s may exist: %s; collect finds out", batch_text, failure)
         return
     async with at.db.transaction() as run:
         await run(doubts.release, prepared.batch_id, note=f"refused: {failure}", now=run.now)
         if failure.action in FREEZES:
-            of = at.provider.account, kind.workload, prepared.model, prepared.items, str(failure)
+            subject = (
+                at.provider.account,
+                kind.workload,
+                prepared.model,
+                prepared.items,
+                str(failure),
+            )
             is_model, run_id = failure.action in OF_MODEL, at.flow_run_id
-            breach = report_refusal(*of, is_model=is_model, flow_run_id=run_id)
+            breach = report_refusal(*subject, is_model=is_model, flow_run_id=run_id)
             await run(incidents.open, breach, now=run.now)
-    get_run_logger().warning("%s was refused, and its items are ready again: %s", what, failure)
+    get_run_logger().warning(
+        "%s was refused, and its items are ready again: %s", batch_text, failure
+    )

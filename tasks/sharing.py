@@ -70,11 +70,11 @@ class LimitSharing:
 
 async def learn_needs(at: Connections, state: DrainState) -> events.Event:
     """Return estimates of what calls need, from recent calls of the workloads that this drain serves."""
-    now, found = await at.db.now(), {}
+    now, estimates = await at.db.now(), {}
     for version in state.rates.needs.versions:
-        seen = await at.db.look(load.list_tries, version.workload, now=now)
-        found[version.workload] = learn(version.spec, seen)
-    return events.EstimatesLearned(predictions=found)
+        tries = await at.db.look(load.list_tries, version.workload, now=now)
+        estimates[version.workload] = learn(version.spec, tries)
+    return events.EstimatesLearned(predictions=estimates)
 
 
 async def learn_sizes(at: Connections) -> events.Event:
@@ -87,15 +87,15 @@ async def hear_circuits(at: Connections) -> events.Event:
     return events.CircuitsHeard(await at.db.look(circuits.open_circuits, at.provider.account))
 
 
-async def take_probes(run: Run, wanted: events.TakeProbes, now: datetime) -> list[events.Event]:
+async def take_probes(run: Run, request: events.TakeProbes, now: datetime) -> list[events.Event]:
     """Take each probe unless another drain was quicker. Raises transient errors; others are reported as `CircuitsLost`."""
-    taken: dict[str, Circuit | None] = {}
+    probes: dict[str, Circuit | None] = {}
     try:
-        for model, circuit in wanted.circuits.items():
-            taken[model] = await run(circuits.take_probe, circuit, now=now)
+        for model, circuit in request.circuits.items():
+            probes[model] = await run(circuits.take_probe, circuit, now=now)
     except DBAPIError as error:
-        return [_report_loss(error), events.ProbesTaken(taken)]
-    return [events.ProbesTaken(taken)]
+        return [_report_loss(error), events.ProbesTaken(probes)]
+    return [events.ProbesTaken(probes)]
 
 
 async def publish_circuit(
@@ -103,27 +103,27 @@ async def publish_circuit(
 ) -> list[events.Event]:
     """Publish what calls revealed about a model's circuit. Raises transient errors; others are reported as `CircuitsLost`."""
     account, model = at.provider.account, news.model
-    heard: list[events.Event] = []
+    moves: list[events.Event] = []
     try:
         if (began_at := news.answered_began_at) is not None:
             circuit = await at.db.run(circuits.record_answer, account, model, began_at=began_at)
-            heard.append(events.CircuitMoved(model, circuit))
+            moves.append(events.CircuitMoved(model, circuit))
         if (fault := news.fault) is not None:
             now, fault = await at.db.now(), replace(fault, host=node())
             if state.is_news(model, fault, now):
                 circuit = await at.db.run(
                     outages.record_fault, account, model, fault, flow_run_id=at.flow_run_id, now=now
                 )
-                heard.append(events.CircuitMoved(model, circuit))
+                moves.append(events.CircuitMoved(model, circuit))
         if (turn := news.free_turn) is not None:
             now = await at.db.now()
             circuit = await at.db.run(
                 circuits.give_back_probe, account, model, turn=turn, asked=news.was_asked, now=now
             )
-            heard.append(events.CircuitMoved(model, circuit))
+            moves.append(events.CircuitMoved(model, circuit))
     except DBAPIError as error:
-        return [*heard, _report_loss(error)]
-    return heard
+        return [*moves, _report_loss(error)]
+    return moves
 
 
 def _report_loss(error: DBAPIError) -> events.Event:
@@ -147,15 +147,17 @@ class CacheMarks:
 
     async def look(self) -> None:
         """Adopt the newest caching decision of each version, and log changes."""
-        found: dict[VersionId, Marks] = {}
+        decisions: dict[VersionId, Marks] = {}
         for version in self._state.rates.needs.versions:
             async with self._db.transaction() as run:
                 try:
                     decided = await run(caching.weigh, version, Lane.REALTIME, now=run.now)
                 except LookupError:  # no known price: caching is not known to pay off
                     continue
-            found[version.id] = decided.marks
+            decisions[version.id] = decided.marks
             if decided.marks is not self._marking.of(version.id):
-                said = decided.describe(Lane.REALTIME)
-                get_run_logger().info("%s: cache %s: %s", version.workload, said, decided.why)
-        self._marking.learn(found)
+                description = decided.describe(Lane.REALTIME)
+                get_run_logger().info(
+                    "%s: cache %s: %s", version.workload, description, decided.why
+                )
+        self._marking.learn(decisions)

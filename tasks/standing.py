@@ -64,16 +64,16 @@ class Guard:
         self._next_look = time.monotonic() + self._every_s
         try:
             async with self._db.transaction() as run:
-                held, now = await run(signals.standing_roles), run.now
+                role_holders, now = await run(signals.standing_roles), run.now
         # the caller's own work meets the same outage and handles it
         except Exception as error:
-            said = f"the standing roles could not be looked at ({summarize_error(error)})"
-            self._troubles.report("look", said)
+            message = f"the standing roles could not be looked at ({summarize_error(error)})"
+            self._troubles.report("look", message)
             return
         self._troubles.clear("look")
         watched = never_free(keep_warm=Settings.read().keep_warm)
-        for vacant in self._vacancies.to_ask(watched, held, now):
-            if (before := self._asking.get(vacant.flow)) is None or before.done():
+        for vacant in self._vacancies.to_ask(watched, role_holders, now):
+            if (earlier := self._asking.get(vacant.flow)) is None or earlier.done():
                 self._asking[vacant.flow] = asyncio.create_task(self._ask_for(vacant, now))
         await self._record_taken()
 
@@ -104,12 +104,12 @@ class Guard:
         try:
             if await self._ask(run, now):
                 self._vacancies.record_request(run.role, now)
-                said = "no process held the role of %s: asked for a run of it"
-                get_run_logger().warning(said, run.flow)
+                message = "no process held the role of %s: asked for a run of it"
+                get_run_logger().warning(message, run.flow)
             self._troubles.clear(run.flow)
         except Exception as error:
-            said = f"a run of {run.flow} could not be asked for, and is asked for again"
-            self._troubles.report(run.flow, f"{said} ({summarize_error(error)})")
+            message = f"a run of {run.flow} could not be asked for, and is asked for again"
+            self._troubles.report(run.flow, f"{message} ({summarize_error(error)})")
 
 
 async def ask_for_successor(db: Database, role: signals.Role) -> None:

@@ -81,7 +81,7 @@ class BackgroundRequests:
 
     def send(self, name: str, act: Act, *, within_s: float) -> None:
         """Start `act` in the background, unless an earlier request of that name is still running."""
-        if (before := self._under_way.get(name)) is None or before.done():
+        if (earlier := self._under_way.get(name)) is None or earlier.done():
             self._under_way[name] = asyncio.create_task(self.alone(name, act, within_s=within_s))
 
     async def wait(self) -> None:
@@ -107,11 +107,11 @@ class Sweeper:
     async def sweep(self) -> None:
         """Run every duty that is due."""
         now = await self._db.now()
-        for each in self._duties:
-            if each.is_due(self._began.get(each.name), now):
-                self._began[each.name] = now
-                act = partial(each.act, now)
-                await self._background.alone(each.name, act, within_s=each.within_s)
+        for duty in self._duties:
+            if duty.is_due(self._began.get(duty.name), now):
+                self._began[duty.name] = now
+                act = partial(duty.act, now)
+                await self._background.alone(duty.name, act, within_s=duty.within_s)
 
 
 WAKER_PREFECT_S = 5.0  # longest wait for Prefect, for each request of a check
@@ -196,9 +196,9 @@ class Waker:
     async def _find_unserved(self, now: datetime) -> Unserved:
         ready = (await self._db.run(load.backlog, Lane.REALTIME, now=now)).ready
         received = await self._db.run(unrouted.any_received)
-        seen = Unserved(ready, received, keep_warm=Settings.read().keep_warm > 0)
-        if seen.needs_a_drain:
-            return seen
+        unserved = Unserved(ready, received, keep_warm=Settings.read().keep_warm > 0)
+        if unserved.needs_a_drain:
+            return unserved
         return Unserved(0, False, keep_warm=False, unread=await self._unread(now))
 
     async def _unread(self, now: datetime) -> bool:
@@ -211,23 +211,23 @@ class Waker:
                     return True
                 if self._looked_for_late is not None and now - self._looked_for_late < READ_EVERY:
                     return False
-                found = await came_late(self._db, now)
-            self._looked_for_late = None if found else now
+                is_unread = await came_late(self._db, now)
+            self._looked_for_late = None if is_unread else now
             self._troubles.clear("stored events")
         except Exception as error:
-            said = f"stored events could not be looked at: {summarize_error(error)}"
-            self._troubles.report("stored events", said)
+            message = f"stored events could not be looked at: {summarize_error(error)}"
+            self._troubles.report("stored events", message)
             return False
-        return found
+        return is_unread
 
 
 @asynccontextmanager
 async def waking(db: Database, called: Callable[[], None]) -> AsyncIterator[None]:
     """Run a waker until the end of the block; `called` is called after every event that calls for a drain."""
     waker = Waker(db, called=called)
-    async with closing(BackgroundTasks()) as beside:
-        beside.keep("silent drains", waker.look, every_s=0)
-        beside.keep("the event stream", waker.listen, every_s=LOOK_EVERY_S)
+    async with closing(BackgroundTasks()) as background:
+        background.keep("silent drains", waker.look, every_s=0)
+        background.keep("the event stream", waker.listen, every_s=LOOK_EVERY_S)
         yield
 
 
@@ -275,9 +275,9 @@ async def give_up(db: Database, now: datetime) -> None:
 
 async def cancel_unwanted(db: Database, now: datetime) -> None:
     """Mark batches whose items no longer need an answer; `collect` cancels them at the next poll."""
-    for each in await db.run(doubts.recall, now=now):
+    for batch_id in await db.run(doubts.recall, now=now):
         said = "batch %d is cancelled: none of its items needs an answer any more"
-        get_run_logger().info(said, each)
+        get_run_logger().info(said, batch_id)
 
 
 async def move_refused(db: Database, now: datetime) -> None:
@@ -325,8 +325,8 @@ async def finish_jobs(
     await db.run(jobs.fold)
     async with db.transaction() as run:
         done = await run(jobs.finish, now=now)
-        for each in done:
-            await run(slack_outbox.tell_job, each, now=now)
+        for job in done:
+            await run(slack_outbox.tell_job, job, now=now)
     _show(done, background, pages, now)
 
 
@@ -336,17 +336,17 @@ async def show_jobs(
     """Update the newest open jobs on their pages and in Slack."""
     async with db.transaction() as run:
         open_ones = await run(jobs.list_unfinished, most=SHOWN_JOBS, now=now)
-        for each in open_ones:
-            await run(slack_outbox.tell_job, each, now=now)
+        for job in open_ones:
+            await run(slack_outbox.tell_job, job, now=now)
     _show(open_ones, background, pages, now)
 
 
 def _show(
-    of: Iterable[JobStatus], background: BackgroundRequests, pages: JobPages, now: datetime
+    shown_jobs: Iterable[JobStatus], background: BackgroundRequests, pages: JobPages, now: datetime
 ) -> None:
-    for each in of:
-        name = f"the page of job {each.job_id}, {each.state}"
-        background.send(name, partial(pages.write, each, now), within_s=PREFECT_S)
+    for job in shown_jobs:
+        name = f"the page of job {job.job_id}, {job.state}"
+        background.send(name, partial(pages.write, job, now), within_s=PREFECT_S)
 
 
 async def judge_candidates(db: Database, now: datetime) -> None:

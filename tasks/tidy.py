@@ -41,9 +41,9 @@ async def sweep_out(
     onwards: int | None = 0
     before = now - timedelta(days=reads_days)
     while onwards is not None:
-        some = await db.run(emptying.delete_reads, before=before, after=onwards)
-        deleted["reads"] += some.rows
-        onwards = some.onwards
+        page = await db.run(emptying.delete_reads, before=before, after=onwards)
+        deleted["reads"] += page.rows
+        onwards = page.onwards
     return deleted
 
 
@@ -53,8 +53,8 @@ async def empty_out(db: Database) -> int:
     before, now = await _before(db, "keep_payload_days")
     emptied, onwards = 0, 0 if before else None
     while onwards is not None:
-        some = await db.run(emptying.empty_some, before, after=onwards, now=now)
-        emptied, onwards = emptied + some.items, some.onwards
+        page = await db.run(emptying.empty_some, before, after=onwards, now=now)
+        emptied, onwards = emptied + page.items, page.onwards
     onwards = 0 if before else None
     while onwards is not None:
         items, onwards = await db.run(emptying.empty_archive, before, after=onwards, now=now)
@@ -70,8 +70,8 @@ async def archive_out(db: Database) -> int:
     before = {name: min(moment, untold) for name, moment in before.items()}
     archived, onwards = 0, 0 if before else None
     while onwards is not None:
-        some = await db.run(archives.archive_some, before, after=onwards, now=now)
-        archived, onwards = archived + some.items, some.onwards
+        page = await db.run(archives.archive_some, before, after=onwards, now=now)
+        archived, onwards = archived + page.items, page.onwards
     return archived
 
 

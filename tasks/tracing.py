@@ -108,13 +108,13 @@ class Tracer:
             claims = [self._claims.popleft() for _ in range(min(MOST, len(self._claims)))]
             batches = [self._batches.popleft() for _ in range(len(self._batches))]
             with self._pool.connect() as connection:
-                made = chain(
+                new_spans = chain(
                     _of_items(connection, claims, sink), _of_batches(connection, batches, sink)
                 )
                 # Encode spans one by one: thousands of live span objects would trigger full garbage collections.
-                told = [sink.encode(each) for each in made]
-            if told:
-                sink.send(told)
+                encoded = [sink.encode(each) for each in new_spans]
+            if encoded:
+                sink.send(encoded)
                 if self._trouble:
                     self._log.info("traces are sent again")
                 self._trouble = False

@@ -40,11 +40,11 @@ async def evaluate(db: Database) -> IncidentChanges:
     """
     async with db.transaction() as run:
         now, open_before = run.now, await run(recording.list_open)
-        versions, seen = await run(workloads.in_force), await run(measurements.measure, now=now)
-        judged = assess(versions, seen, now)
-        recorded = await run(incidents.record, judged, now=now)
-        gone = await run(recording.end_gone, judged, open_before, now=now)
-        await run(measurements.count, seen)
+        versions, figures = await run(workloads.in_force), await run(measurements.measure, now=now)
+        assessments = assess(versions, figures, now)
+        recorded = await run(incidents.record, assessments, now=now)
+        gone = await run(recording.end_gone, assessments, open_before, now=now)
+        await run(measurements.count, figures)
     await db.run(turnarounds.expect, now=now)
     ended = [
         *gone,

@@ -100,22 +100,26 @@ class Deliverer:
 
     async def _deliver_page(self, id_: int) -> bool:
         """Deliver the next events; return whether there may be more."""
-        ours = {"holder": self._name}
+        holder_fields = {"holder": self._name}
         async with self._db.transaction() as run:
-            page = await run(webhooks.take, id_, self._most, lease=self._lease, now=run.now, **ours)
+            page = await run(
+                webhooks.take, id_, self._most, lease=self._lease, now=run.now, **holder_fields
+            )
             now = run.now
         if page is None:
             return False
         try:
             keys = await self._keys_of(page)
         except Exception as error:
-            why = f"its block {block_name(page.to.name)} cannot be read: {summarize_error(error)}"
-            rests = {"last_error": why, "rest_until": now + webhooks.REST.first}
+            reason = (
+                f"its block {block_name(page.to.name)} cannot be read: {summarize_error(error)}"
+            )
+            rests = {"last_error": reason, "rest_until": now + webhooks.REST.first}
             await self._db.run(webhooks.change, id_, lease_until=now, **rests)
             raise
         replies = await self._send(page, keys, now)
         async with self._db.transaction() as run:
-            return await run(webhooks.save, page, replies, now=run.now, **ours)
+            return await run(webhooks.save, page, replies, now=run.now, **holder_fields)
 
     async def _keys_of(self, page: WebhookPage) -> WebhookKeys:
         known, keys = self._keys.get(page.to.id, (0, None))

@@ -68,16 +68,16 @@ def attempts_of(save: Save) -> tuple[list[Attempt], list[FailureReport]]:
     """Return the attempts of a call's items, and its failures; a call that cannot be evaluated gets attempts nevertheless."""
     call = save.call
     assert isinstance(call, ProviderCall)
-    version, called, made = call.pack.version, call.called, list[Attempt]()
+    version, called, new_attempts = call.pack.version, call.called, list[Attempt]()
     try:
-        made = _attempts(save, call)
+        new_attempts = _attempts(save, call)
         if called.failure is None:
-            return made, describe_unusable(version, made)
-        return made, [describe_failure(version, called, called.failure)]
+            return new_attempts, describe_unusable(version, new_attempts)
+        return new_attempts, [describe_failure(version, called, called.failure)]
     except Exception as error:
         get_run_logger().error("a call of %s cannot be weighed", version.workload, exc_info=error)
-        said = version, called.pack, called.response, call.times
-        return made or attempts.build_unweighed(*said, why=error), []
+        call_fields = version, called.pack, called.response, call.times
+        return new_attempts or attempts.build_unweighed(*call_fields, why=error), []
 
 
 def _attempts(save: Save, call: ProviderCall) -> list[Attempt]:
@@ -109,10 +109,10 @@ def describe_failure(version: Version, called: CallResult, failure: CallFailed) 
 
 def describe_unusable(version: Version, answered: Sequence[Attempt]) -> list[FailureReport]:
     """Describe the answers that were paid for but cannot be used."""
-    bad = [each.judged for each in answered if each.judged.outcome is not Outcome.VALID]
+    judgments = [each.judged for each in answered if each.judged.outcome is not Outcome.VALID]
     return [
         FailureReport(version.workload, remove_quotes(each.error or each.outcome), 1, calls=0)
-        for each in bad
+        for each in judgments
     ]
 
 
@@ -129,12 +129,12 @@ class FailureLog:
     def report(self, failures: Iterable[FailureReport]) -> None:
         """Log failures of new kinds at once, and collect the others for the next summary."""
         new: dict[Kind, FailureReport] = {}
-        for each in failures:
-            kind = each.workload, kind_of(each.error), bool(each.calls)
-            among = self._again if kind in self._said else new
-            among[kind] = among[kind].merge(each) if kind in among else each
-        for each in new.values():
-            get_run_logger().warning("%s", each.sentence)
+        for failure in failures:
+            kind = failure.workload, kind_of(failure.error), bool(failure.calls)
+            reports = self._again if kind in self._said else new
+            reports[kind] = reports[kind].merge(failure) if kind in reports else failure
+        for failure in new.values():
+            get_run_logger().warning("%s", failure.sentence)
         self._said |= set(new)
 
     def sum_up(self) -> None:

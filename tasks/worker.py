@@ -66,13 +66,13 @@ class PreloadedProcess:
     ) -> anyio.abc.Process:
         """Run the command to its end, in the waiting process if both start alike."""
         if command[-2:] == OF_FLOWS:
-            alike = {k: v for k, v in env.items() if not k.startswith(OF_ONE_RUN)}
-            self._last = Start(command, alike, await asyncio.to_thread(release))
+            shared_env = {k: v for k, v in env.items() if not k.startswith(OF_ONE_RUN)}
+            self._last = Start(command, shared_env, await asyncio.to_thread(release))
             if (process := self._take(self._last)) is not None:
                 try:
-                    told = json.dumps({"env": dict(env), "cwd": str(how["cwd"])})
+                    message = json.dumps({"env": dict(env), "cwd": str(how["cwd"])})
                     assert process.stdin is not None
-                    await process.stdin.send(f"{told}\n".encode())
+                    await process.stdin.send(f"{message}\n".encode())
                 except (anyio.BrokenResourceError, OSError):
                     process.kill()  # it has not begun the run
                 else:
@@ -183,14 +183,14 @@ with warnings.catch_warnings():
             await super().teardown(*exc_info)
 
         async def _end_runs(self, within_s: float) -> None:
-            said = "asked to stop: waiting up to %g s until %d runs have finished their calls"
-            self._logger.info(said, within_s, len(self._under_way))
-            asked: set[int] = set()
+            message = "asked to stop: waiting up to %g s until %d runs have finished their calls"
+            self._logger.info(message, within_s, len(self._under_way))
+            stopped_pids: set[int] = set()
             with anyio.move_on_after(within_s):
                 while self._under_way:
                     # a run that was just taken may get its process only now
-                    for each in psutil.Process().children():
-                        if each.pid not in asked:
-                            each.terminate()
-                            asked.add(each.pid)
+                    for child in psutil.Process().children():
+                        if child.pid not in stopped_pids:
+                            child.terminate()
+                            stopped_pids.add(child.pid)
                     await anyio.sleep(LOOK_S)

@@ -34,58 +34,58 @@ def criteria(
     evidence: Evidence, needs: RealtimeNeed | None, even: BreakEven | None, corrections: Corrections
 ) -> list[Criterion]:
     """Return every criterion of the framework, in its order: real-time, batch, hybrid, Lambda."""
-    known = [each for each in evidence.consumers if each.at_once_share is not None]
+    readers = [each for each in evidence.consumers if each.at_once_share is not None]
     return [
-        _a_reader_waits(evidence, known),
+        _a_reader_waits(evidence, readers),
         _value_decays(evidence),
         _fits_limits(evidence),
         _budget(evidence, even, needs),
         _under_5_s(evidence),
-        _read_later(evidence, known),
+        _read_later(evidence, readers),
         _is_large(even, needs),
         _is_predictable(evidence),
         _cost_matters(even, needs),
         _off_peak(evidence, needs),
-        _hours_are_fine(evidence, known),
+        _hours_are_fine(evidence, readers),
         _urgency_differs(needs, evidence),
         _is_corrected(evidence, even, needs, corrections),
     ]
 
 
-def _a_reader_waits(evidence: Evidence, known: list[ConsumerUse]) -> Criterion:
-    at_once, said = sum(each.at_once for each in known), f"within {AT_ONCE_S} s"
+def _a_reader_waits(evidence: Evidence, readers: list[ConsumerUse]) -> Criterion:
+    at_once, phrase = sum(each.at_once for each in readers), f"within {AT_ONCE_S} s"
     leanings = Leaning.REALTIME, Leaning.BATCH
-    return _by_reads(evidence, known, "A reader waits", at_once, said, leanings)
+    return _by_reads(evidence, readers, "A reader waits", at_once, phrase, leanings)
 
 
 def _by_reads(
     evidence: Evidence,
-    known: list[ConsumerUse],
+    readers: list[ConsumerUse],
     name: str,
-    part: int,
-    said: str,
+    hits: int,
+    phrase: str,
     leanings: tuple[Leaning, Leaning],
 ) -> Criterion:
     """Evaluate `part`, a number of recorded reads, as a share of all answers; each unknown read may or may not belong to it."""
-    if not known:
+    if not readers:
         every = pluralize(sum(each.reads for each in evidence.consumers), "read")
-        said = f"{every} recorded; {MIN_READS} of one consumer are needed"
-        return _of_reads(evidence, name, said, Leaning.UNKNOWN)
-    reads = sum(each.reads for each in known)
+        phrase = f"{every} recorded; {MIN_READS} of one consumer are needed"
+        return _of_reads(evidence, name, phrase, Leaning.UNKNOWN)
+    reads = sum(each.reads for each in readers)
     answers = sum(each.answers for each in evidence.consumers)
-    leaning = _by_half(part / answers, (part + answers - reads) / answers, leanings)
-    said = f"{share(part / reads)} were read {said} (of {pluralize(reads, 'answer')} with a recorded read)"
-    return _of_reads(evidence, name, said, leaning)
+    leaning = _by_half(hits / answers, (hits + answers - reads) / answers, leanings)
+    phrase = f"{share(hits / reads)} were read {phrase} (of {pluralize(reads, 'answer')} with a recorded read)"
+    return _of_reads(evidence, name, phrase, leaning)
 
 
-def _of_reads(evidence: Evidence, name: str, said: str, leaning: Leaning) -> Criterion:
+def _of_reads(evidence: Evidence, name: str, sentence: str, leaning: Leaning) -> Criterion:
     """Return a criterion that also states how many reads are unknown and, if it is undecided, how reads are recorded."""
     unknown = sum(each.unknown for each in evidence.consumers)
     answers = sum(each.answers for each in evidence.consumers)
-    said += f"; the reads of {count(unknown)} of {pluralize(answers, 'answer')} are unknown"
+    sentence += f"; the reads of {count(unknown)} of {pluralize(answers, 'answer')} are unknown"
     if leaning is Leaning.UNKNOWN:
-        said += f": results taken by {RECORDING} are recorded as read"
-    return Criterion(name, said, leaning)
+        sentence += f": results taken by {RECORDING} are recorded as read"
+    return Criterion(name, sentence, leaning)
 
 
 def _by_half(least: float, most: float, leanings: tuple[Leaning, Leaning]) -> Leaning:
@@ -126,12 +126,12 @@ def _fits_limits(evidence: Evidence) -> Criterion:
         )
     if evidence.items < MIN_ITEMS:
         return _too_few(name, evidence.items)
-    takes = evidence.peak_share(scarcest)
-    said = (
-        f"{peak}: {share(takes)} of the limit of {count(scarcest.per_minute)} {scarcest.name} a minute, of which "
+    usage = evidence.peak_share(scarcest)
+    sentence = (
+        f"{peak}: {share(usage)} of the limit of {count(scarcest.per_minute)} {scarcest.name} a minute, of which "
         f"{share(scarcest.left / scarcest.per_minute)} were left {seconds(scarcest.told_s)} ago"
     )
-    return Criterion(name, said, Leaning.REALTIME if takes <= 1 else Leaning.BATCH)
+    return Criterion(name, sentence, Leaning.REALTIME if usage <= 1 else Leaning.BATCH)
 
 
 def _budget(evidence: Evidence, even: BreakEven | None, needs: RealtimeNeed | None) -> Criterion:
@@ -140,17 +140,17 @@ def _budget(evidence: Evidence, even: BreakEven | None, needs: RealtimeNeed | No
     if even is None:
         return Criterion(name, UNPRICED, Leaning.UNKNOWN)
     bill, allowed = even.bill(even.items, 1), evidence.budget_month_usd
-    said = f"all of it on real-time would bill {dollars(bill)} a month"
+    sentence = f"all of it on real-time would bill {dollars(bill)} a month"
     if needs is not None:
-        said += f", both lanes {dollars(even.bill(even.items, needs.low))}"
-    said += "; "
+        sentence += f", both lanes {dollars(even.bill(even.items, needs.low))}"
+    sentence += "; "
     if allowed is None:
-        return Criterion(name, f"{said}no budget is recorded", Leaning.UNKNOWN)
+        return Criterion(name, f"{sentence}no budget is recorded", Leaning.UNKNOWN)
     fits = bill <= allowed
-    said += f"its budget allows {dollars(allowed)}" + (
+    sentence += f"its budget allows {dollars(allowed)}" + (
         "" if fits else f", {share(allowed / bill)} of that"
     )
-    return Criterion(name, said, Leaning.REALTIME if fits else Leaning.BATCH)
+    return Criterion(name, sentence, Leaning.REALTIME if fits else Leaning.BATCH)
 
 
 def _under_5_s(evidence: Evidence) -> Criterion:
@@ -158,32 +158,32 @@ def _under_5_s(evidence: Evidence) -> Criterion:
     if items < MIN_ITEMS:
         return _too_few(name, items)
     if evidence.with_due < MIN_ITEMS:
-        said = (
+        sentence = (
             f"only {pluralize(evidence.with_due, 'item')} of {count(items)} say when they are due"
         )
-        return Criterion(name, said, Leaning.UNKNOWN)
+        return Criterion(name, sentence, Leaning.UNKNOWN)
     part = evidence.due_within_5s / items
-    said = f"{share(part)} of {pluralize(items, 'item')} are due within 5 s"
+    sentence = f"{share(part)} of {pluralize(items, 'item')} are due within 5 s"
     if evidence.realtime.p95_s is not None and evidence.realtime.timed >= MIN_TIMED:
-        said += f"; real-time answers 95 % within {seconds(evidence.realtime.p95_s)}"
-    return Criterion(name, said, Leaning.REALTIME if part >= MOST else Leaning.BATCH)
+        sentence += f"; real-time answers 95 % within {seconds(evidence.realtime.p95_s)}"
+    return Criterion(name, sentence, Leaning.REALTIME if part >= MOST else Leaning.BATCH)
 
 
-def _read_later(evidence: Evidence, known: list[ConsumerUse]) -> Criterion:
-    name, of = "Results are read asynchronously", evidence.consumers
-    if not known:
-        said = "no consumer has enough recorded reads"
-        return _of_reads(evidence, name, said, Leaning.UNKNOWN)
-    answers = sum(each.answers for each in of)
-    late = [each for each in of if each.at_once_bounds.high < LATE_SHARE]
+def _read_later(evidence: Evidence, readers: list[ConsumerUse]) -> Criterion:
+    name, consumers = "Results are read asynchronously", evidence.consumers
+    if not readers:
+        sentence = "no consumer has enough recorded reads"
+        return _of_reads(evidence, name, sentence, Leaning.UNKNOWN)
+    answers = sum(each.answers for each in consumers)
+    late = [each for each in consumers if each.at_once_bounds.high < LATE_SHARE]
     least = sum(each.answers for each in late) / answers
-    most = sum(each.answers for each in of if each.at_once_bounds.low < LATE_SHARE) / answers
-    said = (
-        f"{len(late)} of {pluralize(len(known), 'consumer')} with enough reads take fewer than {share(LATE_SHARE)} of their "
+    most = sum(each.answers for each in consumers if each.at_once_bounds.low < LATE_SHARE) / answers
+    sentence = (
+        f"{len(late)} of {pluralize(len(readers), 'consumer')} with enough reads take fewer than {share(LATE_SHARE)} of their "
         f"results at once; {share(least)} of {pluralize(answers, 'answer')} are theirs"
     )
     leaning = _by_half(least, most, (Leaning.BATCH, Leaning.REALTIME))
-    return _of_reads(evidence, name, said, leaning)
+    return _of_reads(evidence, name, sentence, leaning)
 
 
 def _is_large(even: BreakEven | None, needs: RealtimeNeed | None) -> Criterion:
@@ -233,41 +233,41 @@ def _off_peak(evidence: Evidence, needs: RealtimeNeed | None) -> Criterion:
     if needs is None:
         return Criterion(name, "nothing was routed", Leaning.UNKNOWN)
     least, most = 1 - needs.high, 1 - needs.low
-    said = (
+    sentence = (
         f"{_between(least, most)} of the items are tied to no urgency, due time or waiting reader"
     )
-    said += f"; {_headroom(evidence, least)}"
-    return Criterion(name, said, _by_half(least, most, (Leaning.BATCH, Leaning.REALTIME)))
+    sentence += f"; {_headroom(evidence, least)}"
+    return Criterion(name, sentence, _by_half(least, most, (Leaning.BATCH, Leaning.REALTIME)))
 
 
 def _headroom(evidence: Evidence, waiting: float) -> str:
     """Return the benefit of moving the share `waiting` of the busiest minute to another time, as a sentence."""
-    said = "off-peak has no price of its own here: its worth is headroom"
+    sentence = "off-peak has no price of its own here: its worth is headroom"
     scarcest = evidence.scarcest
     if scarcest is None or not evidence.peak_per_minute:
-        return f"{said}, and no limit of the provider is known"
+        return f"{sentence}, and no limit of the provider is known"
     takes = evidence.peak_share(scarcest)
-    left, then = max(0.0, 1 - takes), max(0.0, 1 - takes * (1 - waiting))
+    free_now, free_off_peak = max(0.0, 1 - takes), max(0.0, 1 - takes * (1 - waiting))
     return (
-        f"{said}: in the busiest minute {share(then)} of {count(scarcest.per_minute)} {scarcest.name} stay free with them at "
-        f"another time, {share(left)} with all in real-time"
+        f"{sentence}: in the busiest minute {share(free_off_peak)} of {count(scarcest.per_minute)} {scarcest.name} stay free "
+        f"with them at another time, {share(free_now)} with all in real-time"
     )
 
 
-def _hours_are_fine(evidence: Evidence, known: list[ConsumerUse]) -> Criterion:
+def _hours_are_fine(evidence: Evidence, readers: list[ConsumerUse]) -> Criterion:
     name = "Minutes to hours are fine"
     slow = evidence.batch.p95_s if evidence.batch.timed >= MIN_TIMED else None
     takes = f"; batch answers 95 % within {seconds(slow)}" if slow is not None else ""
-    later, said = sum(each.later for each in known), "after an hour or more"
+    later, said = sum(each.later for each in readers), "after an hour or more"
     leanings = Leaning.BATCH, Leaning.REALTIME
-    found = _by_reads(evidence, known, name, later, said, leanings)
-    if found.leaning is not Leaning.UNKNOWN:
-        return replace(found, evidence=found.evidence + takes)
+    criterion = _by_reads(evidence, readers, name, later, said, leanings)
+    if criterion.leaning is not Leaning.UNKNOWN:
+        return replace(criterion, evidence=criterion.evidence + takes)
     if evidence.with_due >= MIN_ITEMS:
         early = evidence.due_before_batch / evidence.with_due
         said = f"{share(early)} of {pluralize(evidence.with_due, 'due time')} come before a batch is back"
         return Criterion(name, said + takes, Leaning.REALTIME if early >= MOST else Leaning.BATCH)
-    return replace(found, evidence=f"{found.evidence}; too few due times{takes}")
+    return replace(criterion, evidence=f"{criterion.evidence}; too few due times{takes}")
 
 
 def _urgency_differs(needs: RealtimeNeed | None, evidence: Evidence) -> Criterion:
@@ -292,29 +292,33 @@ def _is_corrected(
     """Compare the share of answers that were corrected with the cost of a second pass for each correction."""
     name, part = "A later, authoritative pass changes answers", evidence.corrected_share
     if part is None:
-        said = f"{pluralize(evidence.compared, 'answer')} compared; {MIN_COMPARED} are needed"
-        return Criterion(name, said, Leaning.UNKNOWN)
-    said = f"{share(part)} of {pluralize(evidence.compared, 'provisional answer')} were corrected"
+        sentence = f"{pluralize(evidence.compared, 'answer')} compared; {MIN_COMPARED} are needed"
+        return Criterion(name, sentence, Leaning.UNKNOWN)
+    sentence = (
+        f"{share(part)} of {pluralize(evidence.compared, 'provisional answer')} were corrected"
+    )
     if part <= 0:
-        return Criterion(name, f"{said}: a second pass is not worth its price", Leaning.REALTIME)
+        return Criterion(
+            name, f"{sentence}: a second pass is not worth its price", Leaning.REALTIME
+        )
     if evidence.distance is not None:
-        said += f", {share(evidence.distance)} of their fields"
+        sentence += f", {share(evidence.distance)} of their fields"
     if even is None or needs is None:
         return Criterion(
-            name, f"{said}; what one costs hangs on the volume and the price", Leaning.UNKNOWN
+            name, f"{sentence}; what one costs hangs on the volume and the price", Leaning.UNKNOWN
         )
     if needs.low <= 0:
-        return Criterion(name, f"{said}; no item needs an answer before it", Leaning.BATCH)
+        return Criterion(name, f"{sentence}; no item needs an answer before it", Leaning.BATCH)
     plans = possible(needs.low, even, corrections)
     price = correction_price_usd(plans)
     if price is None:
-        return Criterion(name, f"{said}; no items are expected", Leaning.UNKNOWN)
-    said += f"; the second pass costs {dollars(even.batch_usd)} an item, {dollars(price)} for each that it corrects"
+        return Criterion(name, f"{sentence}; no items are expected", Leaning.UNKNOWN)
+    sentence += f"; the second pass costs {dollars(even.batch_usd)} an item, {dollars(price)} for each that it corrects"
     if corrections.each_usd is None:
-        return Criterion(name, f"{said}; what one is worth is not stated", Leaning.UNKNOWN)
+        return Criterion(name, f"{sentence}; what one is worth is not stated", Leaning.UNKNOWN)
     pays = cheapest(plans, corrections).pattern is Pattern.LAMBDA
-    said += f", worth {dollars(corrections.each_usd)}: {'' if pays else 'not '}worth its price"
-    return Criterion(name, said, Leaning.LAMBDA if pays else Leaning.REALTIME)
+    sentence += f", worth {dollars(corrections.each_usd)}: {'' if pays else 'not '}worth its price"
+    return Criterion(name, sentence, Leaning.LAMBDA if pays else Leaning.REALTIME)
 
 
 def _too_few(name: str, items: int) -> Criterion:

@@ -225,12 +225,12 @@ def needs(evidence: Evidence) -> RealtimeNeed | None:
     Demanded items need real-time. Undecided items need it as often as their consumer reads at once; if some of the reads are
     unknown, that part of the need is unknown too.
     """
-    of = evidence.consumers
-    routed = sum(each.routed for each in of)
+    consumers = evidence.consumers
+    routed = sum(each.routed for each in consumers)
     if not routed:
         return None
-    low = sum(each.demanded + each.undecided * each.at_once_bounds.low for each in of)
-    high = sum(each.demanded + each.undecided * each.at_once_bounds.high for each in of)
+    low = sum(each.demanded + each.undecided * each.at_once_bounds.low for each in consumers)
+    high = sum(each.demanded + each.undecided * each.at_once_bounds.high for each in consumers)
     return RealtimeNeed(low / routed, high / routed)
 
 

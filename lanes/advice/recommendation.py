@@ -226,20 +226,22 @@ def _choice(
 
 def _reason(evidence: Evidence, plan: Plan, plans: Sequence[Plan], corrections: Corrections) -> str:
     """Explain the choice, with the cost of the second pass if it is known."""
-    said, price = _REASONS[plan.pattern], correction_price_usd(plans)
+    sentence, price = _REASONS[plan.pattern], correction_price_usd(plans)
     if corrections.rate == 0 and evidence.mode is Mode.LAMBDA:
-        return f"{said}; the second pass corrected nothing and is not worth its price"
+        return f"{sentence}; the second pass corrected nothing and is not worth its price"
     if price is None:
-        return said
+        return sentence
     if corrections.each_usd is None:
         if plan.pattern is Pattern.LAMBDA:
-            said = "items need an answer at once, and the workload asks for an authoritative pass"
-        return f"{said}; a corrected answer costs {dollars(price)} more, and what one is worth is not stated"
+            sentence = (
+                "items need an answer at once, and the workload asks for an authoritative pass"
+            )
+        return f"{sentence}; a corrected answer costs {dollars(price)} more, and what one is worth is not stated"
     cost, worth = dollars(price), dollars(corrections.each_usd)
     if plan.pattern is Pattern.LAMBDA:
-        return f"{said}: each costs {cost} more and is worth {worth}"
-    said += f"; a corrected answer would cost {cost} more and is worth {worth}"
-    return said + (
+        return f"{sentence}: each costs {cost} more and is worth {worth}"
+    sentence += f"; a corrected answer would cost {cost} more and is worth {worth}"
+    return sentence + (
         ": the second pass is not worth its price" if evidence.mode is Mode.LAMBDA else ""
     )
 

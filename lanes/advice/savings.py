@@ -101,16 +101,16 @@ def savings(
 
     `chosen`, 0 to 1, is the share of the routes to batch in which routing was free to choose.
     """
-    used = [each for each in billed if each.calls]
-    if not any(each.answers for each in used):
+    bills = [each for each in billed if each.calls]
+    if not any(each.answers for each in bills):
         return None
     stages = [
         sum(stage, Decimal(0))
-        for stage in zip(*(_stages(each, prices, shared_tokens) for each in used), strict=True)
+        for stage in zip(*(_stages(each, prices, shared_tokens) for each in bills), strict=True)
     ]
     alone, packed, cached, of_model, discounted, answered = stages
-    second = sum((each.usd for each in used if each.is_second), Decimal(0))
-    paid = sum((each.usd for each in used), Decimal(0))
+    second = sum((each.usd for each in bills if each.is_second), Decimal(0))
+    paid = sum((each.usd for each in bills), Decimal(0))
     routing = ((of_model - discounted) * Decimal(repr(chosen))).quantize(LAST_DIGIT)
     return Savings(
         alone_usd=alone,

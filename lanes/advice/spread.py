@@ -55,13 +55,15 @@ class Spread:
 
 def spread(advice: Advice) -> Spread:
     """Return the intervals of the figures in the advice."""
-    seen, even, needs = advice.evidence, advice.break_even, advice.needs
-    days = [] if seen is None else [each for each in seen.days_seen if each.length > 0]
-    if seen is None or even is None or needs is None or len(days) < evidence.MIN_WHOLE_DAYS:
+    measurements, even, needs = advice.evidence, advice.break_even, advice.needs
+    days = (
+        [] if measurements is None else [each for each in measurements.days_seen if each.length > 0]
+    )
+    if measurements is None or even is None or needs is None or len(days) < evidence.MIN_WHOLE_DAYS:
         return Spread(len(days))
     stated = advice.items_per_month if advice.is_volume_stated else None
-    whole = _month(seen, even, stated)
-    months = [_month(_without(seen, day), even, stated) for day in days]
+    whole = _month(measurements, even, stated)
+    months = [_month(_without(measurements, day), even, stated) for day in days]
     if whole is None or any(each is None or each[1] != whole[1] for each in months):
         return Spread(len(days))
     known = [each[0] for each in months if each is not None]
@@ -95,12 +97,12 @@ def spread(advice: Advice) -> Spread:
 
 
 def _month(
-    seen: evidence.Evidence, even: BreakEven, stated: float | None
+    measurements: evidence.Evidence, even: BreakEven, stated: float | None
 ) -> tuple[BreakEven, tuple[str, str]] | None:
     """Return the month from the measurements, and the basis of its prices."""
     priced, items = (
-        evidence.prices(seen),
-        stated if stated is not None else evidence.project_items(seen),
+        evidence.prices(measurements),
+        stated if stated is not None else evidence.project_items(measurements),
     )
     if priced is None or items is None:
         return None
@@ -113,22 +115,22 @@ def _basis(priced: evidence.Prices) -> tuple[str, str]:
     return priced.realtime_basis, priced.batch_basis
 
 
-def _without(seen: evidence.Evidence, day: evidence.DayUse) -> evidence.Evidence:
+def _without(measurements: evidence.Evidence, day: evidence.DayUse) -> evidence.Evidence:
     return replace(
-        seen,
-        items=seen.items - day.items,
-        days=seen.days - day.length,
-        realtime=_less(seen.realtime, day.realtime),
-        batch=_less(seen.batch, day.batch),
+        measurements,
+        items=measurements.items - day.items,
+        days=measurements.days - day.length,
+        realtime=_less(measurements.realtime, day.realtime),
+        batch=_less(measurements.batch, day.batch),
     )
 
 
-def _less(of: evidence.LaneUse, day: evidence.LaneUse) -> evidence.LaneUse:
+def _less(use: evidence.LaneUse, day: evidence.LaneUse) -> evidence.LaneUse:
     return replace(
-        of,
-        answered=of.answered - day.answered,
-        billed_usd=max(0.0, of.billed_usd - day.billed_usd),
-        list_usd=max(0.0, of.list_usd - day.list_usd),
+        use,
+        answered=use.answered - day.answered,
+        billed_usd=max(0.0, use.billed_usd - day.billed_usd),
+        list_usd=max(0.0, use.list_usd - day.list_usd),
     )
 
 

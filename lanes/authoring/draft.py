@@ -60,7 +60,7 @@ def blank(name: str) -> Draft:
 def from_columns(name: str, sample: Sample, proposal: Proposal, *, file: str) -> Draft:
     """Return a definition for the lines of a file that asks for the file's label fields, or for a category and a summary."""
     file = plain(file, most=80)
-    looked = f"the {'' if sample.whole else 'first '}{pluralize(sample.lines, 'line')} of {file}"
+    source = f"the {'' if sample.whole else 'first '}{pluralize(sample.lines, 'line')} of {file}"
     if not proposal.labels:
         notes = {
             "instructions": "A sample: say in your own words what is asked, and what each value means.",
@@ -76,7 +76,7 @@ def from_columns(name: str, sample: Sample, proposal: Proposal, *, file: str) ->
     more = "" if sample.whole else "; add those that only come later"
     notes = {
         "instructions": f"The examples are lines of {file}: say in your own words what each value means, measure on others.",
-        "output_schema": f"The values are those of {looked}{more}.",
+        "output_schema": f"The values are those of {source}{more}.",
     }
     asked = ", ".join(proposal.labels)
     about = f"Lines of {file}: {asked} of each."
@@ -249,7 +249,7 @@ def describe_guesses(sample: Sample, proposal: Proposal, *, lines: int) -> list[
 
     `lines` is the approximate number of lines in the file.
     """
-    looked = (
+    source = (
         pluralize(sample.lines, "line")
         if sample.whole
         else f"the first {count(sample.lines)} of about {count(lines)} lines"
@@ -260,11 +260,11 @@ def describe_guesses(sample: Sample, proposal: Proposal, *, lines: int) -> list[
         f'"{plain(label)}"{_number(column)}' for label, column in proposal.labels.items()
     )
     known = f"what is right stands in {labels}" if labels else "no column says what is right"
-    said = [f"Looked at {looked}: {sent}; {known}."]
+    sentences = [f"Looked at {source}: {sent}; {known}."]
     if proposal.key:
-        said += [f'"{plain(proposal.key)}" names each line: sent again, it is the same item.']
+        sentences += [f'"{plain(proposal.key)}" names each line: sent again, it is the same item.']
     if proposal.occurred_at:
-        said += [f'"{plain(proposal.occurred_at)}" says when it happened.']
+        sentences += [f'"{plain(proposal.occurred_at)}" says when it happened.']
     if proposal.others:
         others = ", ".join(f'"{plain(each)}"' for each in proposal.others[:MOST_OTHERS])
         more = (
@@ -272,12 +272,12 @@ def describe_guesses(sample: Sample, proposal: Proposal, *, lines: int) -> list[
             if len(proposal.others) > MOST_OTHERS
             else ""
         )
-        said += [f"Few values too: {others}{more}. --label COLUMN asks for one of them."]
+        sentences += [f"Few values too: {others}{more}. --label COLUMN asks for one of them."]
     if not sample.whole and proposal.labels:
-        said += [
+        sentences += [
             "Values that only come later are missing: add them to output_schema and instructions."
         ]
-    return said
+    return sentences
 
 
 def _number(column: InputColumn) -> str:

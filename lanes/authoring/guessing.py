@@ -149,12 +149,12 @@ class Sample:
 
 def look(rows: Iterable[Row]) -> Sample:
     """Read the first lines, up to `MOST_LINES`, `MOST_BYTES` and `MOST_CELLS`."""
-    sample, held, cells = Sample(), 0, 0
-    for read, (number, shown, row) in enumerate(rows):
-        if read >= MOST_LINES or held >= MOST_BYTES or cells >= MOST_CELLS:
+    sample, size, cells = Sample(), 0, 0
+    for read, (number, text, row) in enumerate(rows):
+        if read >= MOST_LINES or size >= MOST_BYTES or cells >= MOST_CELLS:
             sample.whole = False
             break
-        held += len(shown)
+        size += len(text)
         cells += len(row) if isinstance(row, dict) else 1
         problem = str(row) if isinstance(row, Refused) else why_unstorable(row, "the line")
         if isinstance(row, Refused) or problem is not None:
@@ -168,16 +168,16 @@ def look(rows: Iterable[Row]) -> Sample:
 
 
 def _add(sample: Sample, row: Mapping[str, Any]) -> None:
-    label, shown = row.get("label"), row
+    label, fields = row.get("label"), row
     if isinstance(label, dict):
-        shown = {name: value for name, value in row.items() if name != "label"}
+        fields = {name: value for name, value in row.items() if name != "label"}
     if sample.events:
-        shown = row["payload"] if isinstance(row.get("payload"), dict) else {}
-    for name, value in shown.items():
-        sample.columns.setdefault(name, InputColumn(name)).add(value, shown)
+        fields = row["payload"] if isinstance(row.get("payload"), dict) else {}
+    for name, value in fields.items():
+        sample.columns.setdefault(name, InputColumn(name)).add(value, fields)
     if isinstance(label, dict):
         for name, value in label.items():
-            sample.own_labels.setdefault(name, InputColumn(name)).add(value, shown)
+            sample.own_labels.setdefault(name, InputColumn(name)).add(value, fields)
 
 
 @dataclass(frozen=True)
@@ -207,67 +207,67 @@ def propose(
     columns = sample.columns
     key = key or next(
         (
-            each.name
-            for each in columns.values()
-            if each.names_lines and each.filled == sample.lines
+            column.name
+            for column in columns.values()
+            if column.names_lines and column.filled == sample.lines
         ),
         None,
     )
     time = next(
         (
-            each.name
-            for each in columns.values()
-            if each.tells_times and each.name not in (key, label, field)
+            column.name
+            for column in columns.values()
+            if column.tells_times and column.name not in (key, label, field)
         ),
         None,
     )
-    few = [
-        each
-        for each in columns.values()
-        if each.has_few_values and each.name not in (key, time, field)
+    candidates = [
+        column
+        for column in columns.values()
+        if column.has_few_values and column.name not in (key, time, field)
     ]
     if label is None and not sample.own_labels:
-        label = _label(few, others=[name for name in columns if name not in (key, time)])
-    rest = [each for name, each in columns.items() if name and name not in (label, key, time)]
-    wordy = [each for each in rest if each.is_wordy]
+        label = _label(candidates, others=[name for name in columns if name not in (key, time)])
+    rest = [column for name, column in columns.items() if name and name not in (label, key, time)]
+    wordy = [column for column in rest if column.is_wordy]
     if field is None:
-        texts = [each for each in rest if each.is_text] if len(wordy) != 1 else wordy
+        texts = [column for column in rest if column.is_text] if len(wordy) != 1 else wordy
         best = max(
             texts,
-            key=lambda each: each.mean * (2 if TEXTS.fullmatch(each.name) else 1),
+            key=lambda column: column.mean * (2 if TEXTS.fullmatch(column.name) else 1),
             default=None,
         )
-        several = [each for each in wordy if best and each.mean >= best.mean / 5]
+        several = [column for column in wordy if best and column.mean >= best.mean / 5]
         field = best.name if best and (len(several) < 2 or len(rest) > MOST_SENT) else None
     labels = {label: columns[label]} if label is not None else _usable(sample.own_labels)
     return Proposal(
-        sent=(field,) if field else tuple(each.name for each in rest),
+        sent=(field,) if field else tuple(column.name for column in rest),
         labels=labels,
         field=field,
         label=label,
         key=key,
         occurred_at=time,
-        others=tuple(each.name for each in few if each.name not in (label, field)),
+        others=tuple(column.name for column in candidates if column.name not in (label, field)),
     )
 
 
 def headless(sample: Sample) -> str | None:
     """Return a column name that looks like data, so that the file has no header; None if the header looks like one."""
-    for name, each in sample.columns.items():
-        few = each.counts is not None and len(each.counts) <= each.filled / 2
+    for name, column in sample.columns.items():
+        few = column.counts is not None and len(column.counts) <= column.filled / 2
         if (
             len(name.split()) >= WORDS_OF_DATA
             or _is_number(name)
-            or (few and ("str", name) in (each.counts or ()))
+            or (few and ("str", name) in (column.counts or ()))
         ):
             return name
     return None
 
 
-def _label(few: list[InputColumn], *, others: list[str]) -> str | None:
+def _label(candidates: list[InputColumn], *, others: list[str]) -> str | None:
     """Return the column with labels: by its name, or because it is the only one besides the text."""
-    named = [each for each in few if LABELS.fullmatch(each.name)]
-    alone = few if len(few) == 1 and len(others) == 2 else []
+    named = [each for each in candidates if LABELS.fullmatch(each.name)]
+    alone = candidates if len(candidates) == 1 and len(others) == 2 else []
     return next((each.name for each in (*named, *alone) if PROPERTY.fullmatch(each.name)), None)
 
 

@@ -217,15 +217,15 @@ class ShortReads:
 
 
 def count_short_read(
-    before: ShortReads | None, lacking: Collection[int], *, now: datetime
+    previous: ShortReads | None, lacking: Collection[int], *, now: datetime
 ) -> ShortReads:
     """Count one more short read, which lacks these request numbers; a read that follows too soon changes nothing."""
     digest = hashlib.sha256(",".join(map(str, sorted(lacking))).encode()).hexdigest()
-    if before is None or before.lacking != digest:
+    if previous is None or previous.lacking != digest:
         return ShortReads(1, digest, now)
-    if now - before.counted_at < APART:
-        return before
-    return ShortReads(before.times + 1, digest, now)
+    if now - previous.counted_at < APART:
+        return previous
+    return ShortReads(previous.times + 1, digest, now)
 
 
 def doubt(

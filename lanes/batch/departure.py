@@ -41,42 +41,49 @@ class OutstandingWork:
         return self.ready > 0 and self.paused_at is None
 
 
-def announcement(of: OutstandingWork, now: datetime) -> str:
+def announcement(work: OutstandingWork, now: datetime) -> str:
     """Return a sentence about the items that leave now, or why none leaves, and about the state of the others."""
-    name = of.workload
-    if of.paused_at is not None:
-        waits = f"{pluralize(of.ready, 'item')} ready" if of.ready else "nothing ready"
+    name = work.workload
+    if work.paused_at is not None:
+        waits = f"{pluralize(work.ready, 'item')} ready" if work.ready else "nothing ready"
         return (
-            f"{name} has been paused since {clock(of.paused_at, beside=now)}, with {waits}: no batch of it leaves until "
+            f"{name} has been paused since {clock(work.paused_at, beside=now)}, with {waits}: no batch of it leaves until "
             f"`lanes resume {name}`"
         )
-    said = (
-        f"{pluralize(of.ready, 'item')} of {name} will leave now"
-        if of.ready
+    sentence = (
+        f"{pluralize(work.ready, 'item')} of {name} will leave now"
+        if work.ready
         else f"nothing of {name} is ready to leave"
     )
-    rest = [*_describe_remaining(of, now)]
-    if of.ready and of.in_the_way:
-        rest.insert(
-            0, f"they leave once the create of {_batches(of.in_the_way)} is answered or reconciled"
-        )
-    if of.ready and of.primer_until is not None:
-        until = clock(of.primer_until, beside=now)
-        rest.insert(
+    clauses = [*_describe_remaining(work, now)]
+    if work.ready and work.in_the_way:
+        clauses.insert(
             0,
-            f"they leave once batch {of.primer}, which primes the provider's cache, is back, at {until} at the latest",
+            f"they leave once the create of {_batches(work.in_the_way)} is answered or reconciled",
         )
-    return ": ".join([said, "; ".join(rest)]) if rest else said
+    if work.ready and work.primer_until is not None:
+        until = clock(work.primer_until, beside=now)
+        clauses.insert(
+            0,
+            f"they leave once batch {work.primer}, which primes the provider's cache, is back, at {until} at the latest",
+        )
+    return ": ".join([sentence, "; ".join(clauses)]) if clauses else sentence
 
 
-def _describe_remaining(of: OutstandingWork, now: datetime) -> list[str]:
-    rested = clock(of.rested_at, beside=now) if of.rested_at else ""
+def _describe_remaining(work: OutstandingWork, now: datetime) -> list[str]:
+    rested = clock(work.rested_at, beside=now) if work.rested_at else ""
     reasons = [
-        (of.unrouted, "received and not routed yet, which takes a few seconds while a drain runs"),
-        (of.resting, f"resting after a failed try, the first until {rested}"),
-        (of.realtime, "on the real-time lane"),
-        (of.at_provider, "in batches already"),
-        (of.held, f"in {_batches(of.held_batches)}, held until a person decides: `lanes batches`"),
+        (
+            work.unrouted,
+            "received and not routed yet, which takes a few seconds while a drain runs",
+        ),
+        (work.resting, f"resting after a failed try, the first until {rested}"),
+        (work.realtime, "on the real-time lane"),
+        (work.at_provider, "in batches already"),
+        (
+            work.held,
+            f"in {_batches(work.held_batches)}, held until a person decides: `lanes batches`",
+        ),
     ]
     return [f"{number:,} {why}" for number, why in reasons if number]
 
@@ -101,12 +108,12 @@ class Patience:
         The pause is at least as long as the provider requests; `chance`, 0 to 1, adds up to half of it to spread the callers.
         """
         pause_s = BACKOFF.seconds_after(self.failures + 1)
-        wanted = max(pause_s, retry_after_s or 0.0) * (1 + chance / 2)
-        if wanted > self.left_s:
+        wait_s = max(pause_s, retry_after_s or 0.0) * (1 + chance / 2)
+        if wait_s > self.left_s:
             return None
-        self.left_s -= wanted
+        self.left_s -= wait_s
         self.failures += 1
-        return wanted
+        return wait_s
 
     def record_answer(self) -> None:
         """Reset the pause to its shortest, because the provider accepted a request."""

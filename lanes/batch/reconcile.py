@@ -91,13 +91,15 @@ def over_at(
     return create_ended_at or intended_at + longest
 
 
-def span(lost: LostCreate, *, grace: timedelta, ahead: timedelta) -> CreationSpan:
+def span(create: LostCreate, *, grace: timedelta, ahead: timedelta) -> CreationSpan:
     """Return the span in which the batch can have been created, by the provider's clock, which is `ahead` of ours."""
-    return CreationSpan(lost.intended_at + ahead - MARGIN, lost.over_at + grace + ahead + MARGIN)
+    return CreationSpan(
+        create.intended_at + ahead - MARGIN, create.over_at + grace + ahead + MARGIN
+    )
 
 
 def find(
-    lost: LostCreate,
+    create: LostCreate,
     listed: Sequence[ListedBatch],
     taken: Collection[str],
     *,
@@ -111,19 +113,19 @@ def find(
     time identify the batch, because an account has one unresolved create at a time, and no two open intents of an account
     have the same number of requests.
     """
-    possible = span(lost, grace=grace, ahead=ahead)
+    possible = span(create, grace=grace, ahead=ahead)
     fitting = [
         batch.id
         for batch in listed
-        if batch.fits(lost.requests, possible) and batch.id not in taken
+        if batch.fits(create.requests, possible) and batch.id not in taken
     ]
     if len(fitting) > 1:
         return FoundBatch(BatchFinding.HOLD)
-    if now < lost.over_at + grace:
+    if now < create.over_at + grace:
         return FoundBatch(BatchFinding.WAIT)
     if fitting:
         return FoundBatch(BatchFinding.ADOPT, fitting[0])
-    return FoundBatch(BatchFinding.HOLD if lost.held else BatchFinding.RELEASE)
+    return FoundBatch(BatchFinding.HOLD if create.held else BatchFinding.RELEASE)
 
 
 # The most bytes of a label: a custom_id has 64 characters, of which the nonce and the number take 23.
@@ -187,8 +189,8 @@ def read_label(label: str) -> RequestLabel | None:
 
 def digest(pack: Iterable[ClaimedWork]) -> bytes:
     """Return a digest of the items, because a restored database may give their work ids to other items."""
-    said = dumps([[each.workload, each.key, each.payload, each.purpose] for each in pack])
-    return hashlib.blake2b(said.encode(), digest_size=DIGEST_BYTES).digest()
+    content = dumps([[each.workload, each.key, each.payload, each.purpose] for each in pack])
+    return hashlib.blake2b(content.encode(), digest_size=DIGEST_BYTES).digest()
 
 
 def _encode_zigzag(step: int) -> int:

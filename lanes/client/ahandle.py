@@ -76,13 +76,13 @@ class AsyncLanes:
             await self._run(self._verbs.begin_job, order, workload, inputs)
         sent: list[Sent] = []
         chunk: list[verbs.Placed] = []
-        held = 0
+        size = 0
         async for each in by_turns(verbs.assign_places(inputs, job)):
             chunk.append(each)
-            held += weight(each)
-            if len(chunk) >= CHUNK or held >= MOST_BYTES:
+            size += weight(each)
+            if len(chunk) >= CHUNK or size >= MOST_BYTES:
                 sent += await self._admit(workload, chunk)
-                chunk, held = [], 0
+                chunk, size = [], 0
         if chunk:
             sent += await self._admit(workload, chunk)
         if job is not None:
@@ -92,10 +92,10 @@ class AsyncLanes:
     async def _admit(self, workload: str, chunk: list[verbs.Placed]) -> list[Sent]:
         async def admit(connection: AsyncConnection) -> list[Sent]:
             now = await connection.run_sync(clock)
-            asked = [
+            submissions = [
                 verbs.read(workload, each, now, place) async for place, each in by_turns(chunk)
             ]
-            return await connection.run_sync(self._verbs.admit, asked, now)
+            return await connection.run_sync(self._verbs.admit, submissions, now)
 
         return await self._place.run(admit)
 
@@ -131,8 +131,8 @@ class AsyncLanes:
         self, workload: str, key: str, *, reader: str, timeout_s: float = 30, settled: bool = False
     ) -> Result | None:
         """See `Lanes.wait`."""
-        asked = verbs.build_result_request(workload, key, reader, settled=settled)
-        return await lookout.await_(self._place.address(), asked, timeout_s=timeout_s)
+        request = verbs.build_result_request(workload, key, reader, settled=settled)
+        return await lookout.await_(self._place.address(), request, timeout_s=timeout_s)
 
     async def results(
         self,
@@ -151,21 +151,21 @@ class AsyncLanes:
         async for item in lanes.results("tickets", follow=True, reader="dashboard"):
             print(item.key, item.state, item.output)
         """
-        wanted = verbs.build_listing_query(workload, states, since, follow=follow, reader=reader)
+        query = verbs.build_listing_query(workload, states, since, follow=follow, reader=reader)
         if follow:
             async with aclosing(
-                following.afollow(self._place, await self._begin(wanted, reader), quiet_s)
-            ) as told:
-                async for each in told:
-                    yield each
+                following.afollow(self._place, await self._begin(query, reader), quiet_s)
+            ) as stream:
+                async for item in stream:
+                    yield item
             return
-        await self._run(workloads.check_known, wanted.workload)
+        await self._run(workloads.check_known, query.workload)
         onwards: ListingPlace | None = BEGIN
         while onwards is not None:
             async with self._place.transaction() as connection:
-                page = await connection.run_sync(verbs.page, wanted, onwards, reader)
-            for each in page.items:
-                yield each
+                page = await connection.run_sync(verbs.page, query, onwards, reader)
+            for item in page.items:
+                yield item
             onwards = page.onwards
 
     async def corrections(
@@ -173,13 +173,13 @@ class AsyncLanes:
     ) -> AsyncGenerator[CorrectedRead]:
         """See `Lanes.corrections`. If you leave the loop early, close the generator (`contextlib.aclosing`)."""
         if not follow:
-            for each in await self._run(results.to_correct, reader):
-                yield each
+            for correction in await self._run(results.to_correct, reader):
+                yield correction
             return
         watch = CorrectionWatch(reader)
-        async with aclosing(following.afollow(self._place, watch, quiet_s)) as told:
-            async for each in told:
-                yield each
+        async with aclosing(following.afollow(self._place, watch, quiet_s)) as stream:
+            async for correction in stream:
+                yield correction
 
     def job(self, name: str) -> AsyncJob:
         """See `Lanes.job`."""
@@ -188,11 +188,11 @@ class AsyncLanes:
     async def _run(self, verb: Callable[[Connection, *Args], T], *args: *Args) -> T:
         return await self._place.run(lambda opened: opened.run_sync(verb, *args))
 
-    async def _begin(self, wanted: ListingQuery, reader: str | None) -> Following:
+    async def _begin(self, query: ListingQuery, reader: str | None) -> Following:
         self._place.address()  # raises within a caller's transaction, where following is impossible
         async with self._place.transaction() as connection:
-            await connection.run_sync(workloads.check_known, wanted.workload)
-            return await connection.run_sync(Following, wanted, reader)
+            await connection.run_sync(workloads.check_known, query.workload)
+            return await connection.run_sync(Following, query, reader)
 
     async def close(self) -> None:
         """See `Lanes.close`."""

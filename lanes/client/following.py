@@ -77,16 +77,18 @@ class Following:
         """
         if self._onwards is not None:
             self._page = listing.page(connection, self._wanted, onwards=self._onwards)
-            found = self._page.items
+            rows = self._page.items
         else:
             self._heard = True
-            known = listing.among(
+            candidates = listing.among(
                 connection, self._wanted.narrow_for_follower(), self._news.read(connection)
             )
-            found = [each for each in known if each != self._shown.get(each.item_id)]
-        read = [*self._unread, *found]
-        self._locked = results.record_reads(connection, self._wanted.workload, read, self._reader)
-        return found
+            rows = [each for each in candidates if each != self._shown.get(each.item_id)]
+        read_items = [*self._unread, *rows]
+        self._locked = results.record_reads(
+            connection, self._wanted.workload, read_items, self._reader
+        )
+        return rows
 
     def acknowledge(self) -> None:
         """Record that the follower has received the last result."""
@@ -125,8 +127,8 @@ class CorrectionWatch:
         self._told = {_name(each) for each in self._found}
 
 
-def _name(of: CorrectedRead) -> tuple[object, ...]:
-    return of.workload, of.key, of.read_at, repr(of.output)
+def _name(correction: CorrectedRead) -> tuple[object, ...]:
+    return correction.workload, correction.key, correction.read_at, repr(correction.output)
 
 
 class Rhythm:
@@ -170,11 +172,11 @@ class Rhythm:
 
 def follow(place: Pool | Joined, following: Follower[T], quiet_s: float | None) -> Generator[T]:
     """Yield the items, then each new one; end after `quiet_s` seconds without any (None: never)."""
-    roused, rhythm = threading.Event(), Rhythm(quiet_s)
-    ear = Ear(place.address(), roused.set)
+    wake_event, rhythm = threading.Event(), Rhythm(quiet_s)
+    ear = Ear(place.address(), wake_event.set)
     try:
         while True:
-            roused.clear()
+            wake_event.clear()
             ear.listen()
             rhythm.begin()
             try:
@@ -192,7 +194,7 @@ def follow(place: Pool | Joined, following: Follower[T], quiet_s: float | None) 
                 return
             if not following.more:
                 time.sleep(pause_s)
-                roused.wait(rhythm.wait_s())
+                wake_event.wait(rhythm.wait_s())
     finally:
         ear.close()
 
@@ -201,11 +203,11 @@ async def afollow(
     place: AsyncPool | AsyncJoined, following: Follower[T], quiet_s: float | None
 ) -> AsyncGenerator[T]:
     """Follow as `follow` does, without blocking the event loop."""
-    roused, rhythm = asyncio.Event(), Rhythm(quiet_s)
-    ear = Ear(place.address(), partial(_rouse, asyncio.get_running_loop(), roused))
+    wake_event, rhythm = asyncio.Event(), Rhythm(quiet_s)
+    ear = Ear(place.address(), partial(_rouse, asyncio.get_running_loop(), wake_event))
     try:
         while True:
-            roused.clear()
+            wake_event.clear()
             ear.listen()
             rhythm.begin()
             try:
@@ -215,8 +217,8 @@ async def afollow(
                 await asyncio.sleep(rhythm.retry_pause_s(error))
                 continue
             pause_s = rhythm.pause_s()
-            for each in items:
-                yield each
+            for item in items:
+                yield item
             following.acknowledge()
             if items:
                 rhythm.record_arrival()
@@ -226,14 +228,14 @@ async def afollow(
                 await asyncio.sleep(pause_s)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(rhythm.wait_s()):
-                        await roused.wait()
+                        await wake_event.wait()
     finally:
         ear.close()
 
 
-def _rouse(loop: asyncio.AbstractEventLoop, roused: asyncio.Event) -> None:
+def _rouse(loop: asyncio.AbstractEventLoop, wake_event: asyncio.Event) -> None:
     with suppress(RuntimeError):  # the event loop was closed, so its follower has ended
-        loop.call_soon_threadsafe(roused.set)
+        loop.call_soon_threadsafe(wake_event.set)
 
 
 POLL_S = 1.0
@@ -261,9 +263,12 @@ class Job:
             UnknownItem: no job has that name.
         """
         until = time.monotonic() + timeout_s
-        while not (found := self.status()).is_done and (left := until - time.monotonic()) > 0:
-            time.sleep(min(left, POLL_S))
-        return found
+        while (
+            not (job_status := self.status()).is_done
+            and (remaining_s := until - time.monotonic()) > 0
+        ):
+            time.sleep(min(remaining_s, POLL_S))
+        return job_status
 
 
 @dataclass(frozen=True)
@@ -281,7 +286,7 @@ class AsyncJob:
         """See `Job.wait`."""
         until = time.monotonic() + timeout_s
         while True:
-            found, left = await self.status(), until - time.monotonic()
-            if found.is_done or left <= 0:
-                return found
-            await asyncio.sleep(min(left, POLL_S))
+            job_status, remaining_s = await self.status(), until - time.monotonic()
+            if job_status.is_done or remaining_s <= 0:
+                return job_status
+            await asyncio.sleep(min(remaining_s, POLL_S))

@@ -124,8 +124,8 @@ class Lanes:
         self, connection: Connection, workload: str, chunk: Sequence[verbs.Placed]
     ) -> list[Sent]:
         now = clock(connection)
-        asked = [verbs.read(workload, each, now, place) for place, each in chunk]
-        return self._verbs.admit(connection, asked, now)
+        submissions = [verbs.read(workload, each, now, place) for place, each in chunk]
+        return self._verbs.admit(connection, submissions, now)
 
     def amend(
         self,
@@ -186,8 +186,8 @@ class Lanes:
             DatabaseAway: the database did not answer at the beginning, or for 10 s at the end.
             TransactionUnfit: the handle works within a transaction.
         """
-        asked = verbs.build_result_request(workload, key, reader, settled=settled)
-        return lookout.wait(self._place.address(), asked, timeout_s=timeout_s)
+        request = verbs.build_result_request(workload, key, reader, settled=settled)
+        return lookout.wait(self._place.address(), request, timeout_s=timeout_s)
 
     def results(
         self,
@@ -219,16 +219,16 @@ class Lanes:
             DatabaseAway: the database does not answer; while following, for longer than a minute.
             TransactionUnfit: the handle works within a transaction, in which following is impossible.
         """
-        wanted = verbs.build_listing_query(workload, states, since, follow=follow, reader=reader)
+        query = verbs.build_listing_query(workload, states, since, follow=follow, reader=reader)
         if follow:
-            yield from following.follow(self._place, self._begin(wanted, reader), quiet_s)
+            yield from following.follow(self._place, self._begin(query, reader), quiet_s)
             return
         with self._place.transaction() as connection:
-            workloads.check_known(connection, wanted.workload)
+            workloads.check_known(connection, query.workload)
         onwards: ListingPlace | None = BEGIN
         while onwards is not None:
             with self._place.transaction() as connection:
-                page = verbs.page(connection, wanted, onwards, reader)
+                page = verbs.page(connection, query, onwards, reader)
             yield from page.items
             onwards = page.onwards
 
@@ -261,11 +261,11 @@ class Lanes:
     def _run(self, verb: Callable[[Connection, *Args], T], *args: *Args) -> T:
         return self._place.run(lambda connection: verb(connection, *args))
 
-    def _begin(self, wanted: ListingQuery, reader: str | None) -> Following:
+    def _begin(self, query: ListingQuery, reader: str | None) -> Following:
         self._place.address()  # raises within a caller's transaction, where following is impossible
         with self._place.transaction() as connection:
-            workloads.check_known(connection, wanted.workload)
-            return Following(connection, wanted, reader)
+            workloads.check_known(connection, query.workload)
+            return Following(connection, query, reader)
 
     def close(self) -> None:
         """Close the handle's own connections; an engine or a connection of the caller stays open."""

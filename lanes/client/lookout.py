@@ -40,11 +40,11 @@ class Waiter:
     final: bool
     found: Future[Result | None] = field(default_factory=Future)
 
-    def tell(self, found: Result | NoResult) -> None:
+    def tell(self, outcome: Result | NoResult) -> None:
         """End the wait if a poll found a result, found that there never will be one, or is the final one."""
-        if isinstance(found, Result):
-            self._end(found)
-        elif (why := explain_no_result(self.asked, found)) is not None:
+        if isinstance(outcome, Result):
+            self._end(outcome)
+        elif (why := explain_no_result(self.asked, outcome)) is not None:
             self.fail(why)
         elif self.final:
             self._end(None)
@@ -92,12 +92,16 @@ class Looker:
                 await self._look(waiters)
 
     async def _look(self, waiters: Sequence[Waiter]) -> None:
-        still = [each for each in waiters if not each.found.done()]
-        for some in (still[start : start + AT_ONCE] for start in range(0, len(still), AT_ONCE)):
+        pending = [waiter for waiter in waiters if not waiter.found.done()]
+        for chunk in (
+            pending[start : start + AT_ONCE] for start in range(0, len(pending), AT_ONCE)
+        ):
             async with self._pool.begin() as connection:
-                found = await connection.run_sync(results.take, [each.asked for each in some])
-            for each, what in zip(some, found, strict=True):
-                each.tell(what)
+                outcomes = await connection.run_sync(
+                    results.take, [waiter.asked for waiter in chunk]
+                )
+            for waiter, outcome in zip(chunk, outcomes, strict=True):
+                waiter.tell(outcome)
 
 
 RELOOK_S = 2.0  # the longest time between two polls for all waiters
@@ -108,9 +112,9 @@ LINGER_S = 1.0  # how long the connections stay open after the last waiter has l
 ANSWER_WITHIN_S = 10.0  # for the final poll, after a caller's timeout
 
 
-def wait(url: str, asked: ResultRequest, *, timeout_s: float) -> Result | None:
+def wait(url: str, request: ResultRequest, *, timeout_s: float) -> Result | None:
     """See `lanes.client.Lanes.wait`."""
-    with _join_lookout(url, asked, final=timeout_s <= 0) as (lookout, waiter):
+    with _join_lookout(url, request, final=timeout_s <= 0) as (lookout, waiter):
         try:
             if timeout_s > 0:
                 return waiter.found.result(min(timeout_s, threading.TIMEOUT_MAX))
@@ -122,19 +126,19 @@ def wait(url: str, asked: ResultRequest, *, timeout_s: float) -> Result | None:
             raise _away() from None
 
 
-async def await_(url: str, asked: ResultRequest, *, timeout_s: float) -> Result | None:
+async def await_(url: str, request: ResultRequest, *, timeout_s: float) -> Result | None:
     """Wait as `wait` does, without blocking the event loop or one of its threads."""
-    with _join_lookout(url, asked, final=timeout_s <= 0) as (lookout, waiter):
-        found = asyncio.wrap_future(waiter.found)
-        if timeout_s > 0 and not await _wait_until_done(found, within_s=timeout_s):
+    with _join_lookout(url, request, final=timeout_s <= 0) as (lookout, waiter):
+        future = asyncio.wrap_future(waiter.found)
+        if timeout_s > 0 and not await _wait_until_done(future, within_s=timeout_s):
             lookout.look_again(waiter)
-        if not await _wait_until_done(found, within_s=ANSWER_WITHIN_S):
+        if not await _wait_until_done(future, within_s=ANSWER_WITHIN_S):
             raise _away()
-        return found.result()
+        return future.result()
 
 
-async def _wait_until_done(found: asyncio.Future[Result | None], *, within_s: float) -> bool:
-    done, _ = await asyncio.wait({found}, timeout=within_s)
+async def _wait_until_done(future: asyncio.Future[Result | None], *, within_s: float) -> bool:
+    done, _ = await asyncio.wait({future}, timeout=within_s)
     return bool(done)
 
 
@@ -206,50 +210,52 @@ class Lookout:
         except BaseException as error:
             with self._guard:
                 self._ended = True
-                left = list(self._waiting)
-            for each in left:
-                each.fail(_reason(error))
+                waiters = list(self._waiting)
+            for waiter in waiters:
+                waiter.fail(_reason(error))
             time.sleep(AGAIN_S)
             self._rouse()  # followers poll again, and start another lookout
 
     async def _serve(self) -> None:
         async with (
-            listening(self._url) as heard,
+            listening(self._url) as commit_event,
             Looker.open(self._url) as looker,
             asyncio.TaskGroup() as group,
         ):
-            stirred = asyncio.Event()
+            work_event = asyncio.Event()
             with self._guard:
-                self._stir = partial(asyncio.get_running_loop().call_soon_threadsafe, stirred.set)
-            stirred.set()
+                self._stir = partial(
+                    asyncio.get_running_loop().call_soon_threadsafe, work_event.set
+                )
+            work_event.set()
             self._rouse()  # for changes that were committed before this connection listened
-            hearing = group.create_task(self._look_when(heard, looker))
-            while await _is_set(stirred, within_s=LINGER_S) or not self._nobody_left():
-                stirred.clear()
+            hearing = group.create_task(self._look_when(commit_event, looker))
+            while await _is_set(work_event, within_s=LINGER_S) or not self._nobody_left():
+                work_event.clear()
                 await self._pay(looker)
             hearing.cancel()
 
     async def _pay(self, looker: Looker) -> None:
         """Poll in one query for all waiters that are owed a poll."""
         with self._guard:
-            owed, self._owed = list(self._owed), set()
+            waiters, self._owed = list(self._owed), set()
         try:
-            await looker.look(owed)
+            await looker.look(waiters)
         except SQLAlchemyError as error:
-            for each in owed:
-                each.fail(_reason(error))
+            for waiter in waiters:
+                waiter.fail(_reason(error))
 
-    async def _look_when(self, heard: asyncio.Event, looker: Looker) -> None:
+    async def _look_when(self, commit_event: asyncio.Event, looker: Looker) -> None:
         """Poll for all waiters after each commit and at intervals; keep polling while the database is unavailable."""
         while True:
-            await _is_set(heard, within_s=RELOOK_S)
-            heard.clear()
+            await _is_set(commit_event, within_s=RELOOK_S)
+            commit_event.clear()
             with self._guard:
-                waiting = list(self._waiting)
+                waiters = list(self._waiting)
             self._rouse()
             began = time.monotonic()
             try:
-                await looker.look(waiting)
+                await looker.look(waiters)
             except SQLAlchemyError as error:
                 if translate(error) is None:
                     raise
@@ -257,9 +263,9 @@ class Lookout:
 
     def _rouse(self) -> None:
         with self._guard:
-            roused = list(self._roused)
-        for each in roused:
-            each()
+            callbacks = list(self._roused)
+        for callback in callbacks:
+            callback()
 
     def _nobody_left(self) -> bool:
         with self._guard:

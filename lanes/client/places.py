@@ -214,18 +214,18 @@ def async_place(
 
 
 def _read(where: str | URL | None) -> URL:
-    given = database_url() if where is None else where
-    address = given if isinstance(given, str) else given.render_as_string(hide_password=False)
+    source = database_url() if where is None else where
+    address = source if isinstance(source, str) else source.render_as_string(hide_password=False)
     return read_address(address) if where is None else read_address(address, "the given address")
 
 
 def _how(most: int) -> dict[str, Any]:
-    kept = min(KEPT, most)
-    return {"pool_size": kept, "max_overflow": most - kept, "pool_pre_ping": True}
+    pool_size = min(KEPT, most)
+    return {"pool_size": pool_size, "max_overflow": most - pool_size, "pool_pre_ping": True}
 
 
-def _check_driver(given: Engine | Connection | AsyncEngine | AsyncConnection) -> None:
-    dialect = given.dialect
+def _check_driver(bind: Engine | Connection | AsyncEngine | AsyncConnection) -> None:
+    dialect = bind.dialect
     if f"{dialect.name}+{dialect.driver}" not in ("postgresql+psycopg", "postgresql+psycopg_async"):
         raise SetupError(
             f"Lanes speaks to Postgres through psycopg, not to {dialect.name} through {dialect.driver}: make the engine for "
@@ -250,8 +250,12 @@ def _address(url: URL) -> str:
             "database's address"
         )
     settings = Settings.read()
-    own, direct = settings.database_url, settings.direct_database_url
-    if own is not None and direct is not None and read_address(own.get_secret_value()) == url:
+    pooled_url, direct = settings.database_url, settings.direct_database_url
+    if (
+        pooled_url is not None
+        and direct is not None
+        and read_address(pooled_url.get_secret_value()) == url
+    ):
         return direct.get_secret_value()  # a pooler does not forward NOTIFY
     return url.render_as_string(hide_password=False)
 
@@ -263,9 +267,9 @@ _inherited: list[object] = []
 
 def _forget_connections() -> None:
     """Leave inherited connections to the parent process, in a forked process."""
-    for each in list(_engines):
-        _inherited.append(each.pool)
-        each.dispose(close=False)
+    for engine in list(_engines):
+        _inherited.append(engine.pool)
+        engine.dispose(close=False)
 
 
 os.register_at_fork(after_in_child=_forget_connections)
@@ -277,10 +281,10 @@ def translate_errors() -> Iterator[None]:
     try:
         yield
     except SQLAlchemyError as error:
-        told = translate(error)
-        if told is None:
+        lanes_error = translate(error)
+        if lanes_error is None:
             raise
-        raise told from error
+        raise lanes_error from error
 
 
 def translate(error: Exception) -> errors.LanesError | None:
@@ -302,12 +306,12 @@ def translate(error: Exception) -> errors.LanesError | None:
 
 def _translate_driver_error(error: DBAPIError) -> errors.LanesError | None:
     state, kind = getattr(error.orig, "sqlstate", None), type(error.orig).__name__
-    said = next(iter(str(error.orig).strip().splitlines()), kind)
-    away = errors.DatabaseAway(f"the database does not answer: {said}")
+    message = next(iter(str(error.orig).strip().splitlines()), kind)
+    outage = errors.DatabaseAway(f"the database does not answer: {message}")
     match state:
         case None:
             is_away = kind in ("OperationalError", "InterfaceError")
-            return away if error.connection_invalidated or is_away else None
+            return outage if error.connection_invalidated or is_away else None
         case "40P01":
             return errors.Deadlocked(DEADLOCK)
         case "55P03":
@@ -325,13 +329,15 @@ def _translate_driver_error(error: DBAPIError) -> errors.LanesError | None:
                 "the database only reads, as a standby does: give the address of the one that writes"
             )
         case "42501":
-            return errors.SetupError(f"the user of this address may not do that: {said}")
+            return errors.SetupError(f"the user of this address may not do that: {message}")
         case _ if state in NO_SCHEMA:
             return errors.SetupError(
-                f"the schema of Lanes is not there, or not this version's: {said}; `lanes up` brings it up to date"
+                f"the schema of Lanes is not there, or not this version's: {message}; `lanes up` brings it up to date"
             )
         case _ if state.startswith(AWAY):
-            return away
+            return outage
         case _ if state.startswith("28") or state == "3D000":
-            return errors.SetupError(f"the database accepts no connection at this address: {said}")
+            return errors.SetupError(
+                f"the database accepts no connection at this address: {message}"
+            )
     return None

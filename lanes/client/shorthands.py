@@ -34,10 +34,10 @@ def handle() -> Lanes:
     """Return the handle for the address that the environment or the stand names now. It lives as long as the process."""
     url = database_url()
     with _guard:
-        found = _handles.get(url)
-        if found is None:
-            found = _handles[url] = Lanes(url)
-        return found
+        default_handle = _handles.get(url)
+        if default_handle is None:
+            default_handle = _handles[url] = Lanes(url)
+        return default_handle
 
 
 async def ahandle() -> AsyncLanes:
@@ -45,14 +45,14 @@ async def ahandle() -> AsyncLanes:
     url, loop = database_url(), asyncio.get_running_loop()
     with _guard:
         handles = _of_loops.setdefault(loop, {})
-        fresh = url not in handles
-        if fresh:
-            opened = AsyncLanes(url)
-            handles[url] = opened, _open_until_the_loop_ends(opened)
-        found, life = handles[url]
-    if fresh:
+        is_new = url not in handles
+        if is_new:
+            new_handle = AsyncLanes(url)
+            handles[url] = new_handle, _open_until_the_loop_ends(new_handle)
+        default_handle, life = handles[url]
+    if is_new:
         await anext(life)
-    return found
+    return default_handle
 
 
 async def _open_until_the_loop_ends(opened: AsyncLanes) -> AsyncGenerator[None]:
@@ -104,9 +104,9 @@ def _each_of_ahandle(
     """Return the generator method as a function that uses the running event loop's handle."""
 
     async def shorthand(*args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[T]:
-        async with aclosing(method(await ahandle(), *args, **kwargs)) as found:
-            async for each in found:
-                yield each
+        async with aclosing(method(await ahandle(), *args, **kwargs)) as stream:
+            async for item in stream:
+                yield item
 
     return _document(shorthand, method, f"a{method.__name__}")
 

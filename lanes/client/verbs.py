@@ -107,18 +107,19 @@ class Verbs:
         self._patience, self._ours = patience, ours
 
     def admit(
-        self, connection: Connection, asked: Sequence[Submission | Refusal], now: datetime
+        self, connection: Connection, inputs: Sequence[Submission | Refusal], now: datetime
     ) -> list[Sent]:
         """Admit the submissions, store the refusals in `rejected_log`, and return an outcome for each, in order."""
-        refused = [each for each in asked if isinstance(each, Refusal)]
-        if refused:
-            items.refuse(connection, refused, door=DOOR, now=now)
-        admitted: list[Admission] = []
-        if submitted := [each for each in asked if isinstance(each, Submission)]:
-            admitted = self._patiently(connection, items.admit, submitted, door=DOOR, now=now)
-        outcomes = map(_report_admission, submitted, admitted)
+        refusals = [each for each in inputs if isinstance(each, Refusal)]
+        if refusals:
+            items.refuse(connection, refusals, door=DOOR, now=now)
+        admissions: list[Admission] = []
+        if submissions := [each for each in inputs if isinstance(each, Submission)]:
+            admissions = self._patiently(connection, items.admit, submissions, door=DOOR, now=now)
+        outcomes = map(_report_admission, submissions, admissions)
         return [
-            _report_refusal(each) if isinstance(each, Refusal) else next(outcomes) for each in asked
+            _report_refusal(each) if isinstance(each, Refusal) else next(outcomes)
+            for each in inputs
         ]
 
     def begin_job(
@@ -154,13 +155,13 @@ class Verbs:
         fields = {"key": key, "payload": plain(payload), "occurred_at": occurred_at}
         now = clock(connection)
         try:
-            asked = read_amendment(workload, fields, place=None)
+            amendment = read_amendment(workload, fields, place=None)
         except errors.Refused as refused:
             refusal = _refusal(workload, fields, refused)
             items.refuse(connection, [refusal], door=DOOR, now=now)
             return _report_refusal(refusal)
-        taken = self._patiently(connection, items.amend, asked, door=DOOR, now=now)
-        return Sent(asked.key, taken.outcome, taken.detail)
+        admission = self._patiently(connection, items.amend, amendment, door=DOOR, now=now)
+        return Sent(amendment.key, admission.outcome, admission.detail)
 
     def cancel(self, connection: Connection, workload: str, key: str) -> bool:
         """See `Lanes.cancel`."""
@@ -232,14 +233,14 @@ def job_order(
         raise _build_malformed_error(
             '"due_at" and "budget_usd" of all inputs are their job\'s: name the job'
         )
-    given = {"payload": {}, "job": job, "due_at": due_at}
-    read = read_submission("", given, place=job, sent_at=NO_MOMENT)
+    fields = {"payload": {}, "job": job, "due_at": due_at}
+    submission = read_submission("", fields, place=job, sent_at=NO_MOMENT)
     try:
         said = json.dumps(list(map(_remove_trace, inputs)), default=str, skipkeys=True)
     except (ValueError, RecursionError) as error:
         raise _build_malformed_error(f'the inputs of job "{job}" are no JSON: {error}') from None
     digest = hashlib.sha256(said.encode()).digest()
-    return JobOrder(job, digest, read.due_at, read_budget(budget_usd))
+    return JobOrder(job, digest, submission.due_at, read_budget(budget_usd))
 
 
 def assign_places(inputs: Iterable[Mapping[str, Any]], job: str | None) -> Iterator[Placed]:
@@ -248,29 +249,29 @@ def assign_places(inputs: Iterable[Mapping[str, Any]], job: str | None) -> Itera
     An input without a trace joins the current span of this program, if OpenTelemetry is in use.
     """
     traceparent = current_traceparent()
-    for number, each in enumerate(inputs, 1):
-        if traceparent is not None and isinstance(each, Mapping):
-            each = {"traceparent": traceparent, **each}
-        if job is None or not isinstance(each, Mapping):
-            yield None, each
+    for number, fields in enumerate(inputs, 1):
+        if traceparent is not None and isinstance(fields, Mapping):
+            fields = {"traceparent": traceparent, **fields}
+        if job is None or not isinstance(fields, Mapping):
+            yield None, fields
         else:
-            yield f"{job}:{number}", {"job": job, **each}
+            yield f"{job}:{number}", {"job": job, **fields}
 
 
-def _remove_trace(given: object) -> object:
+def _remove_trace(fields: object) -> object:
     """Return an input without its trace, so that the same inputs, sent again, are the same job."""
-    if not isinstance(given, Mapping):
-        return given
-    return {name: value for name, value in given.items() if name != "traceparent"}
+    if not isinstance(fields, Mapping):
+        return fields
+    return {name: value for name, value in fields.items() if name != "traceparent"}
 
 
 def current_traceparent() -> str | None:
     """Return the traceparent of the current span, or None, also if the program has not imported OpenTelemetry."""
     trace = sys.modules.get("opentelemetry.trace")
-    of = None if trace is None else trace.get_current_span().get_span_context()
-    if of is None or not of.is_valid:
+    span_context = None if trace is None else trace.get_current_span().get_span_context()
+    if span_context is None or not span_context.is_valid:
         return None
-    return f"00-{of.trace_id:032x}-{of.span_id:016x}-{int(of.trace_flags):02x}"
+    return f"00-{span_context.trace_id:032x}-{span_context.span_id:016x}-{int(span_context.trace_flags):02x}"
 
 
 def read(
@@ -283,9 +284,9 @@ def read(
             raise _build_malformed_error(
                 f'an input is a JSON object (a dict) with a "payload", not {is_}'
             )
-        given = {**fields, "payload": plain(fields.get("payload"))}
-        place = place or str(given.get("key") or uuid4())
-        return read_submission(workload, given, place=place, sent_at=now.astimezone(UTC))
+        item_fields = {**fields, "payload": plain(fields.get("payload"))}
+        place = place or str(item_fields.get("key") or uuid4())
+        return read_submission(workload, item_fields, place=place, sent_at=now.astimezone(UTC))
     except errors.Refused as refused:
         return _refusal(workload, fields, refused)
 
@@ -307,12 +308,12 @@ def _refusal(workload: object, fields: object, refused: errors.Refused) -> Refus
 
 
 def page(
-    connection: Connection, of: ListingQuery, onwards: ListingPlace, reader: str | None
+    connection: Connection, query: ListingQuery, onwards: ListingPlace, reader: str | None
 ) -> ListingPage:
     """Return the next page of items; if there is a reader, the read of each item is recorded."""
-    found = listing.page(connection, of, onwards=onwards)
-    results.record_reads(connection, of.workload, found.items, reader)
-    return found
+    listing_page = listing.page(connection, query, onwards=onwards)
+    results.record_reads(connection, query.workload, listing_page.items, reader)
+    return listing_page
 
 
 def build_listing_query(
@@ -332,15 +333,15 @@ def build_listing_query(
         text_of(reader, "reader")
     name = text_of(workload, "the workload's name")
     try:
-        asked = ListingQuery(name, [ItemState(each) for each in states], since)
+        query = ListingQuery(name, [ItemState(each) for each in states], since)
     except ValueError as error:
         raise _build_malformed_error(
             f"{error}; an item's state is one of {', '.join(ItemState)}"
         ) from None
-    if follow and not asked.narrow_for_follower().states:
+    if follow and not query.narrow_for_follower().states:
         said = f"followers hear only of items that are {', '.join(TOLD)}: name one of these states, or none"
         raise _build_malformed_error(said)
-    return asked
+    return query
 
 
 def build_result_request(
@@ -367,29 +368,29 @@ def text_of(value: object, where: str) -> str:
     Raises:
         Refused: the text cannot be stored.
     """
-    if (problem := why_unstorable(said := str(value), where)) is not None:
+    if (problem := why_unstorable(text := str(value), where)) is not None:
         raise _build_malformed_error(problem)
-    return said
+    return text
 
 
-def explain_no_result(asked: ResultRequest, why: NoResult) -> errors.LanesError | None:
+def explain_no_result(request: ResultRequest, why: NoResult) -> errors.LanesError | None:
     """Return the error that explains why no result will come, or None if one still may."""
-    item = f'item "{asked.key}" of workload "{asked.workload}"'
+    item = f'item "{request.key}" of workload "{request.workload}"'
     match why:
         case NoResult.NOT_YET:
             return None
         case NoResult.CANCELED:
             return errors.ItemCanceled(f"{item} was canceled: it gets no further answer")
         case NoResult.EMPTIED:
-            return errors.AnswerEmptied(explain_emptied(asked.workload, asked.key))
+            return errors.AnswerEmptied(explain_emptied(request.workload, request.key))
         case NoResult.FAILED:
-            story = f"`lanes explain {asked.workload} {asked.key}`"
+            story = f"`lanes explain {request.workload} {request.key}`"
             return errors.ItemFailed(f"{item} failed; {story} says why")
         case NoResult.NO_ITEM:
-            return _no_item(asked.workload, asked.key)
+            return _no_item(request.workload, request.key)
         case NoResult.NO_WORKLOAD:
             return errors.UnknownWorkload(
-                f'there is no workload "{asked.workload}"; correct the name, or publish it'
+                f'there is no workload "{request.workload}"; correct the name, or publish it'
             )
 
 

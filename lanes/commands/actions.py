@@ -186,9 +186,9 @@ class SetBudget(BudgetAction):
         return f"set budget {self.workload} by {self.period}"
 
     def perform(self, connection: Connection, now: datetime) -> Done:
-        of = (self.workload, self.consumer or None, Period(self.period))
-        zone = self.zone or budgets.zone_of(connection, *of)
-        wanted = Budget(*of, zone, self.soft_usd, self.hard_usd)
+        scope = (self.workload, self.consumer or None, Period(self.period))
+        zone = self.zone or budgets.zone_of(connection, *scope)
+        wanted = Budget(*scope, zone, self.soft_usd, self.hard_usd)
         return Done(budgets.put(connection, wanted, who=self.who, why=self.why, now=now))
 
 
@@ -220,15 +220,15 @@ class SetOverhead(PersonAction):
         return f"set overhead {self.workload} {self.lane} {self.kind}"
 
     def perform(self, connection: Connection, now: datetime) -> Done:
-        wanted = Overhead(
+        overhead = Overhead(
             None if self.workload == EVERY else self.workload,
             Lane(self.lane),
             OverheadKind(self.kind),
             self.monthly_usd,
             self.from_date or now.astimezone(UTC).date(),
         )
-        said = overheads.put(connection, wanted, who=self.who, why=self.why, now=now)
-        return Done(said, {"overhead": asdict(wanted) | {"monthly_usd": float(self.monthly_usd)}})
+        said = overheads.put(connection, overhead, who=self.who, why=self.why, now=now)
+        return Done(said, {"overhead": asdict(overhead) | {"monthly_usd": float(self.monthly_usd)}})
 
 
 class DecideBatch(PersonAction):
@@ -253,17 +253,17 @@ class DecideBatch(PersonAction):
         return f"{doubt}{self.action.replace('_', ' ')} batch {self.batch} of {self.workload}"
 
     def perform(self, connection: Connection, now: datetime) -> Done:
-        batch, whose = BatchId(self.batch), {"workload": self.workload, "now": now}
+        batch, scope = BatchId(self.batch), {"workload": self.workload, "now": now}
         if self.action == "adopt" and not self.provider_batch:
             raise ActionRefused(WHICH_BATCH)
         if not self.sure:
-            at_stake = decisions.stakes(connection, batch, **whose)
+            at_stake = decisions.stakes(connection, batch, **scope)
             said = sentence(BatchDecision(self.action), at_stake)
             return Done(f"nothing was done yet: {said}. To do it, run this again and be sure")
         if self.action == "adopt":
-            return Done(decisions.adopt(connection, batch, self.provider_batch, **whose))
+            return Done(decisions.adopt(connection, batch, self.provider_batch, **scope))
         decide = {"resubmit": decisions.resubmit, "give_up": decisions.give_up}[self.action]
-        return Done(decide(connection, batch, who=self.who, why=self.why, **whose))
+        return Done(decide(connection, batch, who=self.who, why=self.why, **scope))
 
 
 class AbortRollout(PersonAction):
@@ -337,19 +337,17 @@ class DecideProposal(PersonAction):
 
     def perform(self, connection: Connection, now: datetime) -> Done:
         number, by = ProposalId(self.proposal), Signature(self.who, self.why, now)
-        whose = connection, self.workload, number
+        target = connection, self.workload, number
         if self.action == "decline":
-            return Done(proposals.decline(*whose, by=by))
-        base = load(self.playbook) if self.playbook else proposals.to_decide(*whose).playbook
+            return Done(proposals.decline(*target, by=by))
+        base = load(self.playbook) if self.playbook else proposals.to_decide(*target).playbook
         playbook = edit_playbook(base, self.percents, self.hold_hours)
         if self.action == "edit":
-            return Done(proposals.edit(*whose, playbook, by=by))
-        begun, worth = proposals.approve(*whose, playbook, by=by)
+            return Done(proposals.edit(*target, playbook, by=by))
+        rollout, worth = proposals.approve(*target, playbook, by=by)
         saves = f"which saves {dollars(worth.saving_usd)} a month at the end"
-        said = (
-            f"proposal {number} is approved as rollout {begun.id}, {saves}; {describe_state(begun)}"
-        )
-        return Done(said, {"rollout": begun.id})
+        said = f"proposal {number} is approved as rollout {rollout.id}, {saves}; {describe_state(rollout)}"
+        return Done(said, {"rollout": rollout.id})
 
 
 class ReplayAction(PersonAction):
@@ -359,10 +357,10 @@ class ReplayAction(PersonAction):
     """Number of the replay. Empty: the newest one that the action applies to."""
 
     def perform(self, connection: Connection, now: datetime) -> Done:
-        decide, said = REPLAY_DECISIONS[type(self)]
-        of, changed = decide(connection, self.workload, self.generation, now=now)
-        said = said.format(n=pluralize(changed, "item"), name=of.name)
-        return Done(said, {**asdict(of), "changed": changed})
+        decide, message = REPLAY_DECISIONS[type(self)]
+        replay, changed = decide(connection, self.workload, self.generation, now=now)
+        message = message.format(n=pluralize(changed, "item"), name=replay.name)
+        return Done(message, {**asdict(replay), "changed": changed})
 
 
 class ShowReplay(ReplayAction):
@@ -399,12 +397,12 @@ class Retry(PersonAction):
 
     def perform(self, connection: Connection, now: datetime) -> Done:
         retried = decisions.retry(connection, self.workload, self.keys or None, now=now)
-        left = sorted(set(self.keys) - set(retried))
-        said = [f"{pluralize(len(retried), 'item')} will be tried again"]
-        for key in left:
-            said.append(f'"{key}" is not a failed item: see `lanes explain {self.workload} {key}`')
-        data = {"retried": retried, "not_failed": left}
-        return Done("\n".join(said), data, whole=not left)
+        not_failed = sorted(set(self.keys) - set(retried))
+        lines = [f"{pluralize(len(retried), 'item')} will be tried again"]
+        for key in not_failed:
+            lines.append(f'"{key}" is not a failed item: see `lanes explain {self.workload} {key}`')
+        data = {"retried": retried, "not_failed": not_failed}
+        return Done("\n".join(lines), data, whole=not not_failed)
 
 
 class ItemAction(PersonAction):
@@ -445,21 +443,24 @@ class Explain(ItemAction):
 
     def perform(self, connection: Connection, now: datetime) -> Done:
         with archives.with_archived(connection, self.workload, self.key) as archived_at:
-            of = self.workload, self.key
-            found = story.records(connection, *of, now=now, archived_at=archived_at)
-        unquoted = [{**of, "error": remove_quotes(of["error"] or "")} for of in found.attempts]
-        found = replace(found, attempts=unquoted)
+            item_key = self.workload, self.key
+            item_story = story.records(connection, *item_key, now=now, archived_at=archived_at)
+        unquoted = [
+            {**item_key, "error": remove_quotes(item_key["error"] or "")}
+            for item_key in item_story.attempts
+        ]
+        item_story = replace(item_story, attempts=unquoted)
         table = "| When (UTC) | What | How |\n|---|---|---|"
-        for each in happenings(found):
-            table += f"\n| {each.at:%Y-%m-%d %H:%M:%S} | {cell(each.what)} | {cell(each.detail)} |"
-        then = f"Next: {next_step(found, now)}"
+        for happening in happenings(item_story):
+            table += f"\n| {happening.at:%Y-%m-%d %H:%M:%S} | {cell(happening.what)} | {cell(happening.detail)} |"
+        next_line = f"Next: {next_step(item_story, now)}"
         page = [
             f"# {cell(self.workload)} / {cell(self.key)}",
-            f"**{found.item['state']}, {usd(found.item['cost_usd'])}.** {cell(then)}",
+            f"**{item_story.item['state']}, {usd(item_story.item['cost_usd'])}.** {cell(next_line)}",
             table,
-            *(cell(each) for each in describe_shared_context(found)),
+            *(cell(happening) for happening in describe_shared_context(item_story)),
         ]
-        return Done(then, page="\n\n".join(page), key=f"lanes-explain-{self.workload}")
+        return Done(next_line, page="\n\n".join(page), key=f"lanes-explain-{self.workload}")
 
 
 class PreviewAction(ItemAction):
@@ -470,18 +471,20 @@ class PreviewAction(ItemAction):
 
         version = require_version(connection, self.workload)
         sent = items.submission(connection, self.workload, self.key)
-        told, _ = preview_submission(connection, version, conditions(connection, now), sent, now)
-        route, why = told.route, cell(told.route.explanation)
-        said = f"It would go to {lane_name(route.lane)} ({reason_name(route.reason)})"
+        item_preview, _ = preview_submission(
+            connection, version, conditions(connection, now), sent, now
+        )
+        route, why = item_preview.route, cell(item_preview.route.explanation)
+        message = f"It would go to {lane_name(route.lane)} ({reason_name(route.reason)})"
         table = "| Lane | Model | Input tokens | Output tokens | Price |\n|---|---|--:|--:|--:|"
-        for each in told.lanes:
-            tokens = f"{count(each.input_tokens)} | {count(each.output_tokens)}"
-            lane = f"{lane_name(each.lane)} | {cell(each.model)}"
-            table += f"\n| {lane} | {tokens} | {usd(each.usd)} |"
+        for lane_request in item_preview.lanes:
+            tokens = f"{count(lane_request.input_tokens)} | {count(lane_request.output_tokens)}"
+            lane = f"{lane_name(lane_request.lane)} | {cell(lane_request.model)}"
+            table += f"\n| {lane} | {tokens} | {usd(lane_request.usd)} |"
         page = [
             f"# {cell(self.workload)} / {cell(self.key)}",
-            f"**{said}**: {why}. All figures are estimates; nothing was sent.",
+            f"**{message}**: {why}. All figures are estimates; nothing was sent.",
             table,
-            *(f"Note: {cell(each)}" for each in told.notes),
+            *(f"Note: {cell(lane_request)}" for lane_request in item_preview.notes),
         ]
-        return Done(said, page="\n\n".join(page), key=f"lanes-preview-{self.workload}")
+        return Done(message, page="\n\n".join(page), key=f"lanes-preview-{self.workload}")

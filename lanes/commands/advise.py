@@ -54,8 +54,10 @@ def advise(
         items_per_month: Volume to assume. The default: projected.
     """
     with running.transaction() as (connection, now):
-        seen, kept = basis(connection, workload, since=now - timedelta(days=days), now=now)
-    advice = decide(seen, kept, items_per_month=items_per_month, correction_usd=correction_usd)
+        evidence, overheads = basis(connection, workload, since=now - timedelta(days=days), now=now)
+    advice = decide(
+        evidence, overheads, items_per_month=items_per_month, correction_usd=correction_usd
+    )
     if as_json:
         print(json.dumps(as_data(advice), indent=2, default=str, allow_nan=False))
     else:
@@ -64,15 +66,15 @@ def advise(
 
 def as_data(advice: Advice) -> dict[str, Any]:
     """Return the advice as data, with break-even and intervals; null where break-even is never reached or is unknown."""
-    even, share = advice.break_even, advice.needs.low if advice.needs else None
+    crossover, share = advice.break_even, advice.needs.low if advice.needs else None
     worked_out = {}
-    if even is not None and share is not None:
+    if crossover is not None and share is not None:
         worked_out = {
-            "break_even_share": even.share,
-            "break_even_items_per_month": even.volume(share),
-            "saving_usd": even.saving(share),
-            "net_usd": even.net(share),
-            "batch_only_net_usd": even.batch_net,
+            "break_even_share": crossover.share,
+            "break_even_items_per_month": crossover.volume(share),
+            "saving_usd": crossover.saving(share),
+            "net_usd": crossover.net(share),
+            "batch_only_net_usd": crossover.batch_net,
         }
     lanes = [{**asdict(each), "total_usd": each.total_usd} for each in advice.lanes]
     saved = advice.evidence.savings if advice.evidence else None
@@ -161,16 +163,16 @@ def proposals(
     if number is None:
         raise running.WrongUsage(f"{do} which? Say its number; `lanes proposals` lists them")
     with running.transaction() as (connection, _):
-        whose = kept.workload_of(connection, ProposalId(number))
-    if whose is None:
+        workload_name = kept.workload_of(connection, ProposalId(number))
+    if workload_name is None:
         raise running.WrongUsage(f"there is no proposal {number}; `lanes proposals` lists them")
-    given: dict[str, Any] = {"proposal": number, "action": do, "playbook": edits.playbook}
-    given |= {"percents": edits.percents or [], "hold_hours": edits.hold_hours}
-    given |= {"who": who} if who else {}
+    fields: dict[str, Any] = {"proposal": number, "action": do, "playbook": edits.playbook}
+    fields |= {"percents": edits.percents or [], "hold_hours": edits.hold_hours}
+    fields |= {"who": who} if who else {}
 
     from lanes.commands.actions import DecideProposal
 
-    code = running.perform(DecideProposal, whose, why, as_json, **given)
+    code = running.perform(DecideProposal, workload_name, why, as_json, **fields)
     if do == "approve":
         from lanes.stand import reaching
 
@@ -183,22 +185,22 @@ def _list(workload: str | None, as_json: bool) -> int:
     with running.transaction() as (connection, now):
         if workload is not None:
             workloads.check_known(connection, workload)
-        found = kept.listing(connection, workload, now=now)
+        rows = kept.listing(connection, workload, now=now)
     if as_json:
-        running.print_json({"proposals": [proposal_data(each) for each in found]})
+        running.print_json({"proposals": [proposal_data(each) for each in rows]})
         return 0
 
     from lanes.report.proposal import NONE_OPEN, table
 
-    if not found:
+    if not rows:
         print(NONE_OPEN)
     else:
-        running.print_table(table(found), width=160)
+        running.print_table(table(rows), width=160)
     return 0
 
 
-def proposal_data(of: ProposedRollout) -> dict[str, Any]:
+def proposal_data(proposal: ProposedRollout) -> dict[str, Any]:
     """Return a proposal as JSON-like data."""
-    figures = {**asdict(of.figures), "too_early": asdict(of.figures.too_early)}
-    playbook = of.playbook.model_dump(mode="json")
-    return {**asdict(of), "playbook": playbook, "figures": figures}
+    figures = {**asdict(proposal.figures), "too_early": asdict(proposal.figures.too_early)}
+    playbook = proposal.playbook.model_dump(mode="json")
+    return {**asdict(proposal), "playbook": playbook, "figures": figures}

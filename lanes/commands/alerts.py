@@ -69,19 +69,21 @@ def alerts(
         return _handle(do, number, until, why, as_json)
     with running.transaction() as (connection, now):
         states = tuple(IncidentState) if all else (IncidentState.OPEN,)
-        found, untold = (
+        rows, slack_errors = (
             incidents.list_newest(connection, states=states),
             slack_outbox.list_untold(connection),
         )
     if test:
         _test(now, as_json)
     elif as_json:
-        running.print_json([{**asdict(each), "slack_error": untold.get(each.id)} for each in found])
-    elif not found:
+        running.print_json(
+            [{**asdict(each), "slack_error": slack_errors.get(each.id)} for each in rows]
+        )
+    elif not rows:
         print("No incident was ever opened." if all else "No incident is open.")
     else:
-        running.print_table(_table(found, now), width=140)
-        for id_, problem in untold.items():
+        running.print_table(_table(rows, now), width=140)
+        for id_, problem in slack_errors.items():
             print(plain(f"Slack was not told of incident {id_} yet: {problem}", most=LONGEST))
     return None
 
@@ -90,24 +92,24 @@ def _handle(do: str, number: int | None, until: str, why: str, as_json: bool) ->
     if number is None:
         raise running.WrongUsage(f"{do} which? Say its number; `lanes alerts` lists them")
     with running.transaction() as (connection, now):
-        of = incidents.find(connection, IncidentId(number))
-    if of is None:
+        incident = incidents.find(connection, IncidentId(number))
+    if incident is None:
         raise running.WrongUsage(f"there is no incident {number}; `lanes alerts` lists them")
 
     hours = (by(until, now, ZoneInfo("UTC")) - now).total_seconds() / 3600
     action = {"ack": "acknowledge"}.get(do, do)
     given = {"incident": number, "action": action, "hours": hours}
-    return running.perform(HandleIncident, of.workload, why, as_json, **given)
+    return running.perform(HandleIncident, incident.workload, why, as_json, **given)
 
 
-def _table(found: Sequence[Incident], now: datetime) -> Table[Incident]:
-    def limit(of: Incident) -> str:
-        return in_words(of.promise, of.limit_value) if of.limit_value else MISSING
+def _table(rows: Sequence[Incident], now: datetime) -> Table[Incident]:
+    def limit(incident: Incident) -> str:
+        return in_words(incident.promise, incident.limit_value) if incident.limit_value else MISSING
 
     measured = "as it was measured last"
     return Table(
         "Incidents",
-        found,
+        rows,
         label("Incident", lambda of: str(of.id)),
         label("Severity", lambda of: of.severity),
         label("Promise", lambda of: of.promise),
@@ -120,11 +122,13 @@ def _table(found: Sequence[Incident], now: datetime) -> Table[Incident]:
     )
 
 
-def _state(each: Incident) -> str:
-    if each.resolved_at is None:
-        handled = f", {plain(each.handling_summary, most=120)}" if each.handling_summary else ""
-        return f"open {each.because}".rstrip() + handled
-    return f"resolved after {seconds((each.resolved_at - each.opened_at).total_seconds())}"
+def _state(incident: Incident) -> str:
+    if incident.resolved_at is None:
+        handled = (
+            f", {plain(incident.handling_summary, most=120)}" if incident.handling_summary else ""
+        )
+        return f"open {incident.because}".rstrip() + handled
+    return f"resolved after {seconds((incident.resolved_at - incident.opened_at).total_seconds())}"
 
 
 def _test(now: datetime, as_json: bool) -> None:
@@ -145,10 +149,12 @@ def _test(now: datetime, as_json: bool) -> None:
         place = slack.post(trial(now, ui_url=_ui_url(settings)))
     except DeliveryError as problem:
         raise SetupError(f"the test message did not arrive: {problem}") from problem
-    said = "the webhook took the test message; an alert is one message when it opens and one when it ends"
+    message = "the webhook took the test message; an alert is one message when it opens and one when it ends"
     if slack.edits:
-        said = f"the test message was posted in {place.channel}; alerts there are edited in place"
-    running.tell(said, {"sent": True, "channel": place.channel, "ts": place.ts}, as_json=as_json)
+        message = (
+            f"the test message was posted in {place.channel}; alerts there are edited in place"
+        )
+    running.tell(message, {"sent": True, "channel": place.channel, "ts": place.ts}, as_json=as_json)
 
 
 def _ui_url(settings: Settings) -> str:

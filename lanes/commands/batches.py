@@ -31,21 +31,21 @@ OpenBatch = tuple[Stakes, datetime, str | None]  # its stakes, the time of its i
 def batches(*, as_json: AsJson = False) -> None:
     """Show the open batches: their items, the cost of sending them again, and the most that can be billed for them."""
     with transaction() as (connection, now):
-        found = decisions.all_stakes(connection, now=now)
+        rows = decisions.all_stakes(connection, now=now)
     if as_json:
-        print_json([{**asdict(each), "intended_at": at, "note": note} for each, at, note in found])
-    elif not found:
+        print_json([{**asdict(each), "intended_at": at, "note": note} for each, at, note in rows])
+    elif not rows:
         print("No batch is open.")
     else:
-        print_table(_table(found, now), width=140)
+        print_table(_table(rows, now), width=140)
         print(SAID_BEFORE)
 
 
-def _table(found: Sequence[OpenBatch], now: datetime) -> Table[OpenBatch]:
+def _table(rows: Sequence[OpenBatch], now: datetime) -> Table[OpenBatch]:
     again = "what sending them again costs, estimated"
     return Table(
         "Open batches",
-        found,
+        rows,
         label("Batch", lambda of: str(of[0].batch_id)),
         label("Workload", lambda of: plain(of[0].workload, most=40)),
         label("State", lambda of: of[0].state),
@@ -107,9 +107,9 @@ def give_up(
 def _decide(to: BatchDecision, batch: int, do: Decide, yes: bool, as_json: bool) -> None:
     with transaction() as (connection, now):
         at_stake = decisions.stakes(connection, BatchId(batch), now=now)
-        said = do(connection, BatchId(batch), now=now) if yes else sentence(to, at_stake)
-    data = {**asdict(at_stake), "decision": to, "done": yes, "said": said}
-    told = said if yes else f"{said}.\nNothing was changed; add --yes to do it."
+        message = do(connection, BatchId(batch), now=now) if yes else sentence(to, at_stake)
+    data = {**asdict(at_stake), "decision": to, "done": yes, "said": message}
+    told = message if yes else f"{message}.\nNothing was changed; add --yes to do it."
     tell(told, data, as_json=as_json)
 
 
@@ -125,15 +125,15 @@ def depart(workload: str, *, as_json: AsJson = False) -> int:
     Exit code 1 when the workload is paused or Prefect does not answer, 2 when there is no such workload.
     """
     with transaction() as (connection, now):
-        waiting = outstanding(connection, workload, now=now)
-    said, run, page = announcement(waiting, now), None, None
-    if waiting.may_leave:
+        pending_work = outstanding(connection, workload, now=now)
+    message, run, page = announcement(pending_work, now), None, None
+    if pending_work.may_leave:
         run, page = reaching.ask_for(runs.depart(workload))
     if as_json:
-        data = {"workload": workload, "ready": waiting.ready, "run": run, "url": page}
-        print_json({**data, "said": said})
+        data = {"workload": workload, "ready": pending_work.ready, "run": run, "url": page}
+        print_json({**data, "said": message})
     else:
-        print(said, file=sys.stderr if waiting.paused_at else sys.stdout)
+        print(message, file=sys.stderr if pending_work.paused_at else sys.stdout)
         if page is not None:
             print(f"run: {page}")
-    return 1 if waiting.paused_at else 0
+    return 1 if pending_work.paused_at else 0

@@ -61,19 +61,21 @@ def why(workload: str | None = None, *, since: str = "1d", as_json: AsJson = Fal
             raise running.WrongUsage(f'--since "{since}" has not passed yet')
         routed = mix.periods(ask, workload, since=began, until=now)
         meanwhile = mix.changes(ask, workload, since=began - HOUR, until=now)
-    told, parts = list[dict[str, object]](), list[MixPart]()
-    for name, (before, counts) in routed.items():
-        found = compute_change(counts)
+    reports, parts = list[dict[str, object]](), list[MixPart]()
+    for name, (baseline, counts) in routed.items():
+        change = compute_change(counts)
         own = [each for each in meanwhile if each.workload in (name, EVERYBODY)]
-        said = sentence(name, found, lambda reason, own=own: _behind(reason, own))
-        told.append({"workload": name, "said": said, "compared_with": before})
-        if found is not None:
-            parts = sorted(found.parts, key=lambda each: -abs(each.change))
-            told[-1] |= {**found._asdict(), "parts": [each._asdict() for each in parts]}
+        said = sentence(name, change, lambda reason, own=own: _behind(reason, own))
+        reports.append({"workload": name, "said": said, "compared_with": baseline})
+        if change is not None:
+            parts = sorted(change.parts, key=lambda each: -abs(each.change))
+            reports[-1] |= {**change._asdict(), "parts": [each._asdict() for each in parts]}
     if as_json:
-        running.print_json({"workloads": told, "changes": [each._asdict() for each in meanwhile]})
+        running.print_json(
+            {"workloads": reports, "changes": [each._asdict() for each in meanwhile]}
+        )
         return
-    for each in told or [{"said": "No item was received in that time, or in the one before."}]:
+    for each in reports or [{"said": "No item was received in that time, or in the one before."}]:
         print(plain(each["said"], most=1_000))
     if workload is not None and parts:
         table = Table(
@@ -91,10 +93,12 @@ def why(workload: str | None = None, *, since: str = "1d", as_json: AsJson = Fal
 
 def _behind(reason: str, meanwhile: Iterable[RoutingChange]) -> str:
     """Return the newest change that may explain a reason's part, as a clause, or an empty text."""
-    for each in meanwhile:
-        if reason in BEHIND and each.kind in BEHIND[Reason(reason)]:
-            incident = each.kind == "incident"
-            return f" during {each.said.partition(':')[0]}" if incident else f" since {each.said}"
+    for change in meanwhile:
+        if reason in BEHIND and change.kind in BEHIND[Reason(reason)]:
+            incident = change.kind == "incident"
+            return (
+                f" during {change.said.partition(':')[0]}" if incident else f" since {change.said}"
+            )
     return ""
 
 
@@ -126,19 +130,23 @@ def figures(
             now = database_clock(connection)
         first = None if since is None else moment(since, now)
         last = now if until is None else moment(until, now)
-        with Progress(console=Console(stderr=True), transient=True) as shown:
-            task = shown.add_task("rebuilding", total=None)
+        with Progress(console=Console(stderr=True), transient=True) as progress_bar:
+            task = progress_bar.add_task("rebuilding", total=None)
 
             def show_day(done: Rebuilt, whole: int) -> None:
-                shown.update(task, description=f"{done.day:%Y-%m-%d}", total=whole, advance=1)
+                progress_bar.update(
+                    task, description=f"{done.day:%Y-%m-%d}", total=whole, advance=1
+                )
 
             days = folding.rebuild(pool, since=first, until=last, told=show_day)
     facts = sum(each.facts for each in days)
-    said = "there are no facts in that period"
+    message = "there are no facts in that period"
     if days:
         period = f"{days[0].day:%Y-%m-%d} to {days[-1].day:%Y-%m-%d}"
-        said = f"{pluralize(len(days), 'day')} rebuilt from {pluralize(facts, 'fact')}: {period}"
-    running.tell(said, {"days": [asdict(each) for each in days], "facts": facts}, as_json=as_json)
+        message = f"{pluralize(len(days), 'day')} rebuilt from {pluralize(facts, 'fact')}: {period}"
+    running.tell(
+        message, {"days": [asdict(each) for each in days], "facts": facts}, as_json=as_json
+    )
 
 
 @running.command

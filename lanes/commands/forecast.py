@@ -1,4 +1,4 @@
-"""`lanes quote` and `lanes dry-run`: a file's cost and routes before it is sent, and a changed definition on past items."""
+"""`lanes quote` and `lanes dry-run`, one file because both route items that are not sent: a file's, or past ones."""
 
 import sys
 from bisect import bisect_left, insort
@@ -69,8 +69,8 @@ def try_definition(
     file: Path, workload: str | None, *, since: str, most: int, as_json: bool
 ) -> None:
     """Show how the definition in the file would have handled past items."""
-    wanted = running.read_definition(file, "cannot be published, and so not be tried")
-    name = wanted.name
+    named_spec = running.read_definition(file, "cannot be published, and so not be tried")
+    name = named_spec.name
     if workload is not None and workload != name:
         raise WrongUsage(f'{file} defines the workload "{name}", not "{workload}"')
     if most < 1:
@@ -87,30 +87,30 @@ def try_definition(
                 f"`lanes preview`, or publish it and `lanes dry-run FILE --workload {name}`"
             )
         began_at = options.since(since, now, "--since ")
-        trial = Trial(version, Version(CHANGED, name, version.number, wanted.spec))
-        trying, unread = TrialRun(trial, splits, known, now, shares), 0
+        trial = Trial(version, Version(CHANGED, name, version.number, named_spec.spec))
+        trying, unreadable = TrialRun(trial, splits, known, now, shares), 0
         read = any(looks_inside(each) for each in (trial.in_force, trial.changed))
         contexts = [each.spec.context for each in (trial.in_force, trial.changed)]
         deepest = max(contexts, key=lambda of: of.depth)
         try:
             with running.counting(f"Trying {name}", "items decided") as counted_so_far:
-                came = traffic.stream_received(
+                stream = traffic.stream_received(
                     pool, name, since=began_at, most=most, read=read, context=deepest
                 )
-                for seen in came:
-                    for item in seen.items:
+                for chunk in stream:
+                    for item in chunk.items:
                         trying.add(item)
-                    unread += seen.unread
-                    counted_so_far.add(len(seen.items))
+                    unreadable += chunk.unread
+                    counted_so_far.add(len(chunk.items))
         except LookupError as error:
             raise SetupError(f'workload "{name}" cannot be priced: {error}') from error
     if not trial.items:
-        gone = f"; {pluralize(unread, 'item')} of it say nothing any more" if unread else ""
+        gone = f"; {pluralize(unreadable, 'item')} of it say nothing any more" if unreadable else ""
         came_since = f"{began_at:%Y-%m-%d %H:%M} UTC"
         raise WrongUsage(f'nothing of workload "{name}" came since {came_since}{gone}')
-    notes = _notes(trial, unread, cut=trial.items >= most)
+    notes = _notes(trial, unreadable, cut=trial.items >= most)
     if as_json:
-        running.print_json(_trial_data(trial, began_at, now, unread, notes))
+        running.print_json(_trial_data(trial, began_at, now, unreadable, notes))
         return
     print_table(_moves(trial, now - began_at), width=120)
     print()
@@ -120,23 +120,23 @@ def try_definition(
         console.print(Text(each, "yellow"))
 
 
-def _notes(trial: Trial, unread: int, *, cut: bool) -> list[str]:
-    told = list[str]()
+def _notes(trial: Trial, unreadable: int, *, cut: bool) -> list[str]:
+    notes = list[str]()
     changed = [each.field for each in differences(trial.in_force.spec, trial.changed.spec)]
     if not changed:
-        told.append(f"nothing differs from version {trial.in_force.number}, which is in force")
+        notes.append(f"nothing differs from version {trial.in_force.number}, which is in force")
     if "split_percent" in changed:
-        told.append(SPLIT_STAYS)
+        notes.append(SPLIT_STAYS)
     if cut:
         newest = pluralize(trial.items, "item")
-        told.append(f"only the newest {newest} of the period; --most takes more")
-    if unread:
-        told.append(f"{pluralize(unread, 'item')} left out: what they said was erased")
+        notes.append(f"only the newest {newest} of the period; --most takes more")
+    if unreadable:
+        notes.append(f"{pluralize(unreadable, 'item')} left out: what they said was erased")
     for name, side in (("in force", trial.before), ("with the file", trial.after)):
         if side.first_fault is not None:
             on, first = pluralize(side.faults, "item"), plain(side.first_fault, most=300)
-            told.append(f"{name}, a rule failed on {on}, first on {first}")
-    return told
+            notes.append(f"{name}, a rule failed on {on}, first on {first}")
+    return notes
 
 
 def _moves(trial: Trial, span: timedelta) -> Table[tuple[tuple[Place, Place], int]]:
@@ -314,7 +314,7 @@ def _look(file: Path, workload: str, layout: Layout, show: Show, as_json: bool, 
                 lane_load.snapshot(connection, accounts.of_workload(connection, workload), now=now),
                 sharing.read_cached(connection, now=now),
             )
-            kept = overheads.of_each(asking.through(connection), [workload], now=now)[workload]
+            overhead = overheads.of_each(asking.through(connection), [workload], now=now)[workload]
         if version is None:
             raise UnknownWorkload(f'workload "{workload}" has no published version')
         try:
@@ -322,26 +322,26 @@ def _look(file: Path, workload: str, layout: Layout, show: Show, as_json: bool, 
             due_at = None if due.by is None else options.by(due.by, now, zone)
             read = read_lines(file, workload, layout, now=now)
             lines = _with_history(pool, read, version, now)
-            found = forecast(lines, version, lanes, now=now, by=due_at)
+            file_forecast = forecast(lines, version, lanes, now=now, by=due_at)
         except ValueError as error:
             raise WrongUsage(error) from error
         except LookupError as error:
             raise SetupError(f'workload "{workload}" cannot be priced: {error}') from error
     if as_json:
-        running.print_json({**_data(found), "overheads": asdict(kept)})
+        running.print_json({**_data(file_forecast), "overheads": asdict(overhead)})
     else:
-        if found.items:
+        if file_forecast.items:
             console = running.screen(110, highlight=False)
-            console.print(show(found, zone))
+            console.print(show(file_forecast, zone))
             if show is costs:
-                console.print(f"K{kept.sentence[1:]}.")
-        for each in found.bad[:SHOWN]:
-            print(f"{each.place}: {each.reason}: {each.detail}", file=sys.stderr)
-        if len(found.bad) > SHOWN:
-            print(f"and {pluralize(len(found.bad) - SHOWN, 'line')} more", file=sys.stderr)
-    if not found.items and not found.bad:
+                console.print(f"K{overhead.sentence[1:]}.")
+        for refusal in file_forecast.bad[:SHOWN]:
+            print(f"{refusal.place}: {refusal.reason}: {refusal.detail}", file=sys.stderr)
+        if len(file_forecast.bad) > SHOWN:
+            print(f"and {pluralize(len(file_forecast.bad) - SHOWN, 'line')} more", file=sys.stderr)
+    if not file_forecast.items and not file_forecast.bad:
         raise WrongUsage(f'"{file}" has no items')
-    return 1 if found.bad else 0
+    return 1 if file_forecast.bad else 0
 
 
 def _with_history(
@@ -352,83 +352,95 @@ def _with_history(
     A batch includes these items in its prompts, which adds cost.
     """
     most, reading = version.spec.context.entity.items, iter(lines)
-    told = dict[str, list[tuple[datetime, int]]]()
-    while most and (part := list(islice(reading, AT_ONCE))):
+    history = dict[str, list[tuple[datetime, int]]]()
+    while most and (chunk := list(islice(reading, AT_ONCE))):
         asking = {
             place: (entity, each.submission.occurred_at or now)
-            for place, each in enumerate(part)
+            for place, each in enumerate(chunk)
             if isinstance(each, FileLine) and (entity := each.submission.entity) is not None
         }
         with pool.begin() as connection:
             places = list(asking.values())
             stored = full_data.lengths_before(connection, version, places)
-        for (place, (entity, at)), found in zip(asking.items(), stored, strict=True):
-            line, of_file = part[place], told.setdefault(entity, [])
+        for (place, (entity, moment)), stored_lengths in zip(asking.items(), stored, strict=True):
+            line, of_file = chunk[place], history.setdefault(entity, [])
             assert isinstance(line, FileLine)
-            earlier = [*found, *of_file[: bisect_left(of_file, at, key=itemgetter(0))]]
+            earlier = [*stored_lengths, *of_file[: bisect_left(of_file, moment, key=itemgetter(0))]]
             newest = sorted(earlier, key=itemgetter(0), reverse=True)[:most]
-            part[place] = replace(line, earlier=[length for _, length in newest])
-            insort(of_file, (at, characters(line.submission.payload)), key=itemgetter(0))
-        yield from part
+            chunk[place] = replace(line, earlier=[length for _, length in newest])
+            insort(of_file, (moment, characters(line.submission.payload)), key=itemgetter(0))
+        yield from chunk
     yield from reading
 
 
-def _data(found: Forecast) -> dict[str, Any]:
-    routes = sorted(found.routes.items())
-    told = [{"lane": way[0], "reason": way[1], "items": number} for way, number in routes]
-    return {**asdict(found), "routes": told}
+def _data(file_forecast: Forecast) -> dict[str, Any]:
+    routes = sorted(file_forecast.routes.items())
+    route_rows = [{"lane": way[0], "reason": way[1], "items": number} for way, number in routes]
+    return {**asdict(file_forecast), "routes": route_rows}
 
 
-def costs(found: Forecast, zone: ZoneInfo) -> RenderableType:
+def costs(file_forecast: Forecast, zone: ZoneInfo) -> RenderableType:
     """Show each way to answer all items, and how they would be routed: calls, cost, and end time."""
     done, meaning = "Answered", ANSWERED
-    if found.by is not None:
-        done, meaning = f"By {_local(found.by, zone)}", BY
+    if file_forecast.by is not None:
+        done, meaning = f"By {_local(file_forecast.by, zone)}", BY
 
     def per_thousand(plan: FilePlan | None) -> str:
-        return usd(_usd(plan, found) / found.items * 1000) if found.items else MISSING
+        return (
+            usd(_usd(plan, file_forecast) / file_forecast.items * 1000)
+            if file_forecast.items
+            else MISSING
+        )
 
     # None stands for "as routed now"
     table = Table[FilePlan | None](
-        f"{_describe_items(found)}: estimates in USD",
-        [*found.plans, None],
+        f"{_describe_items(file_forecast)}: estimates in USD",
+        [*file_forecast.plans, None],
         label("", lambda plan: "As routed now" if plan is None else _name(plan)),
         figure("Calls", "to the provider", lambda plan: count(plan.calls) if plan else ""),
-        figure("Cost", "at the current pack sizes and cache hits", lambda of: usd(_usd(of, found))),
+        figure(
+            "Cost",
+            "at the current pack sizes and cache hits",
+            lambda of: usd(_usd(of, file_forecast)),
+        ),
         figure("Per 1,000", "items", per_thousand),
         phrase(done, meaning, lambda plan: _describe_end(plan, zone) if plan else ""),
     )
     legend = f"{table.legend} As routed now: with the authoritative pass where one is due."
-    notes = (Text(each, "yellow") for each in found.notes)
+    notes = (Text(each, "yellow") for each in file_forecast.notes)
     return Group(in_terminal(table, below=legend), *notes)
 
 
-def routes(found: Forecast, zone: ZoneInfo) -> RenderableType:
+def routes(file_forecast: Forecast, zone: ZoneInfo) -> RenderableType:
     """Show where the items would go if they arrived now, by reason, with share and example."""
-    ways = found.routes
+    ways = file_forecast.routes
 
     def example(way: tuple[Lane, str]) -> str:
-        one = next((each for each in found.examples if (each.lane, each.reason) == way), None)
+        one = next(
+            (each for each in file_forecast.examples if (each.lane, each.reason) == way), None
+        )
         return f"{one.place}: {one.explanation}" if one else MISSING
 
     table = Table(
-        f"{_describe_items(found)}, if they arrived now",
+        f"{_describe_items(file_forecast)}, if they arrived now",
         sorted(ways, key=lambda way: -ways[way]),
         label("Lane", lambda way: lane_name(way[0])),
         label("Reason", lambda way: reason_name(way[1])),
         figure("Items", "that would go there", lambda way: count(ways[way])),
-        figure("Share", "of the items of the file", lambda way: share(ways[way] / found.items)),
+        figure(
+            "Share", "of the items of the file", lambda way: share(ways[way] / file_forecast.items)
+        ),
         label("For example", example),
     )
     return in_terminal(table, below=table.legend)
 
 
-def _describe_items(found: Forecast) -> str:
-    return f"{pluralize(found.items, 'item')} of {plain(found.workload)}, version {found.version}"
+def _describe_items(file_forecast: Forecast) -> str:
+    return f"{pluralize(file_forecast.items, 'item')} of {plain(file_forecast.workload)}, version {file_forecast.version}"
 
 
-def _usd(plan: FilePlan | None, found: Forecast) -> Decimal:
-    return found.as_routed_usd if plan is None else plan.usd
+def _usd(plan: FilePlan | None, file_forecast: Forecast) -> Decimal:
+    return file_forecast.as_routed_usd if plan is None else plan.usd
 
 
 def _name(plan: FilePlan) -> str:

@@ -51,14 +51,14 @@ def init(
         rule = 'it holds a-z, 0-9 and "-", and begins with a letter'
         example = f"for example {near or 'comments'}"
         raise WrongUsage(f'"{name}" is no name of a workload: {rule}; {example}')
-    proposal, seen, draft = None, list[str](), None
+    proposal, guesses, draft = None, list[str](), None
     try:
         if from_ is not None:
             with Console(stderr=True).status(f"Looking at {escape(from_.name)}"):
                 sample = _read_sample(from_, Layout(field=field, label=label, key=key))
             proposal = propose(sample, field=field, label=label, key=key)
             draft = _draft(name, sample, proposal, from_)
-            seen = describe_guesses(sample, proposal, lines=count_lines(from_))
+            guesses = describe_guesses(sample, proposal, lines=count_lines(from_))
     except ValueError as error:
         raise WrongUsage(error) from error
     out = Path(f"{name}.yaml")
@@ -72,7 +72,7 @@ def init(
         commands = [command for command, _ in then]
         print_json({"workload": name, "file": str(out), **columns, "next": commands})
         return
-    print(f"{out} is written.", *seen, "\nNext:", sep="\n")
+    print(f"{out} is written.", *guesses, "\nNext:", sep="\n")
     for typed, what in then:
         print(f"  {typed}\n      {what}")
 
@@ -105,11 +105,11 @@ def _read_sample(file: Path, layout: Layout) -> Sample:
 
 
 def _check_columns(file: Path, sample: Sample, layout: Layout) -> None:
-    named = [each for each in (layout.field, layout.label, layout.key) if each is not None]
-    if named and sample.events:
+    column_names = [each for each in (layout.field, layout.label, layout.key) if each is not None]
+    if column_names and sample.events:
         own = "an event's payload with its own key and label"
         raise ValueError(f'each line of "{file.name}" is {own}: name no columns')
-    for column in named:
+    for column in column_names:
         if column not in sample.columns:
             names = ", ".join(sample.columns)
             raise ValueError(f'"{file.name}" has no field "{column}"; it has {names}')

@@ -78,35 +78,35 @@ def submit(
                 lines = read_lines(file, workload, columns, now=now)
                 sent = (each.submission for each in lines if isinstance(each, FileLine))
                 job_store.check_budget(connection, order, workload, sent, now=now)
-            name, outcomes, bad = _admit(pool, file, workload, columns, order, now)
+            name, outcomes, refusals = _admit(pool, file, workload, columns, order, now)
         except ValueError as error:
             raise WrongUsage(error) from error
     if as_json:
-        lines = [{"place": b.place, "reason": b.reason, "detail": b.detail} for b in bad]
+        lines = [{"place": b.place, "reason": b.reason, "detail": b.detail} for b in refusals]
         running.print_json({"job": name, "outcomes": outcomes, "refused": lines})
     else:
-        told = [f"{number:,} {outcome}" for outcome, number in sorted(outcomes.items())]
-        print(f"{', '.join(told)} (job {plain(name)})" if told else "no lines")
-        for each in bad[:SHOWN]:
+        counts = [f"{number:,} {outcome}" for outcome, number in sorted(outcomes.items())]
+        print(f"{', '.join(counts)} (job {plain(name)})" if counts else "no lines")
+        for each in refusals[:SHOWN]:
             print(f"{each.place}: {each.reason}: {each.detail}", file=sys.stderr)
-        if len(bad) > SHOWN:
-            print(f"... and {len(bad) - SHOWN} more in lanes.rejected_log", file=sys.stderr)
-    return 1 if bad else 0
+        if len(refusals) > SHOWN:
+            print(f"... and {len(refusals) - SHOWN} more in lanes.rejected_log", file=sys.stderr)
+    return 1 if refusals else 0
 
 
 def _admit(
     pool: Engine, file: Path, workload: str, layout: Layout, job: JobOrder, now: datetime
 ) -> tuple[str, Counter[str], list[Refusal]]:
     name, outcomes = job.name, Counter[str]()
-    bad: list[Refusal] = []
+    refusals: list[Refusal] = []
     with Progress(console=Console(stderr=True), transient=True) as bars:
         bar = bars.add_task(escape(file.name), total=count_lines(file))
         for admitted in admit_file(pool, file, workload, layout, job=job, now=now):
             name = admitted.job
             outcomes += admitted.outcomes
-            bad += admitted.bad
+            refusals += admitted.bad
             bars.update(bar, completed=sum(outcomes.values()))
-    return name, outcomes, bad
+    return name, outcomes, refusals
 
 
 @command
@@ -122,27 +122,31 @@ def explain(workload: str, key: str, *, trace: bool = False, as_json: AsJson = F
         transaction() as (connection, now),
         archives.with_archived(connection, workload, key) as archived_at,
     ):
-        found = story.records(connection, workload, key, now=now, archived_at=archived_at)
-        spans = traces.whole(connection, found.item["item_id"]) if trace else []
+        item_story = story.records(connection, workload, key, now=now, archived_at=archived_at)
+        spans = traces.whole(connection, item_story.item["item_id"]) if trace else []
     if trace:
         _print_trace(f"{workload} / {plain(key)}", spans, as_json=as_json)
         return
-    told, then, shared = happenings(found), next_step(found, now), describe_shared_context(found)
+    events, next_line, shared = (
+        happenings(item_story),
+        next_step(item_story, now),
+        describe_shared_context(item_story),
+    )
     if as_json:
-        happened = [asdict(each) for each in told]
+        happened = [asdict(each) for each in events]
         running.print_json(
-            {"item": found.item, "happenings": happened, "next": then, "cache": shared}
+            {"item": item_story.item, "happenings": happened, "next": next_line, "cache": shared}
         )
         return
     table = Table(
-        f"{workload} / {plain(key)}: {found.item['state']}, {usd(found.item['cost_usd'])}",
-        told,
+        f"{workload} / {plain(key)}: {item_story.item['state']}, {usd(item_story.item['cost_usd'])}",
+        events,
         label("When (UTC)", lambda of: f"{of.at:%Y-%m-%d %H:%M:%S}"),
         label("What", lambda of: of.what),
         label("How", lambda of: of.detail),
     )
     running.print_table(table, width=120)
-    print(f"Next: {plain(then, most=400)}")
+    print(f"Next: {plain(next_line, most=400)}")
     for each in shared:
         print(f"Cache: {plain(each, most=400)}")
 
@@ -246,18 +250,18 @@ class JobAction(PersonAction):
 
     def perform(self, connection: Connection, now: datetime) -> Done:
         """Do it within this transaction; a large job is canceled in several transactions."""
-        found = job_store.status(connection, self.job, now=now)
-        if found.workload != self.workload:
-            raise ActionRefused(f'job "{self.job}" is of workload "{found.workload}"')
+        job_status = job_store.status(connection, self.job, now=now)
+        if job_status.workload != self.workload:
+            raise ActionRefused(f'job "{self.job}" is of workload "{job_status.workload}"')
         doing = {"cancel": job_store.cancel, "retry": job_store.retry}.get(self.action)
         changed = doing(connection, self.job, now=now) if doing else 0
-        found = job_store.status(connection, self.job, now=now) if doing else found
-        said = report.headline(found)
+        job_status = job_store.status(connection, self.job, now=now) if doing else job_status
+        message = report.headline(job_status)
         if self.action == "retry":
-            said = f"{pluralize(changed, 'item')} will be tried again. {said}"
+            message = f"{pluralize(changed, 'item')} will be tried again. {message}"
         left = self.action == "cancel" and changed > 0
-        page = report.render(found, now)
-        return Done(said, asdict(found), page, report.key(found), left=left)
+        page = report.render(job_status, now)
+        return Done(message, asdict(job_status), page, report.key(job_status), left=left)
 
 
 @command
@@ -298,17 +302,17 @@ def job(
     if cancel and retry:
         raise running.WrongUsage("give one of --cancel and --retry")
     with running.database() as pool:
-        found, now = _look(pool, name)
+        job_status, now = _look(pool, name)
         if cancel or retry:
             asked = {"job": name, "action": "cancel" if cancel else "retry"}
-            return running.perform(JobAction, found.workload, why, as_json, **asked)
+            return running.perform(JobAction, job_status.workload, why, as_json, **asked)
         if follow:
-            found, now = _follow(pool, found, now)
+            job_status, now = _follow(pool, job_status, now)
         if results is not None:
-            _write(pool, found, results)
-    told = "\n".join([f"{report.headline(found)}.", *report.outlook(found, now)])
-    running.tell(told, asdict(found), as_json=as_json)
-    return 1 if follow and found.failed else 0
+            _write(pool, job_status, results)
+    told = "\n".join([f"{report.headline(job_status)}.", *report.outlook(job_status, now)])
+    running.tell(told, asdict(job_status), as_json=as_json)
+    return 1 if follow and job_status.failed else 0
 
 
 def _look(pool: Engine, name: str) -> tuple[JobStatus, datetime]:
@@ -317,32 +321,32 @@ def _look(pool: Engine, name: str) -> tuple[JobStatus, datetime]:
         return job_store.status(connection, name, now=now), now
 
 
-def _follow(pool: Engine, found: JobStatus, now: datetime) -> tuple[JobStatus, datetime]:
+def _follow(pool: Engine, job_status: JobStatus, now: datetime) -> tuple[JobStatus, datetime]:
     """Show the job's progress until it is done, or until Ctrl-C, and return its last status and its time."""
-    with suppress(KeyboardInterrupt), onlooker() as shown:
+    with suppress(KeyboardInterrupt), onlooker() as display:
         while True:
-            total = max(found.received, (found.sent or 0) - (found.refused or 0))
-            if found.answered:
-                shown.show_count("answered", found.answered + found.over, total)
-            shown.show_count(plain(found.job, most=30), found.over, total)
-            shown.show_wait(" ".join(report.outlook(found, now)))
-            if found.is_done:
+            total = max(job_status.received, (job_status.sent or 0) - (job_status.refused or 0))
+            if job_status.answered:
+                display.show_count("answered", job_status.answered + job_status.over, total)
+            display.show_count(plain(job_status.job, most=30), job_status.over, total)
+            display.show_wait(" ".join(report.outlook(job_status, now)))
+            if job_status.is_done:
                 break
             time.sleep(POLL_S)
-            found, now = _look(pool, found.job)
-    return found, now
+            job_status, now = _look(pool, job_status.job)
+    return job_status, now
 
 
-def _write(pool: Engine, of: JobStatus, file: Path) -> None:
+def _write(pool: Engine, job_status: JobStatus, file: Path) -> None:
     """Write the job's items to the file.
 
     Raises:
         SetupError: the file cannot be written.
     """
-    wanted, form = ListingQuery(of.workload, job_id=of.job_id), Jsonl()
+    query, form = ListingQuery(job_status.workload, job_id=job_status.job_id), Jsonl()
     try:
         with file.open("w", encoding="utf-8") as out, counting(file.name) as written:
-            for items in pages(pool, wanted, None):
+            for items in pages(pool, query, None):
                 out.write(form.rows(items))
                 written.add(len(items))
     except OSError as error:

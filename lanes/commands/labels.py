@@ -91,9 +91,9 @@ def golden(
 def _add(file: Path, workload: str, layout: Layout, as_json: bool) -> int:
     with running.transaction() as (connection, _):
         workloads.check_known(connection, workload)
-        told = add_file(connection, file, workload, layout)
-    refused = [each for each in told if each.is_refused]
-    outcomes = Counter(each.outcome for each in told)
+        golden_lines = add_file(connection, file, workload, layout)
+    refused = [each for each in golden_lines if each.is_refused]
+    outcomes = Counter(each.outcome for each in golden_lines)
     if as_json:
         running.print_json({"outcomes": outcomes, "refused": [asdict(each) for each in refused]})
         return 1 if refused else 0
@@ -105,10 +105,14 @@ def _add(file: Path, workload: str, layout: Layout, as_json: bool) -> int:
     return 1 if refused else 0
 
 
-def refusals(told: Sequence[GoldenLine]) -> list[str]:
+def refusals(golden_lines: Sequence[GoldenLine]) -> list[str]:
     """Return a sentence for each of the first refused lines, and the number of the others."""
-    said = [f"{each.place}: {each.outcome}: {each.detail}" for each in told if each.is_refused]
-    return said[:SHOWN] + ([f"... and {len(said) - SHOWN} more"] if len(said) > SHOWN else [])
+    sentences = [
+        f"{each.place}: {each.outcome}: {each.detail}" for each in golden_lines if each.is_refused
+    ]
+    return sentences[:SHOWN] + (
+        [f"... and {len(sentences) - SHOWN} more"] if len(sentences) > SHOWN else []
+    )
 
 
 def add_file(
@@ -120,18 +124,20 @@ def add_file(
         WrongUsage: the file does not exist or cannot be read.
     """
     running.check_file(file)
-    told, now = list[GoldenLine](), clock(connection)
+    golden_lines, now = list[GoldenLine](), clock(connection)
     signed: dict[str, Any] = {"spec": spec, "who": getpass.getuser(), "now": now}
     every = read_lines(file, workload, layout, now=now)
     try:
         for chunk in chunks(every, most=CHUNK, most_bytes=MOST_BYTES, weight=line_weight):
             bad = [each for each in chunk if isinstance(each, Refusal)]
-            told += [GoldenLine(each.place, each.key, each.reason, each.detail) for each in bad]
+            golden_lines += [
+                GoldenLine(each.place, each.key, each.reason, each.detail) for each in bad
+            ]
             good = [each for each in chunk if not isinstance(each, Refusal)]
-            told += golden_sets.add(connection, workload, good, **signed)
+            golden_lines += golden_sets.add(connection, workload, good, **signed)
     except ValueError as error:
         raise running.WrongUsage(error) from error
-    return told
+    return golden_lines
 
 
 def _remove(keys: tuple[str, ...], workload: str, as_json: bool) -> int:
@@ -148,15 +154,15 @@ def _remove(keys: tuple[str, ...], workload: str, as_json: bool) -> int:
 def _list(workload: str, as_json: bool) -> int:
     with running.transaction() as (connection, _):
         workloads.check_known(connection, workload)
-        found = golden_sets.list_items(connection, workload)
+        golden_items = golden_sets.list_items(connection, workload)
         runs = golden_sets.runs(connection, workload, most=MOST_RUNS)
     if as_json:
         told = [asdict(each) | {"sentence": each.sentence} for each in runs]
-        running.print_json({"items": [asdict(each) for each in found], "runs": told})
+        running.print_json({"items": [asdict(each) for each in golden_items], "runs": told})
         return 0
     table = Table(
-        f"Golden set of {workload}: {pluralize(len(found), 'item')}",
-        found,
+        f"Golden set of {workload}: {pluralize(len(golden_items), 'item')}",
+        golden_items,
         label("Key", lambda of: of.key),
         label("Expected", lambda of: plain(json.dumps(of.expected, ensure_ascii=False), most=80)),
         label("Added by", lambda of: of.who),
@@ -194,15 +200,15 @@ def review(
     with running.database() as pool:
         with pool.begin() as connection:
             version = require_version(connection, workload)
-            found = decisions.review_queue(connection, version, now=clock(connection), most=most)
+            queue = decisions.review_queue(connection, version, now=clock(connection), most=most)
         if as_json:
             hidden = {"id"} if answers else {"id", "answer"}
-            told = [{n: v for n, v in asdict(each).items() if n not in hidden} for each in found]
+            told = [{n: v for n, v in asdict(each).items() if n not in hidden} for each in queue]
             running.print_json({"workload": workload, "items": told})
         elif sys.stdin.isatty() and sys.stdout.isatty():
-            _label_all(pool, version, found, answers)
+            _label_all(pool, version, queue, answers)
         else:
-            running.print_table(_table(workload, found), width=120)
+            running.print_table(_table(workload, queue), width=120)
     return 0
 
 
@@ -223,41 +229,45 @@ def read_key() -> str:
         return QUIT
 
 
-def _label_all(pool: Engine, of: Version, found: Sequence[ReviewedItem], answers: bool) -> None:
+def _label_all(
+    pool: Engine, version: Version, queue: Sequence[ReviewedItem], answers: bool
+) -> None:
     """Show each item and save its label, until the queue ends or the user quits."""
-    closed = list_closed_fields(of.spec.output_schema, of.spec.compare_fields)
+    closed = list_closed_fields(version.spec.output_schema, version.spec.compare_fields)
     fields = {name: values for name, values in closed.items() if len(values) <= len(KEYS)}
     if not fields:
         raise running.WrongUsage(
-            f'no field of "{of.workload}" has a closed set of values, a key for each: --json lists the queue, and lanes.label '
-            'with source "review" labels its items'
+            f'no field of "{version.workload}" has a closed set of values, a key for each: --json lists the queue, and '
+            'lanes.label with source "review" labels its items'
         )
-    at, labeled, source = 0, set[int](), f"review:{getpass.getuser()}"
-    while at < len(found):
-        item = found[at]
+    index, labeled, source = 0, set[int](), f"review:{getpass.getuser()}"
+    while index < len(queue):
+        item = queue[index]
         why = f"({', '.join(item.why)})"
-        print(f"\n{at + 1} of {len(found)}  {of.workload} / {plain(item.key)}  {why}")
+        print(f"\n{index + 1} of {len(queue)}  {version.workload} / {plain(item.key)}  {why}")
         print(in_json(json.dumps(item.payload, indent=2, ensure_ascii=False)))
         if answers:
             print(f"answered: {in_json(json.dumps(item.answer, ensure_ascii=False))}")
-        said = _ask_label(fields)
-        if said == QUIT:
+        response = _ask_label(fields)
+        if response == QUIT:
             break
-        if said == UNDO:
-            at = max(at - 1, 0)
-            labeled.discard(at)
+        if response == UNDO:
+            index = max(index - 1, 0)
+            labeled.discard(index)
             with pool.begin() as connection:
-                decisions.take_back_label(connection, found[at].id, source=source)
+                decisions.take_back_label(connection, queue[index].id, source=source)
             continue
-        if isinstance(said, dict):
+        if isinstance(response, dict):
             with pool.begin() as connection:
-                given = items.label(connection, of.workload, {item.key: said}, source=source)
-            if given[item.key] == "labeled":
-                labeled.add(at)
+                outcomes = items.label(
+                    connection, version.workload, {item.key: response}, source=source
+                )
+            if outcomes[item.key] == "labeled":
+                labeled.add(index)
             else:
-                print(f"{plain(item.key)}: the label is refused as {given[item.key]}")
-        at += 1
-    print(f"{len(labeled)} of {pluralize(len(found), 'item')} labeled")
+                print(f"{plain(item.key)}: the label is refused as {outcomes[item.key]}")
+        index += 1
+    print(f"{len(labeled)} of {pluralize(len(queue), 'item')} labeled")
 
 
 def _ask_label(fields: Mapping[str, Sequence[Any]]) -> dict[str, Any] | str:
@@ -284,28 +294,28 @@ class LabelItem(PersonAction):
 
     def perform(self, connection: Connection, now: datetime) -> Done:
         version = require_version(connection, self.workload)
-        said, schema = "nothing was labeled", version.spec.output_schema
+        message, schema = "nothing was labeled", version.spec.output_schema
         for fault in label_faults(self.expected, schema, label_check(schema)):
             raise ActionRefused(f"expected: {fault}")
         if self.key:
             given, source = {self.key: self.expected}, f"review:{self.who}"
             match items.label(connection, self.workload, given, source=source)[self.key]:
                 case "labeled":
-                    said = f"{self.workload} / {self.key} is labeled"
+                    message = f"{self.workload} / {self.key} is labeled"
                 case "unknown_item":
                     raise UnknownItem(f'workload "{self.workload}" has no item "{self.key}"')
                 case refusal:
                     raise ActionRefused(f"expected: the label is refused as {refusal}")
-        found = decisions.review_queue(connection, version, now=now)
-        table = in_markdown(_table(self.workload, found), most=decisions.LABELS_A_DAY)
+        queue = decisions.review_queue(connection, version, now=now)
+        table = in_markdown(_table(self.workload, queue), most=decisions.LABELS_A_DAY)
         values = (
             f"- {code(field)}: {', '.join(code(in_json(json.dumps(each))) for each in known)}"
             for field, known in list_closed_fields(schema).items()
         )
         page = "\n".join((f"# Review queue of {cell(self.workload)}", "", table, "", *values, ""))
         page += f"\n`lanes review {self.workload}` shows their inputs."
-        said = f"{said}; {pluralize(len(found), 'item')} left to review today"
-        return Done(said, page=page, key=f"lanes-review-{self.workload}")
+        message = f"{message}; {pluralize(len(queue), 'item')} left to review today"
+        return Done(message, page=page, key=f"lanes-review-{self.workload}")
 
 
 def _table(workload: str, found: Sequence[ReviewedItem]) -> Table[ReviewedItem]:

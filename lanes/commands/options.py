@@ -46,15 +46,15 @@ class Columns(Layout):
     consumer: str | None = None
 
 
-def check_reason(_: object, said: str) -> None:
+def check_reason(_: object, reason: str) -> None:
     """Check that the database can store a reason; the forms in the Prefect UI accept the same reasons.
 
     Raises:
         ValueError: the reason is empty, too long, or cannot be stored.
     """
-    if not 1 <= len(said.strip()) <= MOST:
+    if not 1 <= len(reason.strip()) <= MOST:
         raise ValueError(f"Write 1 to {MOST} characters, or leave it out.")
-    if (problem := why_unstorable(said, "It")) is not None:
+    if (problem := why_unstorable(reason, "It")) is not None:
         raise ValueError(problem)
 
 
@@ -70,13 +70,13 @@ def dollars(_: object, tokens: Sequence[Token]) -> Decimal:
     Raises:
         ValueError: the text is not a finite number.
     """
-    said = tokens[0].value
+    text = tokens[0].value
     try:
-        amount = Decimal(said)
+        amount = Decimal(text)
     except InvalidOperation:
         amount = Decimal("NaN")
     if not amount.is_finite():
-        raise ValueError(f'"{said}" is no amount in US dollars, such as 20 or 0.5')
+        raise ValueError(f'"{text}" is no amount in US dollars, such as 20 or 0.5')
     return amount
 
 
@@ -117,21 +117,21 @@ def by(text: str, now: datetime, zone: ZoneInfo) -> datetime:
     return moment
 
 
-def _coming(wanted: str, now: datetime, zone: ZoneInfo) -> datetime:
-    if TIME_OF_DAY.fullmatch(wanted):
+def _coming(text: str, now: datetime, zone: ZoneInfo) -> datetime:
+    if TIME_OF_DAY.fullmatch(text):
         today = now.astimezone(zone).date()
-        hour = time.fromisoformat(wanted)
+        hour = time.fromisoformat(text)
         days = (today + timedelta(days=ahead) for ahead in (0, 1, 2))
         moments = (datetime.combine(day, hour, zone).astimezone(now.tzinfo) for day in days)
         return next(each for each in moments if each > now)
-    if span := SPAN.fullmatch(wanted):
+    if span := SPAN.fullmatch(text):
         return now + _length(span)
-    return _read(wanted, zone).astimezone(now.tzinfo)
+    return _read(text, zone).astimezone(now.tzinfo)
 
 
 def _read(moment: str, zone: tzinfo) -> datetime:
-    read = datetime.fromisoformat(moment)
-    return read if read.tzinfo is not None else read.replace(tzinfo=zone)
+    parsed = datetime.fromisoformat(moment)
+    return parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=zone)
 
 
 def _length(span: re.Match[str]) -> timedelta:

@@ -49,15 +49,15 @@ def plan(
         workload: The workload whose traffic would move.
         consumer: Move only this consumer's split.
     """
-    read = read_playbook(playbook)
+    parsed_playbook = read_playbook(playbook)
     with transaction() as (connection, now):
-        made, refusal = plans.of_playbook(
-            connection, read, name=workload, consumer=consumer, now=now
+        planned_rollout, refusal = plans.of_playbook(
+            connection, parsed_playbook, name=workload, consumer=consumer, now=now
         )
     if as_json:
-        print_json(_data(made, refusal))
+        print_json(_data(planned_rollout, refusal))
     else:
-        _show(made, refusal)
+        _show(planned_rollout, refusal)
     return 0 if refusal is None else 1
 
 
@@ -71,22 +71,29 @@ def read_playbook(playbook: str) -> Playbook:
         return of_block(block, api.block(BLOCK_TYPE, block))
 
 
-def _show(of: RolloutPlan, refusal: str | None) -> None:
+def _show(planned_rollout: RolloutPlan, refusal: str | None) -> None:
     console = screen(WIDTH, highlight=False)
-    whose = of.workload if of.consumer is None else f"{of.consumer} of {of.workload}"
-    console.print(Text(f"{plain(whose)} by {of.playbook.name}", "bold"))
-    console.print(Text(plain(of.playbook.description, most=300)))
-    console.print(Text(_traffic(of)), end="\n\n")
-    if of.steps:
-        print_table(rollout_plan.steps(of), width=WIDTH)
+    whose = (
+        planned_rollout.workload
+        if planned_rollout.consumer is None
+        else f"{planned_rollout.consumer} of {planned_rollout.workload}"
+    )
+    console.print(Text(f"{plain(whose)} by {planned_rollout.playbook.name}", "bold"))
+    console.print(Text(plain(planned_rollout.playbook.description, most=300)))
+    console.print(Text(_traffic(planned_rollout)), end="\n\n")
+    if planned_rollout.steps:
+        print_table(rollout_plan.steps(planned_rollout), width=WIDTH)
         print()
-        print_table(rollout_plan.gates(of), width=WIDTH)
-    for each in [*_notes(of), *([f"Refused: {refusal}"] if refusal else [])]:
+        print_table(rollout_plan.gates(planned_rollout), width=WIDTH)
+    for each in [*_notes(planned_rollout), *([f"Refused: {refusal}"] if refusal else [])]:
         console.print(Text(each, "yellow"))
 
 
-def _traffic(of: RolloutPlan) -> str:
-    known, moves_version = of.traffic, of.playbook.direction is Direction.VERSION
+def _traffic(planned_rollout: RolloutPlan) -> str:
+    known, moves_version = (
+        planned_rollout.traffic,
+        planned_rollout.playbook.direction is Direction.VERSION,
+    )
     seen = f"{pluralize(known.items, 'item')} in {seconds(known.days * DAY_S)}"
     if known.a_day is None:
         return (
@@ -98,82 +105,91 @@ def _traffic(of: RolloutPlan) -> str:
     return f"The split decides the lane of {rate(known.a_day)} items a day ({seen})."
 
 
-def _notes(of: RolloutPlan) -> Iterator[str]:
+def _notes(planned_rollout: RolloutPlan) -> Iterator[str]:
     """Yield the facts that the tables do not show."""
-    if of.before is not None:
-        for each in of.before.judgements:
+    if planned_rollout.before is not None:
+        for each in planned_rollout.before.judgements:
             yield f"Before: {each.gate.measure} {each.verdict.value}, {plain(each.explanation, most=300)}."
-        if wanted := of.playbook.before and of.playbook.before.batches:
-            home = of.before.batches - of.before.late
+        if wanted := planned_rollout.playbook.before and planned_rollout.playbook.before.batches:
+            home = planned_rollout.before.batches - planned_rollout.before.late
             yield f"Before: {home} of the newest {pluralize(wanted, 'batch')} came back in time with every result."
-    if (shadows := of.playbook.shadows) is not None:
+    if (shadows := planned_rollout.playbook.shadows) is not None:
         cost = f"at most {dollars(shadows.budget_usd)}"
         yield f"Shadows: {share(shadows.share)} of the items go down the other lane too, for {cost}."
-    if of.first:
-        yield f"The steps before step {of.first + 1} are skipped: the share is past them."
-    if of.owed_step is not None:
-        yield f"Nothing moves until step {of.owed_step + 1}, which asks for approval, is approved."
-    for measure in dict.fromkeys(each.gate.measure for at in of.steps for each in at.gates):
-        if (part := of.traffic.estimate_sample_share(measure)) < 1:
+    if planned_rollout.first:
+        yield f"The steps before step {planned_rollout.first + 1} are skipped: the share is past them."
+    if planned_rollout.owed_step is not None:
+        yield f"Nothing moves until step {planned_rollout.owed_step + 1}, which asks for approval, is approved."
+    for measure in dict.fromkeys(
+        each.gate.measure for at in planned_rollout.steps for each in at.gates
+    ):
+        if (part := planned_rollout.traffic.estimate_sample_share(measure)) < 1:
             yield f"{measure}: {share(part)} of the items are samples of it."
-    for at in of.steps:
+    for at in planned_rollout.steps:
         for each in at.gates:
             if each.gate.worse_by is not None:
-                known = of.traffic.find_measurement(each.gate.measure)
-                giving = of.playbook.direction.giving
-                usual = f"{share(each.usual)} wrong samples of {giving}, as {'lately' if known else 'assumed'}"
+                measurement = planned_rollout.traffic.find_measurement(each.gate.measure)
+                giving = planned_rollout.playbook.direction.giving
+                usual = f"{share(each.usual)} wrong samples of {giving}, as {'lately' if measurement else 'assumed'}"
                 yield f"Step {at.number + 1} compares {each.gate.measure} with {usual}."
         slow = [each.gate.measure for each in at.gates if _passes_late(each)]
         if slow and at.days is not None:
             can = f"can pass in {seconds(at.days * DAY_S)} only if less is wrong than at half"
             yield f"Step {at.number + 1}: {' and '.join(slow)} {can}."
-    if of.days_to_pass is not None and isfinite(of.days_to_pass):
-        whole = seconds(of.days_to_pass * DAY_S)
+    if planned_rollout.days_to_pass is not None and isfinite(planned_rollout.days_to_pass):
+        whole = seconds(planned_rollout.days_to_pass * DAY_S)
         yield f"At half of every limit it takes {whole}; approvals, and batches on their way, take longer."
 
 
-def _passes_late(of: PlannedGate) -> bool:
+def _passes_late(planned_gate: PlannedGate) -> bool:
     """Return whether the gate can pass in its time, but not at half of the loss that it tolerates."""
-    takes = of.estimate_days(of.needed_samples)
-    if of.gate.dry_run or not of.is_reachable or takes is None:
+    takes = planned_gate.estimate_days(planned_gate.needed_samples)
+    if planned_gate.gate.dry_run or not planned_gate.is_reachable or takes is None:
         return False
-    return of.days is not None and takes > of.days
+    return planned_gate.days is not None and takes > planned_gate.days
 
 
-def _data(of: RolloutPlan, refusal: str | None) -> dict[str, Any]:
+def _data(planned_rollout: RolloutPlan, refusal: str | None) -> dict[str, Any]:
     def costs(percent: float) -> dict[str, float | None]:
-        return {f"{lane}_usd_a_day": of.usd_a_day(lane, percent) for lane in Lane}
+        return {f"{lane}_usd_a_day": planned_rollout.usd_a_day(lane, percent) for lane in Lane}
 
-    def gate(each: PlannedGate) -> dict[str, Any]:
+    def gate(planned_gate: PlannedGate) -> dict[str, Any]:
         return {
-            **each.gate.model_dump(mode="json", exclude_none=True),
-            "samples_a_day": each.a_day,
-            "if_clean": {"samples": each.fewest, "days": _finite(each.estimate_days(each.fewest))},
-            "at_half": {
-                "samples": each.needed_samples,
-                "days": _finite(each.estimate_days(each.needed_samples)),
+            **planned_gate.gate.model_dump(mode="json", exclude_none=True),
+            "samples_a_day": planned_gate.a_day,
+            "if_clean": {
+                "samples": planned_gate.fewest,
+                "days": _finite(planned_gate.estimate_days(planned_gate.fewest)),
             },
-            "usual_wrong_share": each.usual if each.gate.worse_by is not None else None,
-            "loss_wrong_share": each.loss,
-            "power": each.power,
-            "reachable": each.is_reachable,
-            "pairs_paid": _finite(each.pairs),
+            "at_half": {
+                "samples": planned_gate.needed_samples,
+                "days": _finite(planned_gate.estimate_days(planned_gate.needed_samples)),
+            },
+            "usual_wrong_share": planned_gate.usual
+            if planned_gate.gate.worse_by is not None
+            else None,
+            "loss_wrong_share": planned_gate.loss,
+            "power": planned_gate.power,
+            "reachable": planned_gate.is_reachable,
+            "pairs_paid": _finite(planned_gate.pairs),
         }
 
     return {
-        "workload": of.workload,
-        "consumer": of.consumer,
-        "playbook": of.playbook.name,
-        "percent": of.basis_points / 100,
-        "alpha": of.playbook.alpha,
-        "gate_alpha": of.playbook.gate_alpha,
-        "items": of.traffic.items,
-        "days": of.traffic.days,
-        "items_a_day": of.traffic.a_day,
-        **costs(of.basis_points / 100),
-        "first_step": None if of.first is None else of.first + 1,
-        "approval_owed_of": None if of.owed_step is None else of.owed_step + 1,
-        "before": _before(of.before),
+        "workload": planned_rollout.workload,
+        "consumer": planned_rollout.consumer,
+        "playbook": planned_rollout.playbook.name,
+        "percent": planned_rollout.basis_points / 100,
+        "alpha": planned_rollout.playbook.alpha,
+        "gate_alpha": planned_rollout.playbook.gate_alpha,
+        "items": planned_rollout.traffic.items,
+        "days": planned_rollout.traffic.days,
+        "items_a_day": planned_rollout.traffic.a_day,
+        **costs(planned_rollout.basis_points / 100),
+        "first_step": None if planned_rollout.first is None else planned_rollout.first + 1,
+        "approval_owed_of": None
+        if planned_rollout.owed_step is None
+        else planned_rollout.owed_step + 1,
+        "before": _before(planned_rollout.before),
         "steps": [
             {
                 "step": at.number + 1,
@@ -185,44 +201,46 @@ def _data(of: RolloutPlan, refusal: str | None) -> dict[str, Any]:
                 "takes_days": _finite(at.days_to_pass),
                 "gates": [gate(each) for each in at.gates],
             }
-            for at in of.steps
+            for at in planned_rollout.steps
         ],
-        "takes_days": _finite(of.days_to_pass),
+        "takes_days": _finite(planned_rollout.days_to_pass),
         "refused": refusal,
     }
 
 
-def _before(of: Readiness | None) -> dict[str, Any] | None:
-    if of is None:
+def _before(readiness: Readiness | None) -> dict[str, Any] | None:
+    if readiness is None:
         return None
     gates = [
         {"measure": each.gate.measure, "verdict": each.verdict, "explanation": each.explanation}
-        for each in of.judgements
+        for each in readiness.judgements
     ]
-    return {"gates": gates, "batches": of.batches, "late": of.late}
+    return {"gates": gates, "batches": readiness.batches, "late": readiness.late}
 
 
 def _finite(days: float | None) -> float | None:
     return days if days is not None and isfinite(days) else None
 
 
-def require_canary(pool: Engine, canary: str, wanted: NamedSpec, found: Comparison) -> None:
+def require_canary(
+    pool: Engine, canary: str, named_spec: NamedSpec, comparison: Comparison
+) -> None:
     """Check that a canary of the definition can start with that playbook.
 
     Raises:
         PlaybookInvalid: the playbook cannot be read.
         ActionRefused: the playbook moves no version, no version is in force, no field differs, or the rollout is refused.
     """
-    playbook, name = read_playbook(canary), wanted.name
+    playbook, name = read_playbook(canary), named_spec.name
     if playbook.direction is not Direction.VERSION:
         raise ActionRefused(refusals.not_of_a_version(playbook))
-    if found.in_force is None:
+    if comparison.in_force is None:
         raise ActionRefused(candidates.NOTHING_TO_COMPARE.format(name))
-    if not found.changed:
-        raise ActionRefused(candidates.SAME_AS_IN_FORCE.format(found.in_force.number, name))
+    if not comparison.changed:
+        raise ActionRefused(candidates.SAME_AS_IN_FORCE.format(comparison.in_force.number, name))
     with pool.begin() as connection:
         now = clock(connection)
-        of_new = {"consumer": None, "new": wanted.spec, "now": now}
+        of_new = {"consumer": None, "new": named_spec.spec, "now": now}
         _, refusal = plans.of_playbook(connection, playbook, name=name, **of_new)
     if refusal is not None:
         raise ActionRefused(refusal)

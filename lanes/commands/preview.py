@@ -92,7 +92,7 @@ def preview_item(
     )
     packs = {lane: lanes.sharing.pack_of(version, lane) for lane in Lane}
     read = {Lane.REALTIME: (), Lane.BATCH: tuple(context)}
-    told = {
+    context_chars = {
         Lane.REALTIME: 0,
         Lane.BATCH: history_chars(history) + version.spec.context.reference_chars,
     }
@@ -104,7 +104,7 @@ def preview_item(
             request=parameters(version, lane, [Question("1", dict(item.payload), read[lane])]),
             pack=packs[lane],
             input_tokens=round(
-                prompt_tokens(version.spec, packs[lane], item.characters, told[lane])
+                prompt_tokens(version.spec, packs[lane], item.characters, context_chars[lane])
             ),
             output_tokens=version.spec.expected_output_tokens,
             usd=costs[lane],
@@ -123,14 +123,15 @@ def preview_item(
     if history:
         seen = pluralize(len(history), "earlier item")
         notes.append(f"a batch also sees {seen} of its entity, which its estimates count")
-    for of, part in zip(
+    for source, part in zip(
         version.spec.context.reference,
         [each for each in context if each.part is ContextTag.REFERENCE],
         strict=True,
     ):
         cut = "; what is beyond rows or bytes is cut" if part.said.endswith(CUT) else ""
         notes.append(
-            f'a batch also sees rows of {of.relation} as "{of.name}", of which its estimates count {of.bytes:,} bytes{cut}'
+            f'a batch also sees rows of {source.relation} as "{source.name}", of which its estimates count '
+            f"{source.bytes:,} bytes{cut}"
         )
     return ItemPreview(route, asked, tuple(notes))
 
@@ -188,8 +189,8 @@ def preview(
         connection.execute(text("set transaction read only"))
         version, lanes = _definition(connection, workload, file, now)
         try:
-            found = _item(item, version.workload, columns, line, now)
-            sent = found.submission
+            file_line = _item(item, version.workload, columns, line, now)
+            sent = file_line.submission
             name, schema = version.workload, version.spec.input_schema
             if said := items.schema_refusal(connection, name, schema, sent.payload):
                 raise Refused("schema_mismatch", said)
@@ -197,11 +198,11 @@ def preview(
             raise SetupError(f"{plain(item)}: {refusal}") from refusal
         except ValueError as error:
             raise WrongUsage(error) from error
-        told, payload = preview_submission(connection, version, lanes, sent, now)
+        item_preview, payload = preview_submission(connection, version, lanes, sent, now)
     if as_json:
-        running.print_json(_data(version, found, payload, told))
+        running.print_json(_data(version, file_line, payload, item_preview))
     else:
-        _print(version, found, told, lane)
+        _print(version, file_line, item_preview, lane)
 
 
 def conditions(connection: Connection, now: datetime) -> LaneConditions:
@@ -224,16 +225,18 @@ def _definition(
             said = f'workload "{name}" has no published version'
             raise UnknownWorkload(f"{said}; a workload file is named by its path")
         return version, lanes
-    wanted = workload_file.read(workload_file.bytes_of(file), file=str(file))
-    made = Version(VersionId(0), wanted.name, 0, workloads.as_stored(connection, wanted.spec))
+    named_spec = workload_file.read(workload_file.bytes_of(file), file=str(file))
+    new_version = Version(
+        VersionId(0), named_spec.name, 0, workloads.as_stored(connection, named_spec.spec)
+    )
     try:
-        in_force = workloads.current(connection, wanted.name)
+        in_force = workloads.current(connection, named_spec.name)
     except SpecInvalid:
-        return made, lanes
+        return new_version, lanes
     if in_force is not None:
-        return made, replace(lanes, sharing=lanes.sharing.like(in_force, made))
-    split = Split(wanted.name, None, round(wanted.spec.split_percent * 100))
-    return made, replace(lanes, splits=Splits([split]))
+        return new_version, replace(lanes, sharing=lanes.sharing.like(in_force, new_version))
+    split = Split(named_spec.name, None, round(named_spec.spec.split_percent * 100))
+    return new_version, replace(lanes, splits=Splits([split]))
 
 
 def _item(file: Path, workload: str, layout: Layout, line: int | None, now: datetime) -> FileLine:
@@ -245,41 +248,45 @@ def _item(file: Path, workload: str, layout: Layout, line: int | None, now: date
     """
     if file == STDIN or file.suffix.lower() == ".json":
         with nullcontext(sys.stdin) if file == STDIN else file.open(encoding="utf-8-sig") as opened:
-            said = opened.read(LONGEST_LINE + 1)
+            content = opened.read(LONGEST_LINE + 1)
         place = f"{'stdin' if file == STDIN else file.name}:1"
-        return read_item(said, workload, layout, place=place, now=now)
-    for each in read_lines(file, workload, layout, now=now):
-        place = each.place if isinstance(each, Refusal) else each.submission.place
+        return read_item(content, workload, layout, place=place, now=now)
+    for file_line in read_lines(file, workload, layout, now=now):
+        place = file_line.place if isinstance(file_line, Refusal) else file_line.submission.place
         if line is not None and place != f"{file.name}:{line}":
             continue
-        if isinstance(each, Refusal):
-            raise Refused(each.reason, f"line {place.rpartition(':')[2]}: {each.detail}")
-        return each
+        if isinstance(file_line, Refusal):
+            raise Refused(file_line.reason, f"line {place.rpartition(':')[2]}: {file_line.detail}")
+        return file_line
     which = f" that begins in line {line}" if line else ""
     raise WrongUsage(f'"{file.name}" has no item{which}')
 
 
 def preview_submission(
-    connection: Connection, version: Version, lanes: LaneConditions, sent: Submission, now: datetime
+    connection: Connection,
+    version: Version,
+    lanes: LaneConditions,
+    submission: Submission,
+    now: datetime,
 ) -> tuple[ItemPreview, dict[str, Any]]:
     """Return the item's requests and costs, and its payload as the database would store it.
 
     Raises:
         SetupError: no price is known for a model of the workload, or reference rows cannot be read.
     """
-    payload, size = items.as_stored(connection, sent.payload)
-    before, consumer = sent.occurred_at or now, sent.consumer
+    payload, size = items.as_stored(connection, submission.payload)
+    before, consumer = submission.occurred_at or now, submission.consumer
     read = full_data.earlier_of_entity(
-        connection, version, sent.entity, before=before, consumer=consumer
+        connection, version, submission.entity, before=before, consumer=consumer
     )
     keyed = {"": {"payload": payload, "consumer": consumer}}
     try:
         rows = full_data.load(connection, version, keyed).get("", ())
         told = preview_item(
-            build_arrived_item(replace(sent, payload=payload), now),
+            build_arrived_item(replace(submission, payload=payload), now),
             version,
             lanes,
-            keyed=sent.key is not None,
+            keyed=submission.key is not None,
             payload_bytes=size,
             context=(*read, *rows),
             now=now,
@@ -292,20 +299,24 @@ def preview_submission(
     return told, payload
 
 
-def _print(version: Version, found: FileLine, told: ItemPreview, lane: Lane | None) -> None:
+def _print(
+    version: Version, file_line: FileLine, item_preview: ItemPreview, lane: Lane | None
+) -> None:
     console = running.screen(110, highlight=False, soft_wrap=True)
     whose = f"version {version.number}" if version.number else "as its file says"
-    item = f"One item of {version.workload} ({whose}), from {plain(found.submission.place)}"
+    item = f"One item of {version.workload} ({whose}), from {plain(file_line.submission.place)}"
     console.print(Text(f"{item}. Nothing is sent."))
-    where = f"{lane_name(told.route.lane)} ({reason_name(told.route.reason)})"
-    console.print(Text(f"It would go to {where}: {plain(told.route.explanation, most=300)}"))
+    where = f"{lane_name(item_preview.route.lane)} ({reason_name(item_preview.route.reason)})"
+    console.print(
+        Text(f"It would go to {where}: {plain(item_preview.route.explanation, most=300)}")
+    )
     figures: list[tuple[str, Callable[[Asked], str]]] = [
         ("Model", lambda of: of.model),
         ("Input tokens", lambda of: f"about {count(of.input_tokens)}"),
         ("Output tokens", lambda of: f"about {count(of.output_tokens)}"),
         ("Price", lambda of: f"about {usd(of.usd)}"),
     ]
-    realtime, batch = told.lanes
+    realtime, batch = item_preview.lanes
     estimates = Table(
         "",
         figures,
@@ -314,10 +325,10 @@ def _print(version: Version, found: FileLine, told: ItemPreview, lane: Lane | No
         label(lane_name(batch.lane), lambda of: of[1](batch)),
     )
     running.print_table(estimates, width=110)
-    for note in told.notes:
+    for note in item_preview.notes:
         console.print(Text(f"Note: {note}"))
     if lane is not None:
-        (shown,) = (each for each in told.lanes if each.lane is lane)
+        (shown,) = (each for each in item_preview.lanes if each.lane is lane)
         print(f"\nThe {lane_name(lane)} request:\n{_pretty(shown.request)}")
         return
     print(f"\nThe {lane_name(realtime.lane)} request:\n{_pretty(realtime.request)}")
@@ -331,16 +342,16 @@ def _pretty(request: dict[str, Any]) -> str:
 
 
 def _data(
-    version: Version, found: FileLine, payload: dict[str, Any], told: ItemPreview
+    version: Version, file_line: FileLine, payload: dict[str, Any], item_preview: ItemPreview
 ) -> dict[str, Any]:
-    route = told.route
+    route = item_preview.route
     return {
         "workload": version.workload,
         "version": version.number or None,
-        "place": found.submission.place,
-        "key": found.submission.key,
+        "place": file_line.submission.place,
+        "key": file_line.submission.key,
         "payload": payload,
-        "expected": found.expected,
+        "expected": file_line.expected,
         "route": {"lane": route.lane, "reason": route.reason, "explanation": route.explanation},
         "lanes": {
             each.lane: {
@@ -351,7 +362,7 @@ def _data(
                 "pack": each.pack,
                 "request": each.request,
             }
-            for each in told.lanes
+            for each in item_preview.lanes
         },
-        "notes": told.notes,
+        "notes": item_preview.notes,
     }

@@ -1,4 +1,4 @@
-"""`lanes publish` and `lanes export`: publish a workload from a YAML file, and write its definition to one."""
+"""`lanes publish` and `lanes export`, one file because each reverses the other: a workload from a YAML file, and back."""
 
 import json
 import sys
@@ -87,106 +87,117 @@ def publish(
         golden_set: A JSONL or CSV file of labeled items, added to the golden set first, as by `lanes golden add`. If a line
             does not fit the definition, nothing is published.
     """
-    wanted = running.read_definition(file, "cannot be published; nothing was changed")
+    named_spec = running.read_definition(file, "cannot be published; nothing was changed")
     if canary is not None and (golden or golden_set) is not None:
         raise running.WrongUsage(f"--canary compares the versions on new items: {NO_GOLDEN}")
     if force and (golden or golden_set) is not None:
         raise running.WrongUsage(f"--force puts it in force without its golden set: {NO_GOLDEN}")
     with running.database() as pool:
         editor = Editor(Settings.read())
-        seen, stands = editor.read(wanted.name), _standing(pool, wanted.name)
+        stored_block, stands = editor.read(named_spec.name), _standing(pool, named_spec.name)
         version = stands if isinstance(stands, Version) else None
-        found = definitions.compare(wanted.name, wanted.spec, version, seen)
-        newest, unfit = _golden(pool, wanted, found, golden=golden, golden_set=golden_set)
+        comparison = definitions.compare(named_spec.name, named_spec.spec, version, stored_block)
+        newest, unfit = _golden(pool, named_spec, comparison, golden=golden, golden_set=golden_set)
         if not as_json:
             console = running.screen(140, highlight=False, soft_wrap=True)
             console.print(
-                *_describe_changes(wanted, found, stands),
-                *_describe_golden_runs(wanted, newest),
+                *_describe_changes(named_spec, comparison, stands),
+                *_describe_golden_runs(named_spec, newest),
                 sep="\n",
             )
         if canary is not None:
-            require_canary(pool, canary, wanted, found)
+            require_canary(pool, canary, named_spec, comparison)
         else:
-            unfit += _check_taken_back(pool, wanted)
+            unfit += _check_taken_back(pool, named_spec)
         with pool.begin() as connection:
-            unfit += full_data.check(connection, wanted.spec.context)
-        faults = [] if found.nothing_differs else _try_on_items(pool, wanted, found) + unfit
-        outcome = _refusal(found, faults, yes=yes, force=force, as_json=as_json)
+            unfit += full_data.check(connection, named_spec.spec.context)
+        faults = (
+            []
+            if comparison.nothing_differs
+            else _try_on_items(pool, named_spec, comparison) + unfit
+        )
+        outcome = _refusal(comparison, faults, yes=yes, force=force, as_json=as_json)
         if golden_set is not None and outcome == NOTHING_DIFFERS:
             print(f"{golden_set} was not added: `lanes golden add` does that", file=sys.stderr)
         if outcome is None:
             # Must run first: no publisher may find the block without its set.
             if golden_set is not None:
                 with pool.begin() as connection:
-                    add_file(connection, golden_set, wanted.name, Layout(), wanted.spec)
-            definition = wanted.spec.model_dump(mode="json")
-            edit = Edit(wanted.name, definition, seen, golden or "batch", force, canary is not None)
+                    add_file(connection, golden_set, named_spec.name, Layout(), named_spec.spec)
+            definition = named_spec.spec.model_dump(mode="json")
+            edit = Edit(
+                named_spec.name,
+                definition,
+                stored_block,
+                golden or "batch",
+                force,
+                canary is not None,
+            )
             outcome = _save(editor, edit)
-        now_stands = _standing(pool, wanted.name)
+        now_stands = _standing(pool, named_spec.name)
         with pool.begin() as connection:
-            newest = golden_sets.runs(connection, wanted.name)
+            newest = golden_sets.runs(connection, named_spec.name)
         began = dict[str, Any]()
         if canary is not None and outcome == EditOutcome.CANDIDATE:
-            began = begin_canary(pool, canary, wanted.name)
+            began = begin_canary(pool, canary, named_spec.name)
     number = now_stands.number if isinstance(now_stands, Version) else None
     if as_json:
         told = {"golden": [each.sentence for each in newest]} if newest else {}
         running.print_json(
-            {**_data(wanted, found, outcome, number), "faults": faults, **told, **began}
+            {**_data(named_spec, comparison, outcome, number), "faults": faults, **told, **began}
         )
     elif began:
         print(f"{began['said']}\nrun: {began['url']}")
     elif outcome == EditOutcome.PUBLISHED:
-        hours = _hours(wanted.spec)
-        print(f"{wanted.name}: version {number} is in force; its batches depart {hours}")
+        hours = _hours(named_spec.spec)
+        print(f"{named_spec.name}: version {number} is in force; its batches depart {hours}")
     elif outcome == EditOutcome.CANDIDATE:
-        print(*(f"{wanted.name}: {each.sentence}" for each in newest), sep="\n")
+        print(*(f"{named_spec.name}: {each.sentence}" for each in newest), sep="\n")
     return 0 if outcome in (EditOutcome.PUBLISHED, EditOutcome.CANDIDATE, NOTHING_DIFFERS) else 1
 
 
 def _golden(
     pool: Engine,
-    wanted: NamedSpec,
-    found: Comparison,
+    named_spec: NamedSpec,
+    comparison: Comparison,
     *,
     golden: str | None,
     golden_set: Path | None,
 ) -> tuple[list[GoldenRun], list[str]]:
     """Return the newest runs over the golden set, and a sentence for each item that does not fit the definition."""
-    name, spec, told = wanted.name, wanted.spec, list[str]()
+    name, spec, faults = named_spec.name, named_spec.spec, list[str]()
     with pool.connect() as connection:  # rolled back, because the user has not agreed yet
         if golden_set is not None:
-            told += refusals(add_file(connection, golden_set, name, Layout(), spec))
+            faults += refusals(add_file(connection, golden_set, name, Layout(), spec))
         if golden is not None and not golden_sets.list_items(connection, name):
             add = f"`lanes golden add FILE --workload {name}` or --golden-set makes one"
             raise running.WrongUsage(f'--golden: workload "{name}" has no golden set; {add}')
-        changed = {each.field.partition(".")[0] for each in found.changed}
-        if found.in_force is None or not changed.isdisjoint(("input_schema", "output_schema")):
-            told += golden_sets.unfit(connection, name, spec)
-        return golden_sets.runs(connection, name), told
+        changed = {each.field.partition(".")[0] for each in comparison.changed}
+        if comparison.in_force is None or not changed.isdisjoint(("input_schema", "output_schema")):
+            faults += golden_sets.unfit(connection, name, spec)
+        return golden_sets.runs(connection, name), faults
 
 
-def _check_taken_back(pool: Engine, wanted: NamedSpec) -> list[str]:
+def _check_taken_back(pool: Engine, named_spec: NamedSpec) -> list[str]:
     with pool.begin() as connection:
-        said = candidates.explain_rollback(connection, wanted.name, wanted.spec)
+        said = candidates.explain_rollback(connection, named_spec.name, named_spec.spec)
         return [said] if said else []
 
 
-def _describe_golden_runs(wanted: NamedSpec, newest: Sequence[GoldenRun]) -> Iterator[Text]:
+def _describe_golden_runs(named_spec: NamedSpec, newest: Sequence[GoldenRun]) -> Iterator[Text]:
     """Yield the golden set's result for this definition, and the candidate that it would replace."""
-    for each in newest:
-        if each.hash == definitions.content_hash(wanted.spec):
-            yield Text(plain(each.sentence, most=1_000))
-        elif each.state is GoldenState.RUNNING:
-            yield Text(f"version {each.version}, a candidate, is replaced by it", "yellow")
+    for golden_run in newest:
+        if golden_run.hash == definitions.content_hash(named_spec.spec):
+            yield Text(plain(golden_run.sentence, most=1_000))
+        elif golden_run.state is GoldenState.RUNNING:
+            yield Text(f"version {golden_run.version}, a candidate, is replaced by it", "yellow")
 
 
 def _refusal(
-    found: Comparison, faults: Sequence[str], *, yes: bool, force: bool, as_json: bool
+    comparison: Comparison, faults: Sequence[str], *, yes: bool, force: bool, as_json: bool
 ) -> str | None:
     """Return why nothing is published, after printing the reason, or None if it may be published."""
-    if found.nothing_differs:
+    if comparison.nothing_differs:
         return NOTHING_DIFFERS
     for each in faults:
         print(each, file=sys.stderr)
@@ -202,14 +213,14 @@ def _refusal(
 
 
 def _save(editor: Editor, edit: Edit) -> EditOutcome:
-    with progress() as shown:
-        shown.begin(title := f"Publishing {edit.name}")
+    with progress() as display:
+        display.begin(title := f"Publishing {edit.name}")
         began = time.monotonic()
-        told = editor.save(edit)
-        shown.end(title, told.outcome.replace("_", " "), time.monotonic() - began)
-    if said := _explain_outcome(edit.name, told):
+        reply = editor.save(edit)
+        display.end(title, reply.outcome.replace("_", " "), time.monotonic() - began)
+    if said := _explain_outcome(edit.name, reply):
         print(said, file=sys.stderr)
-    return told.outcome
+    return reply.outcome
 
 
 def _hours(spec: Spec) -> str:
@@ -218,35 +229,37 @@ def _hours(spec: Spec) -> str:
     return f"{'at any hour' if window.start == window.end else span} ({window.zone.key})"
 
 
-def _try_on_items(pool: Engine, wanted: NamedSpec, found: Comparison) -> list[str]:
+def _try_on_items(pool: Engine, named_spec: NamedSpec, comparison: Comparison) -> list[str]:
     """Test the changes on the newest items; return a sentence each for failing rules and for a failing input schema."""
-    changed = {each.field.partition(".")[0] for each in found.changed}
+    changed = {each.field.partition(".")[0] for each in comparison.changed}
     tries_rules = not changed.isdisjoint(RULES)
-    tries_schema = "input_schema" in changed and bool(wanted.spec.input_schema)
-    if found.in_force is None or not (tries_rules or tries_schema):
+    tries_schema = "input_schema" in changed and bool(named_spec.spec.input_schema)
+    if comparison.in_force is None or not (tries_rules or tries_schema):
         return []
-    version = Version(VersionId(0), wanted.name, found.in_force.number + 1, wanted.spec)
+    version = Version(
+        VersionId(0), named_spec.name, comparison.in_force.number + 1, named_spec.spec
+    )
     with pool.begin() as connection:
         since = clock(connection) - TRIED_OF
     rules, schema, items_tried = list[str](), list[str](), 0
-    for seen in traffic.stream_received(pool, wanted.name, since=since, most=TRIED, read=True):
-        items_tried += len(seen.items)
-        for item in seen.items if tries_rules else ():
+    for chunk in traffic.stream_received(pool, named_spec.name, since=since, most=TRIED, read=True):
+        items_tried += len(chunk.items)
+        for item in chunk.items if tries_rules else ():
             faults = rule_faults(item, version, now=item.received_at)
             rules += [f'"{item.key}": {fault}' for fault in faults[:1]]
         with pool.begin() as connection:
-            for item in seen.items if tries_schema else ():
-                of_schema = (wanted.name, wanted.spec.input_schema)
+            for item in chunk.items if tries_schema else ():
+                of_schema = (named_spec.name, named_spec.spec.input_schema)
                 said = items.schema_refusal(connection, *of_schema, item.payload)
                 schema += [f'"{item.key}": {said}'] if said else []
-    newest, told = f"of the newest {pluralize(items_tried, 'item')}", list[str]()
+    newest, sentences = f"of the newest {pluralize(items_tried, 'item')}", list[str]()
     if rules:
         first = plain(rules[0], most=300)
-        told.append(f"a rule cannot be evaluated for {len(rules)} {newest}, first for {first}")
+        sentences.append(f"a rule cannot be evaluated for {len(rules)} {newest}, first for {first}")
     if schema:
         first = plain(schema[0], most=300)
-        told.append(f"input_schema would refuse {len(schema)} {newest}, first {first}")
-    return told
+        sentences.append(f"input_schema would refuse {len(schema)} {newest}, first {first}")
+    return sentences
 
 
 def _standing(pool: Engine, name: str) -> Standing:
@@ -258,37 +271,39 @@ def _standing(pool: Engine, name: str) -> Standing:
             return unreadable
 
 
-def _describe_changes(wanted: NamedSpec, found: Comparison, stands: Standing) -> list[Text]:
+def _describe_changes(
+    named_spec: NamedSpec, comparison: Comparison, stands: Standing
+) -> list[Text]:
     """Return what publishing would change."""
-    name, told = wanted.name, list[Text]()
-    if found.in_force is None:
+    name, texts = named_spec.name, list[Text]()
+    if comparison.in_force is None:
         title = f"{name} is new:" if stands is None else f"{stands}; this replaces it:"
-        told += [Text(title), *difference_lines(definitions.beyond_defaults(wanted.spec))]
+        texts += [Text(title), *difference_lines(definitions.beyond_defaults(named_spec.spec))]
     else:
-        number = len(found.changed)
+        number = len(comparison.changed)
         differ = f"{number} fields differ" if number > 1 else "1 field differs"
-        version = f"version {found.in_force.number}, which is in force"
-        told += [Text(f"{name}: {differ if number else 'nothing differs'} from {version}")]
-        told += [*difference_lines(found.changed)]
-    if any(each.field == "split_percent" for each in found.changed):
-        told += [Text(SPLIT_STAYS, "yellow")]
-    match found.block:
+        version = f"version {comparison.in_force.number}, which is in force"
+        texts += [Text(f"{name}: {differ if number else 'nothing differs'} from {version}")]
+        texts += [*difference_lines(comparison.changed)]
+    if any(each.field == "split_percent" for each in comparison.changed):
+        texts += [Text(SPLIT_STAYS, "yellow")]
+    match comparison.block:
         case BlockState.INVALID:
-            why = "; ".join(found.problems)
-            told += [Text(f"its block in Prefect is not valid, and is replaced: {why}", "yellow")]
+            why = "; ".join(comparison.problems)
+            texts += [Text(f"its block in Prefect is not valid, and is replaced: {why}", "yellow")]
         case BlockState.EDITED:
             said = "its block in Prefect says something else that is not in force, and is replaced:"
-            told += [Text(said, "yellow"), *difference_lines(found.overwritten)]
-        case BlockState.MISSING if found.in_force is not None:
-            told += [Text("it has no block in Prefect; one is made", "yellow")]
+            texts += [Text(said, "yellow"), *difference_lines(comparison.overwritten)]
+        case BlockState.MISSING if comparison.in_force is not None:
+            texts += [Text("it has no block in Prefect; one is made", "yellow")]
         case _:
             pass
-    return told
+    return texts
 
 
-def difference_lines(found: Sequence[definitions.FieldDifference]) -> Iterator[Text]:
+def difference_lines(differences: Sequence[definitions.FieldDifference]) -> Iterator[Text]:
     """Yield each changed field: a text by its changed lines, a list by its added and removed values."""
-    for each in found:
+    for each in differences:
         parts = [*_difference(each.before, each.after)]
         if len(parts) == 1:
             yield Text.assemble("  ", (plain(each.field), "bold"), ": ", parts[0])
@@ -306,11 +321,11 @@ def _difference(before: Any, after: Any) -> Iterator[Text]:
         if before.splitlines() == after.splitlines():
             yield Text("the end of a line")
     elif isinstance(before, list) and isinstance(after, list):
-        went = [each for each in before if each not in after]
-        came = [each for each in after if each not in before]
-        yield from (_line("-", _value(each)) for each in went)
-        yield from (_line("+", _value(each)) for each in came)
-        if not went and not came:
+        removed_values = [each for each in before if each not in after]
+        added_values = [each for each in after if each not in before]
+        yield from (_line("-", _value(each)) for each in removed_values)
+        yield from (_line("+", _value(each)) for each in added_values)
+        if not removed_values and not added_values:
             yield Text(f"{_value(before)} -> {_value(after)}")
     elif before is definitions.ABSENT:
         yield _line("+", _value(after))
@@ -338,18 +353,18 @@ def _confirm() -> bool:
     return False
 
 
-def _explain_outcome(name: str, told: definitions.EditReply) -> str | None:
+def _explain_outcome(name: str, reply: definitions.EditReply) -> str | None:
     """Return what a person must know about the outcome, or None if there is nothing to add."""
-    why = f" ({told.detail})" if told.detail else ""
-    match told.outcome:
+    why = f" ({reply.detail})" if reply.detail else ""
+    match reply.outcome:
         case EditOutcome.PUBLISHED:
-            return told.detail
+            return reply.detail
         case EditOutcome.CANDIDATE:
             return None
         case EditOutcome.REFUSED:
-            return f'the block "{name}" is saved, and its version is not in force: {told.detail}'
+            return f'the block "{name}" is saved, and its version is not in force: {reply.detail}'
         case EditOutcome.BLOCKED:
-            return f"{told.detail}; nothing was changed"
+            return f"{reply.detail}; nothing was changed"
         case EditOutcome.EDITED_MEANWHILE:
             return f'the block "{name}" was edited meanwhile: nothing was changed; the same command shows what differs now'
         case EditOutcome.NOT_SAVED:
@@ -360,16 +375,22 @@ def _explain_outcome(name: str, told: definitions.EditReply) -> str | None:
             return f'the block "{name}" was saved again right after: that version is in force; see `lanes export {name}`'
 
 
-def _data(wanted: NamedSpec, found: Comparison, outcome: str, number: int | None) -> dict[str, Any]:
-    changed = definitions.beyond_defaults(wanted.spec) if found.in_force is None else found.changed
+def _data(
+    named_spec: NamedSpec, comparison: Comparison, outcome: str, number: int | None
+) -> dict[str, Any]:
+    changed = (
+        definitions.beyond_defaults(named_spec.spec)
+        if comparison.in_force is None
+        else comparison.changed
+    )
     return {
-        "workload": wanted.name,
+        "workload": named_spec.name,
         "outcome": outcome,
         "version": number,
-        "block": found.block,
+        "block": comparison.block,
         "differences": [each.as_data() for each in changed],
-        "block_differences": [each.as_data() for each in found.overwritten],
-        "block_problems": list(found.problems),
+        "block_differences": [each.as_data() for each in comparison.overwritten],
+        "block_problems": list(comparison.problems),
     }
 
 
@@ -413,31 +434,33 @@ def _in_force(pool: Engine, name: str) -> Spec:
     with pool.begin() as connection:
         version = workloads.current(connection, name)
     try:
-        seen = Editor(Settings.read()).read(name)
+        stored_block = Editor(Settings.read()).read(name)
     except SetupError as away:
         if version is not None:
             print(f"its block was not looked at: {away}", file=sys.stderr)
-        seen = None
+        stored_block = None
     if version is None:
-        said = f'workload "{name}" has no published version'
-        if seen is not None:
-            said += "; its block says something that is not in force: see --block"
-        raise UnknownWorkload(said)
-    found = definitions.compare(name, version.spec, version, seen)
-    if found.block is BlockState.SAME and seen is not None:
-        return version.spec.model_copy(update={"output_schema": seen["output_schema"]})
-    if found.block is BlockState.EDITED:
-        fields = ", ".join(each.field for each in found.overwritten)
-        said = f"its block says something else that is not in force ({fields}): --block writes that"
-        print(said, file=sys.stderr)
-    if found.block is BlockState.INVALID:
-        problems = "; ".join(found.problems)
+        message = f'workload "{name}" has no published version'
+        if stored_block is not None:
+            message += "; its block says something that is not in force: see --block"
+        raise UnknownWorkload(message)
+    comparison = definitions.compare(name, version.spec, version, stored_block)
+    if comparison.block is BlockState.SAME and stored_block is not None:
+        return version.spec.model_copy(update={"output_schema": stored_block["output_schema"]})
+    if comparison.block is BlockState.EDITED:
+        fields = ", ".join(each.field for each in comparison.overwritten)
+        message = (
+            f"its block says something else that is not in force ({fields}): --block writes that"
+        )
+        print(message, file=sys.stderr)
+    if comparison.block is BlockState.INVALID:
+        problems = "; ".join(comparison.problems)
         print(f"its block is not valid and so not in force: {problems}", file=sys.stderr)
     return version.spec
 
 
 def _of_block(name: str) -> Spec:
-    seen = Editor(Settings.read()).read(name)
-    if seen is None:
+    stored_block = Editor(Settings.read()).read(name)
+    if stored_block is None:
         raise UnknownWorkload(f'Prefect has no block "{name}" of type Lanes workload')
-    return definitions.parse(name, seen)
+    return definitions.parse(name, stored_block)

@@ -65,11 +65,11 @@ class StreamPart:
         Raises:
             WrongUsage: a moment cannot be read.
         """
-        given: dict[str, Any] = {name: getattr(self, name) for name in Selection.model_fields}
+        conditions: dict[str, Any] = {name: getattr(self, name) for name in Selection.model_fields}
         for name in ("since", "until"):
-            if given[name] is not None:
-                given[name] = moment(given[name], now, f"--{name} ")
-        return Selection(**given)
+            if conditions[name] is not None:
+                conditions[name] = moment(conditions[name], now, f"--{name} ")
+        return Selection(**conditions)
 
 
 @command
@@ -94,27 +94,29 @@ def replay(
         preview: Only show how many items are answered or left out, the cost, and the end time on each lane.
         depart: Send its batches at once instead of in the off-peak window.
     """
-    which: dict[str, Any] = {"version_no": version, "first": part.first, "last": part.last}
+    conditions: dict[str, Any] = {"version_no": version, "first": part.first, "last": part.last}
     with database() as pool:
         with pool.begin() as connection:
             now = clock(connection)
-            which["selection"] = part.selection(now)
+            conditions["selection"] = part.selection(now)
             if preview:
-                seen = replays.preview(connection, workload, **which, now=now)
-                tell(report.describe_preview(seen), asdict(seen), as_json=as_json)
+                estimate = replays.preview(connection, workload, **conditions, now=now)
+                tell(report.describe_preview(estimate), asdict(estimate), as_json=as_json)
                 return
             who = getpass.getuser()
-            begun = replays.begin(connection, workload, **which, by=Signature(who, why, now))
-        whole = _read_whole(pool, begun)
+            new_replay = replays.begin(
+                connection, workload, **conditions, by=Signature(who, why, now)
+            )
+        generation = _read_whole(pool, new_replay)
     asked = depart and _ask_to_depart(workload)
-    said = f"{whole.name}: {report.progress(whole)}"
-    if whole.lane is Lane.REALTIME:
-        said += " in real time, as live work leaves room"
+    message = f"{generation.name}: {report.progress(generation)}"
+    if generation.lane is Lane.REALTIME:
+        message += " in real time, as live work leaves room"
     else:
-        said += (
+        message += (
             "; its batches leave now" if asked else "; its batches leave off-peak (`--depart`: now)"
         )
-    tell(said, {**_build_data(whole), "departure_asked": asked}, as_json=as_json)
+    tell(message, {**_build_data(generation), "departure_asked": asked}, as_json=as_json)
 
 
 @command
@@ -126,12 +128,12 @@ def diff(workload: str, *, generation: int | None = None, as_json: AsJson = Fals
     """
     with transaction() as (connection, now):
         replays.finish(connection, now=now)
-        of = promotions.choose(connection, workload, generation, preferred=DECIDED)
-        found = promotions.compare(connection, of)
+        target = promotions.choose(connection, workload, generation, preferred=DECIDED)
+        comparison = promotions.compare(connection, target)
     if as_json:
-        print_json({**_build_data(of), "share": found.share, "diff": asdict(found)})
+        print_json({**_build_data(target), "share": comparison.share, "diff": asdict(comparison)})
     else:
-        Console().print(Markdown(report.render(of, found)))
+        Console().print(Markdown(report.render(target, comparison)))
 
 
 @command
@@ -172,21 +174,24 @@ def drop(
     return perform(Drop, workload, why, as_json, generation=generation)
 
 
-def _build_data(of: Generation) -> dict[str, Any]:
-    selection = of.selection.model_dump(mode="json", exclude_defaults=True)
-    return {**asdict(of), "selection": selection}
+def _build_data(generation: Generation) -> dict[str, Any]:
+    selection = generation.selection.model_dump(mode="json", exclude_defaults=True)
+    return {**asdict(generation), "selection": selection}
 
 
-def _read_whole(pool: Engine, of: Generation) -> Generation:
+def _read_whole(pool: Engine, generation: Generation) -> Generation:
     with Progress(console=Console(stderr=True), transient=True) as bars:
-        bar, seen = bars.add_task("reading", total=of.to_position - of.from_position + 1), of
+        bar, latest = (
+            bars.add_task("reading", total=generation.to_position - generation.from_position + 1),
+            generation,
+        )
         while True:
-            was = seen.cursor_position
+            was = latest.cursor_position
             with pool.begin() as connection:
-                seen = replays.read_some(connection, of.id, now=clock(connection))
-            bars.update(bar, completed=seen.cursor_position - seen.from_position + 1)
-            if seen.read_whole or seen.cursor_position == was:
-                return seen
+                latest = replays.read_some(connection, generation.id, now=clock(connection))
+            bars.update(bar, completed=latest.cursor_position - latest.from_position + 1)
+            if latest.read_whole or latest.cursor_position == was:
+                return latest
 
 
 def _ask_to_depart(workload: str) -> bool:

@@ -99,16 +99,16 @@ def results(
             with pool.begin() as connection:
                 schemas = listing.schemas(connection, workload)
                 since_ = moment(since, clock(connection), "--since ") if since is not None else None
-                wanted = ListingQuery(workload, states, since_)
+                query = ListingQuery(workload, states, since_)
                 news = News(connection, workload) if follow else None
             if form.csv:
-                _write(pool, wanted, news, Csv(schemas), reader)
+                _write(pool, query, news, Csv(schemas), reader)
             elif as_json:
-                _write(pool, wanted, news, JsonList(), reader)
+                _write(pool, query, news, JsonList(), reader)
             elif form.jsonl or not sys.stdout.isatty():
-                _write(pool, wanted, news, Jsonl(), reader)
+                _write(pool, query, news, Jsonl(), reader)
             else:
-                _show(pool, wanted, news, reader)
+                _show(pool, query, news, reader)
     except ReaderLeft:
         return 0
     except KeyboardInterrupt:
@@ -145,66 +145,66 @@ def _states(given: list[str], follow: bool) -> list[ItemState]:
 
 
 def _write(
-    pool: Engine, wanted: ListingQuery, news: News | None, form: Format, reader: str | None
+    pool: Engine, query: ListingQuery, news: News | None, form: Format, reader: str | None
 ) -> None:
     outlet = Outlet()
     outlet.write(form.begin())
-    with counting(wanted.workload) as written:
-        for items in pages(pool, wanted, reader):
+    with counting(query.workload) as written:
+        for items in pages(pool, query, reader):
             outlet.write(form.rows(items))
             written.add(len(items))
     outlet.write(form.end())
     if news is not None:
-        print(f"following {wanted.workload}: Ctrl-C ends it", file=sys.stderr)
-        for items in follow_news(pool, wanted, news, _pause(outlet), reader):
+        print(f"following {query.workload}: Ctrl-C ends it", file=sys.stderr)
+        for items in follow_news(pool, query, news, _pause(outlet), reader):
             outlet.write(form.rows(items))
 
 
-def _show(pool: Engine, wanted: ListingQuery, news: News | None, reader: str | None) -> None:
+def _show(pool: Engine, query: ListingQuery, news: News | None, reader: str | None) -> None:
     console = Console(highlight=False)
-    with Console(stderr=True).status(f"{escape(wanted.workload)}: looking"):
-        last = newest(pool, wanted, most=SHOWN + 1)
+    with Console(stderr=True).status(f"{escape(query.workload)}: looking"):
+        last = newest(pool, query, most=SHOWN + 1)
     console.print(table(last[-SHOWN:], width=console.width))
     with pool.begin() as connection:
-        record_reads(connection, wanted.workload, last[-SHOWN:], reader)
+        record_reads(connection, query.workload, last[-SHOWN:], reader)
     if len(last) > SHOWN:
-        all_of_them = f"`lanes results {wanted.workload} --csv > FILE` (or --jsonl, --json)"
+        all_of_them = f"`lanes results {query.workload} --csv > FILE` (or --jsonl, --json)"
         more = f"there are more: {all_of_them} gets all of them out."
         console.print(f"The last {SHOWN} that were received; {more}", markup=False)
     else:
         console.print(f"{pluralize(len(last), 'item')}." if last else "No item.")
     if news is not None:
         console.print("Following: Ctrl-C ends it.")
-        for items in follow_news(pool, wanted, news, _pause(Outlet()), reader):
+        for items in follow_news(pool, query, news, _pause(Outlet()), reader):
             console.print(table(items, width=console.width, headed=False))
 
 
-def pages(pool: Engine, wanted: ListingQuery, reader: str | None) -> Iterator[list[Listed]]:
+def pages(pool: Engine, query: ListingQuery, reader: str | None) -> Iterator[list[Listed]]:
     """Yield all matching items, one page at a time, and record their reads; no transaction is open between two pages."""
     onwards: ListingPlace | None = BEGIN
     while onwards is not None:
         with pool.begin() as connection:
-            found = listing.page(connection, wanted, onwards=onwards)
-            record_reads(connection, wanted.workload, found.items, reader)
-        yield found.items
-        onwards = found.onwards
+            page = listing.page(connection, query, onwards=onwards)
+            record_reads(connection, query.workload, page.items, reader)
+        yield page.items
+        onwards = page.onwards
 
 
-def newest(pool: Engine, wanted: ListingQuery, *, most: int) -> list[Listed]:
+def newest(pool: Engine, query: ListingQuery, *, most: int) -> list[Listed]:
     """Return the last `most` items that were received, the newest at the end."""
-    found: list[Listed] = []
-    before: ListingPlace | None = END
-    while before is not None and len(found) < most:
+    rows: list[Listed] = []
+    place: ListingPlace | None = END
+    while place is not None and len(rows) < most:
         with pool.begin() as connection:
-            page = listing.page(connection, wanted, onwards=before, order=listing.NEWEST_FIRST)
-        found += page.items
-        before = page.onwards
-    return found[:most][::-1]
+            page = listing.page(connection, query, onwards=place, order=listing.NEWEST_FIRST)
+        rows += page.items
+        place = page.onwards
+    return rows[:most][::-1]
 
 
 def follow_news(
     pool: Engine,
-    wanted: ListingQuery,
+    query: ListingQuery,
     news: News,
     pause: Callable[[], None],
     reader: str | None = None,
@@ -217,21 +217,21 @@ def follow_news(
     Raises:
         OperationalError: the database was unavailable for longer than a minute.
     """
-    told = wanted.narrow_for_follower()
+    followed_query = query.narrow_for_follower()
     locked: Sequence[Listed] = ()
     well_at = time.monotonic()
     while True:
         try:
             with pool.begin() as connection:
-                items = listing.among(connection, told, news.read(connection))
-                left = record_reads(connection, wanted.workload, [*locked, *items], reader)
+                items = listing.among(connection, followed_query, news.read(connection))
+                unrecorded = record_reads(connection, query.workload, [*locked, *items], reader)
         except OperationalError:
             if time.monotonic() - well_at > OUTAGE_S:
                 raise
             pause()
             continue
         news.confirm_read()
-        locked = left
+        locked = unrecorded
         if items:
             yield items
         well_at = time.monotonic()  # the time that a slow reader takes is not an outage
@@ -284,14 +284,14 @@ def archive(
             pages = (
                 _pages(pool, workload, first, last) if key is None else [_one(pool, workload, key)]
             )
-            said = Csv(schemas) if form.csv else JsonList() if as_json else Jsonl()
+            output_format = Csv(schemas) if form.csv else JsonList() if as_json else Jsonl()
             outlet = Outlet()
-            outlet.write(said.begin())
+            outlet.write(output_format.begin())
             with counting(workload) as written:
                 for items in pages:
-                    outlet.write(said.rows(items))
+                    outlet.write(output_format.rows(items))
                     written.add(len(items))
-            outlet.write(said.end())
+            outlet.write(output_format.end())
     except ReaderLeft:
         return 0
     return 0

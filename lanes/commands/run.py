@@ -113,14 +113,14 @@ def run(
         check_file(input)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     stays = stay or (not once and is_attended())
-    wanted = RunOrder(input, workload, Layout(field=field, label=label), stays)
-    given, stand = dict(os.environ), Stand(Settings.read())
+    order = RunOrder(input, workload, Layout(field=field, label=label), stays)
+    shell_environment, stand = dict(os.environ), Stand(Settings.read())
     try:
         with progress() as shown:
-            up = stand.up(shown, keep=False, samples=wanted.samples)
+            up = stand.up(shown, keep=False, samples=order.samples)
         try:
             os.environ |= up.info.environment()
-            code, stays = _main_job(wanted, up.info, Surroundings.of(given, up.info))
+            code, stays = _main_job(order, up.info, Surroundings.of(shell_environment, up.info))
             if stays:
                 print("\nThe stand stays up. Ctrl-C stops it.", flush=True)
                 stand.until_down()
@@ -135,7 +135,7 @@ def run(
         raise WrongUsage(error) from error
 
 
-def _main_job(wanted: RunOrder, up: StandInfo, at: Surroundings) -> tuple[int, bool]:
+def _main_job(order: RunOrder, up: StandInfo, surroundings: Surroundings) -> tuple[int, bool]:
     """Return the exit code, and whether the stand stays up."""
     url = Settings.read().database_url
     assert url is not None
@@ -144,26 +144,33 @@ def _main_job(wanted: RunOrder, up: StandInfo, at: Surroundings) -> tuple[int, b
         job = MainJob(pool, api, shown)
         if Settings.read().keep_warm:
             job.await_drain()
-        sent = _send(job, wanted)
+        sent = _send(job, order)
         states = job.follow(sent)
         since = job.find_first_receipt(sent)
         figures, examples, now = job.snapshot(since), job.examples(sent), job.now()
         artifact, not_written = _publish_report(job, figures, examples)
-        left = sent.total - sum(states[s] for s in ("settled", "answered", "failed", "canceled"))
-        awaits = job.describe_open(sent) if left else ""
+        open_items = sent.total - sum(
+            states[s] for s in ("settled", "answered", "failed", "canceled")
+        )
+        awaits = job.describe_open(sent) if open_items else ""
     pool.dispose()
-    stays = wanted.stays and not not_written and not left
+    stays = order.stays and not not_written and not open_items
     console = screen(100)
     _print_doors(console, sent)
     console.print()
     console.print(terminal.main_page(figures, examples))
-    steps = next_steps(at, wanted.workload, examples, field=wanted.layout.field or "text", now=now)
-    print_farewell(console, at, steps, report_page=report_page(artifact), stays=stays)
+    steps = next_steps(
+        surroundings, order.workload, examples, field=order.layout.field or "text", now=now
+    )
+    print_farewell(console, surroundings, steps, report_page=report_page(artifact), stays=stays)
     if not_written:
         print(f"the report could not be written to Prefect: {not_written}", file=sys.stderr)
         return 1, False
-    if left:
-        print(f"{left} items have no outcome yet, {awaits}; see lanes.item_status", file=sys.stderr)
+    if open_items:
+        print(
+            f"{open_items} items have no outcome yet, {awaits}; see lanes.item_status",
+            file=sys.stderr,
+        )
         return 1, False
     return 0, stays
 
@@ -178,11 +185,11 @@ def _publish_report(
         return None, str(reason)
 
 
-def _send(job: MainJob, wanted: RunOrder) -> SentItems:
-    if wanted.file is None:
+def _send(job: MainJob, order: RunOrder) -> SentItems:
+    if order.file is None:
         return job.send_samples()
-    lines = count_lines(wanted.file)
-    return job.send_file(wanted.file, wanted.workload, wanted.layout, lines=lines)
+    lines = count_lines(order.file)
+    return job.send_file(order.file, order.workload, order.layout, lines=lines)
 
 
 def is_attended(streams: Iterable[TextIO | None] | None = None) -> bool:
@@ -210,17 +217,19 @@ def _print_doors(console: Console, sent: SentItems) -> None:
 
 def program(environment: Mapping[str, str], here: Path) -> str:
     """Return how to call this installation's `lanes` from `here`: by name if the shell finds it, else by path."""
-    own = Path(sys.executable).parent / "lanes"
-    found = shutil.which("lanes", path=environment.get("PATH", ""))
-    called = shlex.quote(str(own.relative_to(here) if own.is_relative_to(here) else own))
-    if found is not None and Path(found).absolute() == own:
-        called = "lanes"
+    own_path = Path(sys.executable).parent / "lanes"
+    path_on_shell = shutil.which("lanes", path=environment.get("PATH", ""))
+    call = shlex.quote(
+        str(own_path.relative_to(here) if own_path.is_relative_to(here) else own_path)
+    )
+    if path_on_shell is not None and Path(path_on_shell).absolute() == own_path:
+        call = "lanes"
     home = environment.get("LANES_HOME")
-    return f"LANES_HOME={shlex.quote(home)} {called}" if home else called
+    return f"LANES_HOME={shlex.quote(home)} {call}" if home else call
 
 
 def next_steps(
-    at: Surroundings,
+    surroundings: Surroundings,
     workload: str,
     examples: Sequence[AnswerExample],
     *,
@@ -228,20 +237,22 @@ def next_steps(
     now: datetime,
 ) -> list[NextStep]:
     """Return next steps: read the answers, show an item's history, and send an event."""
-    steps = [NextStep("read the answers", f"{at.lanes} results {shlex.quote(workload)}")]
+    steps = [NextStep("read the answers", f"{surroundings.lanes} results {shlex.quote(workload)}")]
     # only keys that can be copied from a terminal
     told = [each for each in examples if plain(each.key, most=200) == each.key]
     for each in sorted(told, key=lambda each: not each.was)[:1]:
-        story = f"{at.lanes} explain {shlex.quote(each.workload)} {shlex.quote(each.key)}"
+        story = f"{surroundings.lanes} explain {shlex.quote(each.workload)} {shlex.quote(each.key)}"
         steps.append(NextStep("see what happened to one item, and why", story))
     mine = f"mine-{now:%m%d-%H%M%S}"
-    story = f"{at.lanes} explain {shlex.quote(workload)} {mine}"
-    event = own_event(at, workload, field, mine, now)
+    story = f"{surroundings.lanes} explain {shlex.quote(workload)} {mine}"
+    event = own_event(surroundings, workload, field, mine, now)
     own = NextStep(f"send an event of your own; seconds later `{story}` tells of it", event)
     return [*steps, own]
 
 
-def own_event(at: Surroundings, workload: str, field: str, key: str, now: datetime) -> str:
+def own_event(
+    surroundings: Surroundings, workload: str, field: str, key: str, now: datetime
+) -> str:
     """Return a curl command that sends one urgent item as an event."""
     event = {
         "id": str(uuid4()),
@@ -252,12 +263,18 @@ def own_event(at: Surroundings, workload: str, field: str, key: str, now: dateti
     }
     fields = (f"{json.dumps(name)}: {json.dumps(value)}" for name, value in event.items())
     lines = ",\n  ".join(fields)
-    login = f'-K "$({at.lanes} url prefect --curl-config)"'
-    return f"curl -fsS {login} {at.api_url}/events -H 'content-type: application/json' -d {shlex.quote(f'[{{{lines}}}]')}"
+    login = f'-K "$({surroundings.lanes} url prefect --curl-config)"'
+    body = shlex.quote(f"[{{{lines}}}]")
+    return f"curl -fsS {login} {surroundings.api_url}/events -H 'content-type: application/json' -d {body}"
 
 
 def print_farewell(
-    console: Console, at: Surroundings, steps: Sequence[NextStep], *, report_page: str, stays: bool
+    console: Console,
+    surroundings: Surroundings,
+    steps: Sequence[NextStep],
+    *,
+    report_page: str,
+    stays: bool,
 ) -> None:
     """Print links and steps so that they can be clicked and copied: never wrapped, never as markup."""
 
@@ -267,13 +284,13 @@ def print_farewell(
     line()
     pages = {"Report with charts": report_page, "Runs": RUNS, "Deployments, with forms": FORMS}
     for name, page in pages.items():
-        line((f"{name:<24}", "bold"), (f"{at.ui_url}{page}", "underline"))
-    if at.login is not None:
-        login = f"the text between the quotation marks in {at.login}"
+        line((f"{name:<24}", "bold"), (f"{surroundings.ui_url}{page}", "underline"))
+    if surroundings.login is not None:
+        login = f"the text between the quotation marks in {surroundings.login}"
         line((f"{'Login, asked for once':<24}", "bold"), login)
     line()
-    again = f", once `{at.lanes} up` has started the stand again with all that is in it"
-    line(("What next", "bold"), "" if stays or at.stays_up else again)
+    again = f", once `{surroundings.lanes} up` has started the stand again with all that is in it"
+    line(("What next", "bold"), "" if stays or surroundings.stays_up else again)
     for number, step in enumerate(steps, 1):
         line(f"{number}. {step.title}")
         line(("   " + step.command.replace("\n", "\n   "), "cyan"))

@@ -149,12 +149,12 @@ def print_json(value: object) -> None:
     print(in_json(json.dumps(value, indent=2, default=str)))
 
 
-def tell(said: str, data: Mapping[str, Any], *, as_json: bool) -> None:
+def tell(sentence: str, data: Mapping[str, Any], *, as_json: bool) -> None:
     """Print the data for programs, or the sentence for people."""
     if as_json:
         print_json(data)
     else:
-        print(said)
+        print(sentence)
 
 
 def check_file(file: Path) -> None:
@@ -280,15 +280,15 @@ class Counting:
         from lanes.stand.progress import Console
 
         console = Console(stderr=True)
-        said = f"{self._what}: {self._count:,} {self._done}"
+        message = f"{self._what}: {self._count:,} {self._done}"
         if not console.is_terminal:
             self._next = now + TOLD_EVERY_S
-            print(said, file=sys.stderr, flush=True)
+            print(message, file=sys.stderr, flush=True)
         elif self._status is None:
-            self._status = console.status(said)
+            self._status = console.status(message)
             self._status.start()
         else:
-            self._status.update(said)
+            self._status.update(message)
 
     def close(self) -> None:
         """Remove the progress report from the terminal."""
@@ -300,11 +300,11 @@ class Counting:
 @contextmanager
 def counting(what: str, done: str | None = None) -> Iterator[Counting]:
     """Report how many rows were written so far, or counted in the words of `done`."""
-    counted = Counting(what, done)
+    counter = Counting(what, done)
     try:
-        yield counted
+        yield counter
     finally:
-        counted.close()
+        counter.close()
 
 
 def _drop_the_rest() -> None:

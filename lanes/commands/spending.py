@@ -78,41 +78,41 @@ def budget(
         raise WrongUsage("--remove takes no limits")
     if of.consumer is not None and not remove and not of.sets:
         raise WrongUsage(CONSUMER_OF)
-    said = None
+    message = None
     with transaction() as (connection, now):
         if workload is not None:
             workloads.check_known(connection, workload)
-            which = (workload, of.consumer, of.period)
+            scope = (workload, of.consumer, of.period)
             if remove:
-                said = budgets.remove(connection, *which, now=now)
+                message = budgets.remove(connection, *scope, now=now)
             elif of.sets:
-                zone = of.zone or budgets.zone_of(connection, *which)
-                wanted = Budget(*which, zone, of.soft, of.hard)
-                said = budgets.put(connection, wanted, who=getpass.getuser(), why=why, now=now)
-        found = budgets.statuses(connection, None if workload is None else [workload], now=now)
+                zone = of.zone or budgets.zone_of(connection, *scope)
+                wanted = Budget(*scope, zone, of.soft, of.hard)
+                message = budgets.put(connection, wanted, who=getpass.getuser(), why=why, now=now)
+        rows = budgets.statuses(connection, None if workload is None else [workload], now=now)
     if as_json:
-        print_json({"said": said, "budgets": [_budget_json(each) for each in found]})
-    elif said is not None:
-        print(plain(said))
-    elif found:
-        print_table(details.budgets(found), width=120)
+        print_json({"said": message, "budgets": [_budget_json(each) for each in rows]})
+    elif message is not None:
+        print(plain(message))
+    elif rows:
+        print_table(details.budgets(rows), width=120)
     else:
         print("No budget is set: `lanes budget WORKLOAD --hard USD` sets one.")
 
 
-def _budget_json(of: BudgetStatus) -> dict[str, object]:
-    known = asdict(of)
-    told = {
-        **known.pop("budget"),
-        **known,
-        "reserved_usd": of.reserved_usd,
-        "left_usd": of.rest_usd,
-        "share": of.share,
-        "used_up": of.is_used_up,
-        "waits": of.waits,
-        "state": of.state,
+def _budget_json(status: BudgetStatus) -> dict[str, object]:
+    fields = asdict(status)
+    data = {
+        **fields.pop("budget"),
+        **fields,
+        "reserved_usd": status.reserved_usd,
+        "left_usd": status.rest_usd,
+        "share": status.share,
+        "used_up": status.is_used_up,
+        "waits": status.waits,
+        "state": status.state,
     }
-    return {name: float(v) if isinstance(v, Decimal) else v for name, v in told.items()}
+    return {name: float(v) if isinstance(v, Decimal) else v for name, v in data.items()}
 
 
 @Parameter(name="*")
@@ -162,22 +162,22 @@ def overhead(
         do: Show the amounts, or set one.
         workload: Name of the workload. The default, and *: every workload without an amount of its own.
     """
-    given = {"--lane": of.lane, "--kind": of.kind, "--usd": of.usd}
-    whose = None if workload == EVERY else workload
+    options = {"--lane": of.lane, "--kind": of.kind, "--usd": of.usd}
+    owner = None if workload == EVERY else workload
     if do == "list":
-        extra = {**given, "--from": of.from_date}
+        extra = {**options, "--from": of.from_date}
         if named := [name for name, value in extra.items() if value is not None]:
             raise WrongUsage(f"only `lanes overhead set` takes {', '.join(named)}")
-        _list(whose, as_json)
+        _list(owner, as_json)
         return
     if of.lane is None or of.kind is None or of.usd is None:
-        missing = [name for name, value in given.items() if value is None]
+        missing = [name for name, value in options.items() if value is None]
         raise WrongUsage(f"to set an amount, say {', '.join(missing)}")
     day = of.day()
     with transaction() as (connection, now):
-        wanted = Overhead(whose, of.lane, of.kind, of.usd, day or now.astimezone(UTC).date())
-        said = overheads.put(connection, wanted, who=getpass.getuser(), why=why, now=now)
-    tell(plain(said), {"said": said, "overhead": _flat(wanted)}, as_json=as_json)
+        new_overhead = Overhead(owner, of.lane, of.kind, of.usd, day or now.astimezone(UTC).date())
+        message = overheads.put(connection, new_overhead, who=getpass.getuser(), why=why, now=now)
+    tell(plain(message), {"said": message, "overhead": _flat(new_overhead)}, as_json=as_json)
 
 
 def _list(workload: str | None, as_json: bool) -> None:
@@ -202,8 +202,13 @@ def _flat(of: Overhead) -> dict[str, object]:
     return {**asdict(of), "monthly_usd": float(of.monthly_usd)}
 
 
-def _overhead_json(of: DatedOverhead) -> dict[str, object]:
-    return {**_flat(of.overhead), "who": of.who, "why": of.why, "set_at": of.set_at}
+def _overhead_json(dated_overhead: DatedOverhead) -> dict[str, object]:
+    return {
+        **_flat(dated_overhead.overhead),
+        "who": dated_overhead.who,
+        "why": dated_overhead.why,
+        "set_at": dated_overhead.set_at,
+    }
 
 
 def _table(rows: Sequence[DatedOverhead]) -> Table[DatedOverhead]:

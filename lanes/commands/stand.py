@@ -53,10 +53,10 @@ def down(*, as_json: AsJson = False) -> None:
     from lanes.stand.stand import Stand
 
     with progress() as shown:
-        ended = Stand(Settings.read()).down(shown)
+        stopped = Stand(Settings.read()).down(shown)
     if as_json:
-        print_json({"stopped": ended})
-    elif not ended:
+        print_json({"stopped": stopped})
+    elif not stopped:
         print("nothing was running")
 
 
@@ -150,19 +150,19 @@ def url(name: str | None = None, /, *, curl_config: bool = False, as_json: AsJso
     if curl_config:
         print(reaching.curl_config(settings))
         return 0
-    found = [addresses.find(each, settings) for each in ([name] if name else addresses.names())]
+    locations = [addresses.find(each, settings) for each in ([name] if name else addresses.names())]
     if as_json:
-        print_json({each.name: each.url for each in found})
+        print_json({each.name: each.url for each in locations})
     elif name is None:
         console = Console(highlight=False, soft_wrap=True)
-        for each in found:
+        for each in locations:
             why = (f"  {each.why}" if each.why else "", "dim")
             console.print(Text.assemble(f"{each.name:<10}", each.url or "-", why))
-    elif found[0].url is not None:
-        print(found[0].url)
-    if name is not None and found[0].url is None:
-        print(found[0].why, file=sys.stderr)
-    return 0 if any(each.url for each in found) else 1
+    elif locations[0].url is not None:
+        print(locations[0].url)
+    if name is not None and locations[0].url is None:
+        print(locations[0].why, file=sys.stderr)
+    return 0 if any(each.url for each in locations) else 1
 
 
 @command

@@ -48,36 +48,36 @@ def status(*, hours: Hours = 24, as_json: AsJson = False) -> int:
     settings = Settings.read()
     home = find_home(settings, find_checkout().resolve())
     runs = runs_with(settings, home)
-    with ThreadPoolExecutor(3) as beside:
-        asked = beside.submit(components, runs, home)
-        listed = beside.submit(lambda: workers(runs, told=host_reports(runs)))
-        figures, lacking = _figures(hours, runs, beside)
-        found, fleet = asked.result(), listed.result()
+    with ThreadPoolExecutor(3) as executor:
+        components_future = executor.submit(components, runs, home)
+        workers_future = executor.submit(lambda: workers(runs, told=host_reports(runs)))
+        figures, missing = _figures(hours, runs, executor)
+        component_statuses, fleet = components_future.result(), workers_future.result()
     if as_json:
         from pydantic_core import to_jsonable_python
 
         shown = None if figures is None else to_jsonable_python(figures)
-        parts = {"components": [*map(asdict, found)], "workers": [*map(asdict, fleet)]}
+        parts = {"components": [*map(asdict, component_statuses)], "workers": [*map(asdict, fleet)]}
         whole = {**parts, **_build_settings_data(runs), "figures": shown}
-        print_json({**whole, "lacking": lacking})
+        print_json({**whole, "lacking": missing})
     else:
-        _print(found, fleet, runs, figures, lacking)
-    unread = figures is None and lacking is not None
-    return 1 if unread or any(each.condition not in WELL for each in found) else 0
+        _print(component_statuses, fleet, runs, figures, missing)
+    unread = figures is None and missing is not None
+    return 1 if unread or any(each.condition not in WELL for each in component_statuses) else 0
 
 
 def _print(
-    found: "Sequence[ComponentStatus]",
+    component_statuses: "Sequence[ComponentStatus]",
     fleet: "Sequence[FleetWorker]",
     runs: RunsWith,
     figures: "Snapshot | None",
-    lacking: str | None,
+    missing: str | None,
 ) -> None:
     from lanes.report import terminal
     from lanes.stand.progress import Console
 
     console = Console(highlight=False, soft_wrap=True)
-    for each in found:
+    for each in component_statuses:
         where = {"port": each.port, "pid": each.pid, "log": each.log}
         said = ", ".join(f"{name} {value}" for name, value in where.items() if value is not None)
         detail = f"{each.detail} ({said})" if said else each.detail
@@ -89,8 +89,8 @@ def _print(
     for each in runs.differences:
         sentence = each.sentence.removeprefix(f"{each.variable}: ")
         print_line(console, "differs", each.variable, sentence)
-    if lacking is not None:
-        print_line(console, "lacking", "figures", lacking)
+    if missing is not None:
+        print_line(console, "lacking", "figures", missing)
     if figures is not None:
         print()
         wide = screen(110)
@@ -144,11 +144,11 @@ def digest(*, as_json: AsJson = False) -> None:
     from lanes.store.report import digests
 
     with transaction() as (connection, now):
-        told = parts(digests.take(connection, since=now - timedelta(days=1), now=now))
+        sections = parts(digests.take(connection, since=now - timedelta(days=1), now=now))
     if as_json:
-        print_json(dict(told))
+        print_json(dict(sections))
         return
-    for title, lines in told:
+    for title, lines in sections:
         screen(110).print(Text(title, "bold"))
         screen(110).print(Text("\n".join(f"  {plain(each, most=300)}" for each in lines)))
 
@@ -182,7 +182,7 @@ def _newest_report(runs: RunsWith) -> str | None:
 
 
 def _figures(
-    hours: int, runs: RunsWith, beside: ThreadPoolExecutor
+    hours: int, runs: RunsWith, executor: ThreadPoolExecutor
 ) -> "tuple[Snapshot | None, str | None]":
     """Return the figures of the last `hours` hours, or None if no database of Lanes answers, and what is missing and why."""
     url = runs.database_url()
@@ -193,8 +193,8 @@ def _figures(
             from lanes.store.report import snapshot
 
             # preload while the database answers: advice needs the prices and the turnaround model
-            beside.submit(prices.load)
-            beside.submit(import_module, "lanes.routing.turnaround")
+            executor.submit(prices.load)
+            executor.submit(import_module, "lanes.routing.turnaround")
             now, (row,) = clock(ask), ask("select pg_is_in_recovery() as on_standby")
             figures = snapshot.take_through(ask, since=now - timedelta(hours=hours), now=now)
             return figures, ON_STANDBY if row.on_standby else None

@@ -89,12 +89,12 @@ def split(
         raise WrongUsage("say --percent, or --end")
     with transaction() as (connection, _):
         workloads.check_known(connection, workload)
-        found = workloads.splits(connection).of_workload(workload)
+        rows = workloads.splits(connection).of_workload(workload)
     said = [
         f"{each.consumer or 'everyone else'}: {each.basis_points / 100:g} % to real-time"
-        for each in found
+        for each in rows
     ]
-    tell("\n".join(said), {"splits": [asdict(each) for each in found]}, as_json=as_json)
+    tell("\n".join(said), {"splits": [asdict(each) for each in rows]}, as_json=as_json)
     return 0
 
 
@@ -184,11 +184,11 @@ def _start(order: dict[str, str], as_json: bool) -> int:
 def _answer(workload: str, answer: dict[str, Any], as_json: bool) -> int:
     """Resume the suspended run that waits for approval, with the answer."""
     with transaction() as (connection, _):
-        found = _open(connection, workload)
-    if found.state is not RolloutState.WAITING_APPROVAL or found.flow_run_id is None:
-        raise ActionRefused(f"{describe_state(found)}: it asks no question now")
+        open_rollout = _open(connection, workload)
+    if open_rollout.state is not RolloutState.WAITING_APPROVAL or open_rollout.flow_run_id is None:
+        raise ActionRefused(f"{describe_state(open_rollout)}: it asks no question now")
     with reaching.prefect(Settings.read()) as api:
-        refusal = api.resume(str(found.flow_run_id), answer)
+        refusal = api.resume(str(open_rollout.flow_run_id), answer)
     if refusal is not None:
         raise ActionRefused(f"the run that asks cannot take the answer yet: {refusal}")
     word = "approved" if "approve" in answer else "declined"
@@ -210,27 +210,35 @@ def _cancel_run_of(workload: str, why: str) -> None:
 def _watch(workload: str, as_json: bool) -> int:
     with database() as pool:
         with pool.begin() as connection:
-            seen, told = _open(connection, workload), 0
+            current, printed_count = _open(connection, workload), 0
         while True:
             with pool.begin() as connection:
-                seen, log = rollouts.find(connection, seen.id), rollouts.log(connection, seen.id)
-            for each in log[told:]:
-                share = f"{each.basis_points / 100:g} % to {seen.goes_to}"
-                line = f"{each.at:%Y-%m-%d %H:%M:%S} {each.event}: {share}; {each.why} ({each.who})"
-                entry = {"event": each.event, "at": each.at, "who": each.who, "why": each.why}
+                current, log = (
+                    rollouts.find(connection, current.id),
+                    rollouts.log(connection, current.id),
+                )
+            for log_entry in log[printed_count:]:
+                share = f"{log_entry.basis_points / 100:g} % to {current.goes_to}"
+                line = f"{log_entry.at:%Y-%m-%d %H:%M:%S} {log_entry.event}: {share}; {log_entry.why} ({log_entry.who})"
+                entry = {
+                    "event": log_entry.event,
+                    "at": log_entry.at,
+                    "who": log_entry.who,
+                    "why": log_entry.why,
+                }
                 tell(line, entry, as_json=as_json)
-            told = len(log)
-            if not seen.is_open:
-                print(describe_state(seen), file=sys.stderr)
-                return 0 if seen.state is RolloutState.FINISHED else 1
+            printed_count = len(log)
+            if not current.is_open:
+                print(describe_state(current), file=sys.stderr)
+                return 0 if current.state is RolloutState.FINISHED else 1
             sys.stdout.flush()
             time.sleep(LOOK_S)
 
 
 def _open(connection: Connection, workload: str) -> Rollout:
     workloads.check_known(connection, workload)
-    found = rollouts.open_of(connection, workload)
-    if found is None:
+    open_rollout = rollouts.open_of(connection, workload)
+    if open_rollout is None:
         said = f'workload "{workload}" has no open rollout'
         raise ActionRefused(f"{said}; see lanes.rollout_log for those that ended")
-    return found
+    return open_rollout

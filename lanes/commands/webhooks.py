@@ -89,19 +89,19 @@ def webhooks(
     """
     if do == "list":
         with transaction() as (connection, now):
-            found = kept.list_subscribers(connection)
-        return _list(found, now, as_json=as_json)
+            rows = kept.list_subscribers(connection)
+        return _list(rows, now, as_json=as_json)
     if name is None or not NAME.fullmatch(name):
         raise WrongUsage(f"{do} which webhook? Say its name: small letters, digits and hyphens")
     with transaction() as (connection, now):
         if do == "add":
-            said = _add(connection, name, options, now)
+            result = _add(connection, name, options, now)
         else:
             if (to := kept.find(connection, name)) is None:
                 raise WrongUsage(f'there is no webhook "{name}"; `lanes webhooks` lists them')
             doing = {"test": _test, "replay": _replay, "rotate": _rotate, "remove": _remove}[do]
-            said = doing(connection, to, options, now)
-    tell(said.pop("said"), {"name": name, **said}, as_json=as_json)
+            result = doing(connection, to, options, now)
+    tell(result.pop("said"), {"name": name, **result}, as_json=as_json)
     return None
 
 
@@ -112,8 +112,8 @@ def _add(
         raise WrongUsage("add where? Say its address with --url")
     if kept.find(connection, name) is not None:
         raise WrongUsage(f'there is a webhook "{name}"; remove it first, or take another name')
-    wanted = [each.strip() for each in (options.types or ",".join(USUAL)).split(",")]
-    types = list(EVENTS) if wanted == ["all"] else wanted
+    type_names = [each.strip() for each in (options.types or ",".join(USUAL)).split(",")]
+    types = list(EVENTS) if type_names == ["all"] else type_names
     if unknown := [each for each in types if each not in EVENTS]:
         raise WrongUsage(
             f'--types: there is no event "{unknown[0]}"; docs/reference/events.md lists them'
@@ -200,17 +200,17 @@ def _keys(name: str) -> WebhookKeys:
     return WebhookKeys.read(stored["value"])
 
 
-def _list(found: Sequence[Any], now: datetime, *, as_json: bool) -> None:
+def _list(rows: Sequence[Any], now: datetime, *, as_json: bool) -> None:
     if as_json:
-        print_json([dict(each._mapping) for each in found])
-    elif not found:
+        print_json([dict(each._mapping) for each in rows])
+    elif not rows:
         print("There is no webhook; `lanes webhooks add NAME --url URL` adds one.")
     else:
         ahead = "events after its position, which were not sent yet"
         print_table(
             Table(
                 "Webhooks",
-                found,
+                rows,
                 label("Name", lambda of: of.name),
                 label("Host", lambda of: plain(of.host, most=60)),
                 label("Of", lambda of: plain(of.consumer or of.workload or "all", most=40)),

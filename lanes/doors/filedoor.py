@@ -118,10 +118,10 @@ def job_of(
 ) -> JobOrder:
     """Return the job of a file, named `name` or else like the file; `otherwise` adds the digest, for a name already in use."""
     with path.open("rb") as file:
-        read = hashlib.file_digest(file, "sha256")
-    read.update(json.dumps(asdict(layout)).encode())
-    otherwise = None if name else f"{_name(path)}-{read.hexdigest()[:8]}"
-    return JobOrder(name or _name(path), read.digest(), due_at, budget_usd, otherwise)
+        hasher = hashlib.file_digest(file, "sha256")
+    hasher.update(json.dumps(asdict(layout)).encode())
+    otherwise = None if name else f"{_name(path)}-{hasher.hexdigest()[:8]}"
+    return JobOrder(name or _name(path), hasher.digest(), due_at, budget_usd, otherwise)
 
 
 def _name(path: Path) -> str:
@@ -199,33 +199,33 @@ def _text_lines(path: Path) -> Iterator[TextLine]:
     with path.open("rb") as file:
         for number, raw in enumerate(iter(lambda: file.readline(LONGEST_LINE + 1), b""), 1):
             if len(raw) > LONGEST_LINE:
-                shown = raw[:SHOWN_BYTES].decode("utf-8", errors="replace")
+                display_text = raw[:SHOWN_BYTES].decode("utf-8", errors="replace")
                 while not raw.endswith(b"\n") and (raw := file.readline(LONGEST_LINE)):
                     pass
-                said = f"the line has more than {LONGEST_LINE >> 20} MiB; divide it"
-                yield number, Refused("broken_line", said), f"{shown}..."
+                message = f"the line has more than {LONGEST_LINE >> 20} MiB; divide it"
+                yield number, Refused("broken_line", message), f"{display_text}..."
                 continue
-            shown = raw.decode("utf-8", errors="replace").rstrip("\r\n")
+            display_text = raw.decode("utf-8", errors="replace").rstrip("\r\n")
             try:
                 text = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
             except UnicodeDecodeError as error:
-                said = f"byte {error.start + 1} of the line is not UTF-8; save the file as UTF-8"
-                yield number, Refused("not_utf8", said), shown
+                message = f"byte {error.start + 1} of the line is not UTF-8; save the file as UTF-8"
+                yield number, Refused("not_utf8", message), display_text
                 continue
-            yield number, text, shown
+            yield number, text, display_text
 
 
 def _json_rows(path: Path, layout: Layout) -> Iterator[Row]:
-    for number, text, shown in _text_lines(path):
+    for number, text, display_text in _text_lines(path):
         if isinstance(text, Refused):
-            yield number, shown, text
+            yield number, display_text, text
             continue
         if not text.strip():
             continue
         try:
-            yield number, shown, _json_fields(text, "the line")
+            yield number, display_text, _json_fields(text, "the line")
         except Refused as refusal:
-            yield number, shown, refusal
+            yield number, display_text, refusal
 
 
 def _json_fields(text: str, what: str) -> dict[str, Any]:
@@ -243,35 +243,37 @@ def _json_fields(text: str, what: str) -> dict[str, Any]:
 def _csv_rows(path: Path, layout: Layout) -> Iterator[Row]:
     """Yield the records of a CSV file below its header; a record may span several lines, and its first line identifies it."""
     header: list[str] | None = None
-    for number, record, shown in _csv_records(path):
+    for number, record, display_text in _csv_records(path):
         if header is None:
             header = _check_header(path, record, layout)
         elif isinstance(record, Refused):
-            yield number, shown, record
+            yield number, display_text, record
         elif len(record) != len(header):
             said = f"the line has {pluralize(len(record), 'field')}, the header {pluralize(len(header), 'field')}"
-            yield number, shown, Refused("broken_line", said)
+            yield number, display_text, Refused("broken_line", said)
         else:
-            yield number, shown, dict(zip(header, record, strict=True))
+            yield number, display_text, dict(zip(header, record, strict=True))
 
 
 def _check_header(path: Path, header: list[str] | Refused, layout: Layout) -> list[str]:
     if isinstance(header, Refused):
         raise ValueError(f'the header of "{path.name}" cannot be read: {header}')
     if len(header) > MOST_COLUMNS:
-        said = f'"{path.name}" has {len(header):,} columns, and at most {MOST_COLUMNS:,} are read'
-        raise ValueError(f"{said}; leave out columns, or write JSONL")
-    named = [layout.field, layout.label, layout.key, layout.occurred_at]
-    for column in named:
+        message = (
+            f'"{path.name}" has {len(header):,} columns, and at most {MOST_COLUMNS:,} are read'
+        )
+        raise ValueError(f"{message}; leave out columns, or write JSONL")
+    layout_columns = [layout.field, layout.label, layout.key, layout.occurred_at]
+    for column in layout_columns:
         if column is not None and column not in header:
             more = " ..." if len(header) > NAMED_COLUMNS else ""
             shown = ", ".join(header[:NAMED_COLUMNS]) + more
             raise ValueError(f'"{path.name}" has no column "{column}"; it has {shown}')
     times = Counter(header)
-    for column in header if layout.field is None else named:
+    for column in header if layout.field is None else layout_columns:
         if column is not None and times[column] > 1:
-            said = f'"{path.name}" has the column "{column}" more than once'
-            raise ValueError(f"{said}; rename one of them")
+            message = f'"{path.name}" has the column "{column}" more than once'
+            raise ValueError(f"{message}; rename one of them")
     return header
 
 
@@ -280,29 +282,29 @@ def _csv_records(path: Path) -> Iterator[tuple[int, list[str] | Refused, str]]:
     lines = _text_lines(path)
     ahead: deque[TextLine] = deque(itertools.islice(lines, 1))
     while ahead:
-        number, text, shown = ahead[0]
+        number, text, display_text = ahead[0]
         if isinstance(text, Refused) or not text.strip():
             ahead.popleft()
             if isinstance(text, Refused):
-                yield number, text, shown
+                yield number, text, display_text
         else:
             reader = csv.reader(_feed(ahead, lines), strict=True)
             try:
                 record: list[str] | Refused = next(reader)
-                taken = [ahead.popleft() for _ in range(reader.line_num)]
+                record_lines = [ahead.popleft() for _ in range(reader.line_num)]
             except csv.Error as error:
                 record = Refused("broken_line", _explain(error))
-                taken = [ahead.popleft()]
-            yield number, record, "\n".join(shown for _, _, shown in taken)
+                record_lines = [ahead.popleft()]
+            yield number, record, "\n".join(display_text for _, _, display_text in record_lines)
         if not ahead:
             ahead.extend(itertools.islice(lines, 1))
 
 
 def _explain(error: csv.Error) -> str:
-    said = str(error)
-    if "unexpected end of data" in said or "expected after" in said:
+    message = str(error)
+    if "unexpected end of data" in message or "expected after" in message:
         return "a quotation mark is not closed, or stands within a field without being doubled"
-    return f"the line is not CSV: {said}"
+    return f"the line is not CSV: {message}"
 
 
 def _feed(ahead: deque[TextLine], lines: Iterator[TextLine]) -> Iterator[str]:

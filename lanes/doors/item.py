@@ -108,16 +108,16 @@ class JobOrder:
             raise Refused("job_budget", f"{said}; raise the budget, or send less")
 
 
-def read_budget(given: object) -> Decimal | None:
+def read_budget(value: object) -> Decimal | None:
     """Return the budget of a job, or None if there is none.
 
     Raises:
         Refused: the value is not a valid amount.
     """
-    if given is None:
+    if value is None:
         return None
-    if isinstance(given, int | float | Decimal) and not isinstance(given, bool):
-        amount = Decimal(str(given)) if isinstance(given, float) else Decimal(given)
+    if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
+        amount = Decimal(str(value)) if isinstance(value, float) else Decimal(value)
         if amount.is_finite() and 0 <= amount <= MOST_USD:
             return amount
     raise Refused("malformed", "a job's budget must be 0 to 1,000,000,000 US dollars")

@@ -56,10 +56,10 @@ class Stream(Generic[E]):
 
     def record_admitted(self, events: Iterable[E]) -> None:
         """Record that each event became an item, an amendment or a refusal."""
-        for each in events:
+        for event in events:
             if len(self._seen) >= self._remembered:
                 self._seen, self._seen_before = set(), self._seen
-            self._seen.add(each.id)
+            self._seen.add(event.id)
 
     def has_kept(self, subject: Hashable) -> bool:
         """Return whether an event with that subject is kept, so that later ones must wait behind it."""

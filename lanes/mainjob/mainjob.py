@@ -115,13 +115,13 @@ class MainJob:
             SetupError: some items were not admitted within three minutes.
         """
         now = self.now()
-        run, sent = f"{now:%m%d-%H%M%S}", SentItems()
+        run, sent_items = f"{now:%m%d-%H%M%S}", SentItems()
         mine = samples(run, {each: sample_items(each) for each in WORKLOADS}, now=now)
         late = samples(run, sample_amendments(), now=now)
         waiting, began = mine, time.monotonic()
         give_up = began + STALLED_AFTER_S
-        sent.add(mine)
-        sent.scene = Scene(
+        sent_items.add(mine)
+        sent_items.scene = Scene(
             self._pool, self._api, mine, late, samples(run, sample_appeals(), now=now)
         )
         for done in send(self._api, mine, now=now):
@@ -131,7 +131,7 @@ class MainJob:
             time.sleep(POLL_S)
             waiting = self._not_admitted(waiting)
             self._onlooker.show_count("admitted", len(mine) - len(waiting), len(mine))
-            self._look(sent)
+            self._look(sent_items)
             left = pluralize(len(waiting), "event")
             self._show_wait(
                 lambda left=left: (
@@ -146,9 +146,9 @@ class MainJob:
             if waiting and time.monotonic() - began > RESEND_AFTER_S:
                 began = time.monotonic()
                 list(send(self._api, waiting, now=self.now()))
-        sent.outcomes["accepted"] += len(mine)
+        sent_items.outcomes["accepted"] += len(mine)
         self._label([*mine, *late])  # the last label of a key counts
-        return sent
+        return sent_items
 
     def _pace(self, waiting: Sequence[SampleSubmission], unsent: int) -> Sequence[SampleSubmission]:
         """Wait, `PACED_S` at most, until at most `IN_FLIGHT` sent events are not admitted; return the items not admitted."""
@@ -160,54 +160,58 @@ class MainJob:
 
     def send_file(self, path: Path, workload: str, layout: Layout, *, lines: int) -> SentItems:
         """Send every line through the file door, which admits it or refuses it with its number and a reason."""
-        sent = SentItems()
+        sent_items = SentItems()
         for admitted in admit_file(self._pool, path, workload, layout, now=self.now()):
-            sent.keys.setdefault(workload, []).extend(admitted.keys)
-            sent.outcomes += admitted.outcomes
-            sent.bad += admitted.bad
-            self._onlooker.show_count("read", sent.total + len(sent.bad), lines)
-        return sent
+            sent_items.keys.setdefault(workload, []).extend(admitted.keys)
+            sent_items.outcomes += admitted.outcomes
+            sent_items.bad += admitted.bad
+            self._onlooker.show_count("read", sent_items.total + len(sent_items.bad), lines)
+        return sent_items
 
-    def follow(self, sent: SentItems) -> Counter[str]:
+    def follow(self, sent_items: SentItems) -> Counter[str]:
         """Follow the run's items until all have ended or no state has changed for three minutes; return their states."""
-        states, moved, departing = Counter[str](), time.monotonic(), None
+        states, changed_at, depart_run = Counter[str](), time.monotonic(), None
         movers = Movers(
             None, self._looks_every_s(), usual_time=not Settings.read().provider_is_local
         )
         while True:
-            before, states = states, self._states(sent)
-            self._look(sent)
-            self._onlooker.show_count("settled", sum(states[s] for s in OVER), sent.total)
-            if sum(states[s] for s in OVER) >= sent.total and not (
-                sent.scene and sent.scene.expects_more
+            previous, states = states, self._states(sent_items)
+            self._look(sent_items)
+            self._onlooker.show_count("settled", sum(states[s] for s in OVER), sent_items.total)
+            if sum(states[s] for s in OVER) >= sent_items.total and not (
+                sent_items.scene and sent_items.scene.expects_more
             ):
                 return states
-            if states != before:
-                moved = time.monotonic()
-            if time.monotonic() - moved > STALLED_AFTER_S:
+            if states != previous:
+                changed_at = time.monotonic()
+            if time.monotonic() - changed_at > STALLED_AFTER_S:
                 return states
-            if departing is not None:
-                departing = replace(departing, state=self._api.run_state(departing.run_id))
-            if departing is None or departing.state in ENDED:
-                departing = self.depart(sent)
-            self._show_wait(partial(self.describe_open, sent, replace(movers, departing=departing)))
+            if depart_run is not None:
+                depart_run = replace(depart_run, state=self._api.run_state(depart_run.run_id))
+            if depart_run is None or depart_run.state in ENDED:
+                depart_run = self.depart(sent_items)
+            self._show_wait(
+                partial(self.describe_open, sent_items, replace(movers, departing=depart_run))
+            )
             time.sleep(POLL_S)
 
-    def _look(self, sent: SentItems) -> None:
+    def _look(self, sent_items: SentItems) -> None:
         """Let the scene act, and count the items that it enters as items of the run."""
-        if sent.scene is not None and (entered := sent.scene.look()):
-            sent.add(entered)
-            sent.earlier += [each.key for each in entered]
-            sent.outcomes["accepted"] += len(entered)
-            self._label(entered)
+        if sent_items.scene is not None and (submissions := sent_items.scene.look()):
+            sent_items.add(submissions)
+            sent_items.earlier += [each.key for each in submissions]
+            sent_items.outcomes["accepted"] += len(submissions)
+            self._label(submissions)
 
-    def describe_open(self, sent: SentItems, movers: Movers | None = None) -> str:
+    def describe_open(self, sent_items: SentItems, movers: Movers | None = None) -> str:
         """Return a sentence on the open items of the run and the process that takes their next step."""
         with self._pool.begin() as connection:
             now = clock(connection)
-            return sentence(story.look(connection, sent.keys, now=now), movers or Movers(), now=now)
+            return sentence(
+                story.look(connection, sent_items.keys, now=now), movers or Movers(), now=now
+            )
 
-    def depart(self, sent: SentItems) -> DepartRun | None:
+    def depart(self, sent_items: SentItems) -> DepartRun | None:
         """Request a run of `depart` once batch work of this run may leave, and return it; None while no work may leave.
 
         If all waiting work belongs to this run's workloads, one run takes all of it: a run takes seconds to start, and the
@@ -215,7 +219,7 @@ class MainJob:
         """
         with self._pool.begin() as connection:
             now = clock(connection)
-            ready = self._ready_to_leave(connection, sent, now)
+            ready = self._ready_to_leave(connection, sent_items, now)
             waiting = (
                 {*connection.execute(text(WAITING), {"now": now}).scalars()}
                 if ready
@@ -223,37 +227,43 @@ class MainJob:
             )
         if not ready:
             return None
-        alone = waiting == {ready[0]} or not waiting <= sent.keys.keys()
-        if not alone and sent.scene is not None and any(map(sent.scene.holds_back, waiting)):
+        is_alone = waiting == {ready[0]} or not waiting <= sent_items.keys.keys()
+        if (
+            not is_alone
+            and sent_items.scene is not None
+            and any(map(sent_items.scene.holds_back, waiting))
+        ):
             return None
-        workload = ready[0] if alone else None
+        workload = ready[0] if is_alone else None
         return DepartRun(workload, self._api.run(runs.depart(workload)), "SCHEDULED")
 
-    def _ready_to_leave(self, connection: Connection, sent: SentItems, now: datetime) -> list[str]:
+    def _ready_to_leave(
+        self, connection: Connection, sent_items: SentItems, now: datetime
+    ) -> list[str]:
         return [
             workload
-            for workload, keys in sent.keys.items()
-            if not (sent.scene is not None and sent.scene.holds_back(workload))
+            for workload, keys in sent_items.keys.items()
+            if not (sent_items.scene is not None and sent_items.scene.holds_back(workload))
             and connection.execute(
                 text(WAITS_ALONE), {"workload": workload, "keys": keys, "now": now}
             ).scalar_one()
         ]
 
-    def examples(self, sent: SentItems) -> list[AnswerExample]:
+    def examples(self, sent_items: SentItems) -> list[AnswerExample]:
         """Return some real answers of the run, from every lane."""
         with self._pool.begin() as connection:
             found = [
                 each
-                for workload, keys in sent.keys.items()
+                for workload, keys in sent_items.keys.items()
                 for each in listing.of_each_kind(
                     connection, workload, keys[:: 1 + len(keys) // LOOKED_AT]
                 )
             ]
         return choose(found)
 
-    def find_first_receipt(self, sent: SentItems) -> datetime:
+    def find_first_receipt(self, sent_items: SentItems) -> datetime:
         """Return when the first item of the run was received; before the run if its file was already sent earlier."""
-        own = {key for keys in sent.keys.values() for key in keys} - set(sent.earlier)
+        own = {key for keys in sent_items.keys.values() for key in keys} - set(sent_items.earlier)
         with self._pool.begin() as connection:
             first = connection.execute(
                 text("select min(received_at) from lanes.item where key = any(:keys)"),
@@ -294,30 +304,30 @@ class MainJob:
             return every_s if isinstance(every_s, int | float) else None
         return None
 
-    def _label(self, of: Sequence[SampleSubmission]) -> None:
+    def _label(self, submissions: Sequence[SampleSubmission]) -> None:
         """Store the labels; of two labels with the same key the later one counts."""
         with self._pool.begin() as connection:
-            for workload in {each.workload for each in of}:
+            for workload in {each.workload for each in submissions}:
                 right = {
                     each.key: each.expected
-                    for each in of
+                    for each in submissions
                     if each.workload == workload and each.expected
                 }
                 items.label(connection, workload, right, source="samples")
 
     def _not_admitted(self, waiting: Sequence[SampleSubmission]) -> list[SampleSubmission]:
         with self._pool.begin() as connection:
-            found = connection.execute(
+            rows = connection.execute(
                 text("select workload, key from lanes.item where key = any(:keys)"),
                 {"keys": [each.key for each in waiting]},
             )
-            admitted = {(row.workload, row.key) for row in found}
+            admitted = {(row.workload, row.key) for row in rows}
         return [each for each in waiting if (each.workload, each.key) not in admitted]
 
-    def _states(self, sent: SentItems) -> Counter[str]:
+    def _states(self, sent_items: SentItems) -> Counter[str]:
         states: Counter[str] = Counter()
         with self._pool.begin() as connection:
-            for workload, keys in sent.keys.items():
+            for workload, keys in sent_items.keys.items():
                 rows = connection.execute(
                     text(
                         "select state, count(*) as items from lanes.item_status"

@@ -37,20 +37,22 @@ class SampleSubmission:
 
 
 def samples(
-    run: str, given: Mapping[str, Iterable[dict[str, Any]]], *, now: datetime
+    run: str, items_by_workload: Mapping[str, Iterable[dict[str, Any]]], *, now: datetime
 ) -> list[SampleSubmission]:
     """Return these ready-made items with keys of this run, so that each run has new work; ages become event times."""
     return [
-        _sample(workload, each, run, now) for workload, items in given.items() for each in items
+        _sample(workload, each, run, now)
+        for workload, items in items_by_workload.items()
+        for each in items
     ]
 
 
 def send(
-    api: PrefectApi, sent: Sequence[SampleSubmission], *, now: datetime, event: str = ARRIVED
+    api: PrefectApi, submissions: Sequence[SampleSubmission], *, now: datetime, event: str = ARRIVED
 ) -> Iterator[int]:
     """Send the samples, and yield after each request the number sent so far."""
-    for start in range(0, len(sent), PER_REQUEST):
-        chunk = sent[start : start + PER_REQUEST]
+    for start in range(0, len(submissions), PER_REQUEST):
+        chunk = submissions[start : start + PER_REQUEST]
         api.emit([_event(each, event, uuid4(), now) for each in chunk])
         yield start + len(chunk)
 
@@ -86,7 +88,7 @@ MOST = 1_000  # unrouted items among which the admitted ones are searched
 
 
 def admit_earlier(
-    connection: Connection, workload: str, given: Sequence[SampleSubmission], *, now: datetime
+    connection: Connection, workload: str, submissions: Sequence[SampleSubmission], *, now: datetime
 ) -> list[str] | None:
     """Admit and route these items with a near due time, as if they had arrived earlier, and return their keys.
 
@@ -100,12 +102,14 @@ def admit_earlier(
         return []
     laws, due_at = turnarounds.read_cached(connection, now=now), now + DUE_IN
     needed = Prospects(laws, now).of(version).back_at - now
-    then = due_at - needed - SPARE
-    asked = [
-        read_submission(workload, {**each.fields, "due_at": due_at}, place=each.key, sent_at=then)
-        for each in given
+    received_at = due_at - needed - SPARE
+    candidates = [
+        read_submission(
+            workload, {**each.fields, "due_at": due_at}, place=each.key, sent_at=received_at
+        )
+        for each in submissions
     ]
-    admitted = items.admit(connection, asked, door="client", now=then)
+    admitted = items.admit(connection, candidates, door="client", now=received_at)
     keys = {each.key for each in admitted if each.is_admitted}
     received = [
         each
@@ -114,18 +118,23 @@ def admit_earlier(
     ]
     splits = workloads.splits(connection)
     estimates = sharing.estimates(connection, now=now)
-    prospects = Prospects(laws, then)
-    decided = [
+    prospects = Prospects(laws, received_at)
+    decisions = [
         (
             each,
             version,
             decide(
-                each.arrived, version, splits, now=then, estimates=estimates, prospects=prospects
+                each.arrived,
+                version,
+                splits,
+                now=received_at,
+                estimates=estimates,
+                prospects=prospects,
             ),
         )
         for each in received
     ]
-    routes.save(connection, decided, now=then)
+    routes.save(connection, decisions, now=received_at)
     return [each.arrived.key for each in received]
 
 
@@ -208,24 +217,24 @@ class Scene:
         return entered
 
     def _read(self, connection: Connection) -> None:
-        sought = [*self._unread.values()]
-        for asked, found in zip(
-            sought, results.take(connection, sought) if sought else (), strict=True
+        requests = [*self._unread.values()]
+        for request, found in zip(
+            requests, results.take(connection, requests) if requests else (), strict=True
         ):
             if found not in STILL_TO_COME:
-                del self._unread[asked.workload, asked.key]
-                self._entered.discard((asked.workload, asked.key))
+                del self._unread[request.workload, request.key]
+                self._entered.discard((request.workload, request.key))
 
     def _ready(self, connection: Connection) -> list[SampleSubmission]:
         """Return the open amendments once all of their items are answered, so that none is late; until then none."""
         if not self._late:
             return []
         asked = {"workloads": [of for of, _ in self._late], "keys": [key for _, key in self._late]}
-        found = {(row.workload, row.key): row for row in connection.execute(LATE, asked)}
+        rows = {(row.workload, row.key): row for row in connection.execute(LATE, asked)}
         self._late = {
-            of: each for of, each in self._late.items() if of not in found or not found[of].amended
+            of: each for of, each in self._late.items() if of not in rows or not rows[of].amended
         }
-        answered = all(of in found and found[of].answered for of in self._late)
+        answered = all(of in rows and rows[of].answered for of in self._late)
         return [*self._late.values()] if answered else []
 
     def _may_tell(self) -> bool:

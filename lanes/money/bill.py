@@ -71,37 +71,45 @@ def compare(
     answer may have cost as much. Tokens in the ledger are missing from the bill only if the provider billed them to no key of
     the workspace: our key may have been replaced that day.
     """
-    found: list[BillDifference] = []
+    differences: list[BillDifference] = []
     for key in sorted({*ledger, *billed}):
-        ours, theirs = ledger.get(key, LedgerRow()), billed.get(key, ProviderRow())
-        surplus, missing, said = theirs.own - ours.most, ours.least - theirs.workspace, list[str]()
+        ledger_row, provider_row = ledger.get(key, LedgerRow()), billed.get(key, ProviderRow())
+        surplus, missing, clauses = (
+            provider_row.own - ledger_row.most,
+            ledger_row.least - provider_row.workspace,
+            list[str](),
+        )
         cost = _usd(surplus, key)
-        if surplus and (cost is None or cost > ours.unknown_usd):
-            said.append(f"{_format_tokens(surplus, key)} more than the ledger")
-            if ours.unknown:
-                lost = pluralize(ours.unknown, "attempt")
-                said.append(f"{lost} without an answer explain at most {usd(ours.unknown_usd)}")
+        if surplus and (cost is None or cost > ledger_row.unknown_usd):
+            clauses.append(f"{_format_tokens(surplus, key)} more than the ledger")
+            if ledger_row.unknown:
+                lost = pluralize(ledger_row.unknown, "attempt")
+                clauses.append(
+                    f"{lost} without an answer explain at most {usd(ledger_row.unknown_usd)}"
+                )
         if missing:
-            said.append(f"{_format_tokens(missing, key)} less than the ledger")
-        paid, priced = theirs.cost_usd, _usd(theirs.workspace, key)
+            clauses.append(f"{_format_tokens(missing, key)} less than the ledger")
+        paid, priced = provider_row.cost_usd, _usd(provider_row.workspace, key)
         if paid is not None and priced is not None and abs(paid - priced) > ROUNDING_USD:
-            said.append(f"its tokens cost {usd(paid)}, at our prices {usd(priced)}")
-        if said:
-            found.append(BillDifference(key, missing, "; ".join(said)))
-    return found
+            clauses.append(f"its tokens cost {usd(paid)}, at our prices {usd(priced)}")
+        if clauses:
+            differences.append(BillDifference(key, missing, "; ".join(clauses)))
+    return differences
 
 
-def _usd(tokens: Tokens, of: BillKey) -> Decimal | None:
+def _usd(tokens: Tokens, key: BillKey) -> Decimal | None:
     """Return what tokens cost at our prices; None if the model has no known price."""
     try:
-        each = per_token(of.model, of.lane, of.at)
+        each = per_token(key.model, key.lane, key.at)
     except LookupError:
         return None
-    prices = (each.input, each.output, each.cache_read, each.cache_write(of.lane))
+    prices = (each.input, each.output, each.cache_read, each.cache_write(key.lane))
     return sum((tokens[k] * price for k, price in zip(KINDS, prices, strict=True)), Decimal(0))
 
 
-def _format_tokens(tokens: Tokens, of: BillKey) -> str:
-    cost, kinds = _usd(tokens, of), [kind for kind in KINDS if tokens[kind]]
-    told = ", ".join(pluralize(tokens[kind], f"{kind.replace('_', ' ')} token") for kind in kinds)
-    return told if cost is None else f"{told} ({usd(cost)})"
+def _format_tokens(tokens: Tokens, key: BillKey) -> str:
+    cost, kinds = _usd(tokens, key), [kind for kind in KINDS if tokens[kind]]
+    amounts = ", ".join(
+        pluralize(tokens[kind], f"{kind.replace('_', ' ')} token") for kind in kinds
+    )
+    return amounts if cost is None else f"{amounts} ({usd(cost)})"

@@ -191,14 +191,14 @@ def over_soft(
     return next((each for each in pays if each.is_over_soft), None)
 
 
-def month_usd(of: Iterable[Budget]) -> float | None:
+def month_usd(budgets: Iterable[Budget]) -> float | None:
     """Return the real-time spending per month that the tightest budget allows; None without a budget for all consumers.
 
     A budget allows its soft limit, or its hard limit if it has no soft one.
     """
     limits = [
         (each, each.hard_usd if each.soft_usd is None else each.soft_usd)
-        for each in of
+        for each in budgets
         if each.consumer is None
     ]
     months = {Period.DAY: DAYS_PER_MONTH, Period.MONTH: 1}
@@ -221,12 +221,12 @@ def refusal(budget: Budget) -> str | None:
     """Return why the budget cannot be set; None if it can."""
     if budget.consumer is not None and not 1 <= len(budget.consumer) <= KEY_LIMIT:
         return f"a consumer has 1 to {KEY_LIMIT} characters; without one it is the budget of all of them together"
-    given = [each for each in (budget.soft_usd, budget.hard_usd) if each is not None]
-    if not given:
+    limits = [each for each in (budget.soft_usd, budget.hard_usd) if each is not None]
+    if not limits:
         return "a budget needs soft_usd, hard_usd or both; to have none, remove it"
-    if any(not each.is_finite() or not 0 <= each <= MOST_USD for each in given):
+    if any(not each.is_finite() or not 0 <= each <= MOST_USD for each in limits):
         return f"soft_usd and hard_usd are 0 to {MOST_USD:,} US dollars; 0 pays nothing"
-    if any(0 < each < FINEST_USD for each in given):
+    if any(0 < each < FINEST_USD for each in limits):
         return f"soft_usd and hard_usd are 0, or {FINEST_USD:f} US dollars at least: less than that cannot be kept"
     if (
         budget.soft_usd is not None
@@ -278,52 +278,57 @@ def reserve(
     Otherwise it rests: until the period ends, or for a minute if batches hold the money. If less than `least` is left, the
     cost of the workload's cheapest call, no item rests: the workload stops.
     """
-    then = ReserveResult()
-    left = {id_: of.left_usd for id_, of in budgets.items()}
-    lacked: dict[BudgetId, Decimal] = {}
+    result = ReserveResult()
+    left = {id_: status.left_usd for id_, status in budgets.items()}
+    shortfalls: dict[BudgetId, Decimal] = {}
     paying: set[BudgetId] = set()
-    for each in candidates:
+    for candidate in candidates:
         payers = [
-            id_ for id_, of in budgets.items() if of.budget.pays_for(each.workload, each.consumer)
+            id_
+            for id_, status in budgets.items()
+            if status.budget.pays_for(candidate.workload, candidate.consumer)
         ]
-        lacking = [id_ for id_ in payers if left[id_] < each.bound_usd]
+        lacking = [id_ for id_ in payers if left[id_] < candidate.bound_usd]
         if not lacking:
-            then.paid.append(each)
+            result.paid.append(candidate)
             paying.update(payers)
             for id_ in payers:
-                left[id_] -= each.bound_usd
+                left[id_] -= candidate.bound_usd
             continue
-        any_call = least.get(each.workload, Decimal(0))
+        any_call = least.get(candidate.workload, Decimal(0))
         for id_ in lacking:
             # An item that costs more than a whole period's limit reveals nothing about the budget.
-            of = budgets[id_]
-            if each.bound_usd <= (of.budget.hard_usd or 0) or _without_calls(of) < any_call:
-                lacked[id_] = min(each.bound_usd, lacked.get(id_, each.bound_usd))
-        _hold_back(then, each, [budgets[id_] for id_ in lacking], any_call, now)
-    then.refused = {**lacked, **dict.fromkeys(paying)}
-    return then
+            status = budgets[id_]
+            if (
+                candidate.bound_usd <= (status.budget.hard_usd or 0)
+                or _without_calls(status) < any_call
+            ):
+                shortfalls[id_] = min(candidate.bound_usd, shortfalls.get(id_, candidate.bound_usd))
+        _hold_back(result, candidate, [budgets[id_] for id_ in lacking], any_call, now)
+    result.refused = {**shortfalls, **dict.fromkeys(paying)}
+    return result
 
 
 def _hold_back(
-    then: ReserveResult,
-    each: ReserveCandidate,
+    result: ReserveResult,
+    candidate: ReserveCandidate,
     lacking: Sequence[BudgetStatus],
     least: Decimal,
     now: datetime,
 ) -> None:
     """Record that a candidate waits, rests or stops, because too little is left of the budgets in `lacking`."""
-    of_all = [of for of in lacking if of.budget.consumer is None]
-    if any(_without_calls(of) < least for of in of_all):
-        then.stopped.add(each.workload)
-    elif dear := [of for of in lacking if _without_calls(of) < each.bound_usd]:
-        spent = [of.ends_at for of in dear if of.unspent_usd < each.bound_usd]
-        then.resting.append((each, max(spent, default=now + BATCHES_REST)))
+    of_all = [status for status in lacking if status.budget.consumer is None]
+    if any(_without_calls(status) < least for status in of_all):
+        result.stopped.add(candidate.workload)
+    elif dear := [status for status in lacking if _without_calls(status) < candidate.bound_usd]:
+        spent = [status.ends_at for status in dear if status.unspent_usd < candidate.bound_usd]
+        result.resting.append((candidate, max(spent, default=now + BATCHES_REST)))
     elif of_all:
-        then.waiting.add(each.workload)
+        result.waiting.add(candidate.workload)
     else:
-        then.resting.append((each, now + CALLS_REST))
+        result.resting.append((candidate, now + CALLS_REST))
 
 
-def _without_calls(of: BudgetStatus) -> Decimal:
+def _without_calls(status: BudgetStatus) -> Decimal:
     """Return what is left if all calls in flight end and cost nothing."""
-    return of.unspent_usd - of.batches_usd
+    return status.unspent_usd - status.batches_usd

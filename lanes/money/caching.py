@@ -171,7 +171,7 @@ def start_unmarked(prices: CachePrices, *, now: datetime) -> CachingDecision:
 
 
 def decide(
-    before: CachingDecision, seen: CacheUse, prices: CachePrices, *, lane: Lane, now: datetime
+    before: CachingDecision, use: CacheUse, prices: CachePrices, *, lane: Lane, now: datetime
 ) -> CachingDecision:
     """Return the next caching state of a lane, from the measurements since the lane entered the state `before`.
 
@@ -179,52 +179,54 @@ def decide(
     both after a rest. The trial measures whether all calls should mark their prefix or none; until the result is certain,
     the trial continues with a few calls. The lane stays on until measurements show that it does not pay.
     """
-    kept = replace(before, pays_from=prices.pays_from, decided_at=now)
+    decision = replace(before, pays_from=prices.pays_from, decided_at=now)
     if before.marks is Marks.NONE:
-        return _begin(kept, seen, lane, now)
-    terms, cached = TERMS[lane], seen.read + seen.written
-    if not cached and seen.marked >= terms.fewest:
-        why = f"the provider cached nothing of {pluralize(seen.marked, 'call')}: what they share is too short for it"
-        return replace(_off(kept, why, now + NOTHING_RESTS, now), hit_rate=None, calls=0)
-    if seen.calls >= terms.fewest and seen.hit_rate is not None:
+        return _begin(decision, use, lane, now)
+    terms, cached = TERMS[lane], use.read + use.written
+    if not cached and use.marked >= terms.fewest:
+        why = f"the provider cached nothing of {pluralize(use.marked, 'call')}: what they share is too short for it"
+        return replace(_off(decision, why, now + NOTHING_RESTS, now), hit_rate=None, calls=0)
+    if use.calls >= terms.fewest and use.hit_rate is not None:
         return _decide_by_hit_rate(
-            replace(kept, hit_rate=seen.hit_rate, calls=seen.calls), lane, now
+            replace(decision, hit_rate=use.hit_rate, calls=use.calls), lane, now
         )
-    if lane is Lane.REALTIME and seen.estimate_hit_rate(lane) < prices.pays_from - MARGIN:
-        return _off(kept, _expects(seen, lane), None, now)
-    return kept
+    if lane is Lane.REALTIME and use.estimate_hit_rate(lane) < prices.pays_from - MARGIN:
+        return _off(decision, _expects(use, lane), None, now)
+    return decision
 
 
-def _begin(kept: CachingDecision, seen: CacheUse, lane: Lane, now: datetime) -> CachingDecision:
-    if kept.again_at is not None and now < kept.again_at:
-        return kept
-    if not math.isfinite(kept.pays_from):
-        return replace(kept, why="a token that is read from the cache costs no less than another")
+def _begin(decision: CachingDecision, use: CacheUse, lane: Lane, now: datetime) -> CachingDecision:
+    if decision.again_at is not None and now < decision.again_at:
+        return decision
+    if not math.isfinite(decision.pays_from):
+        return replace(
+            decision, why="a token that is read from the cache costs no less than another"
+        )
     if lane is Lane.BATCH:
         return _on(
-            kept, Marks.SOME, "a few requests of a batch find out what its cache brings", now
+            decision, Marks.SOME, "a few requests of a batch find out what its cache brings", now
         )
-    why = _expects(seen, lane)
-    if seen.estimate_hit_rate(lane) < kept.pays_from + MARGIN:
-        return replace(kept, why=why)
-    return _on(kept, Marks.SOME, f"a few calls find out: {why}", now)
+    why = _expects(use, lane)
+    if use.estimate_hit_rate(lane) < decision.pays_from + MARGIN:
+        return replace(decision, why=why)
+    return _on(decision, Marks.SOME, f"a few calls find out: {why}", now)
 
 
-def _decide_by_hit_rate(kept: CachingDecision, lane: Lane, now: datetime) -> CachingDecision:
-    on, hit_rate = kept.marks is Marks.ALL, kept.hit_rate or 0.0
-    why = f"hit rate {hit_rate:.2f} of {pluralize(kept.calls, 'call')}, it pays from {kept.pays_from:.2f}"
-    if hit_rate >= kept.pays_from + (0 if on else MARGIN):
+def _decide_by_hit_rate(decision: CachingDecision, lane: Lane, now: datetime) -> CachingDecision:
+    on, hit_rate = decision.marks is Marks.ALL, decision.hit_rate or 0.0
+    why = f"hit rate {hit_rate:.2f} of {pluralize(decision.calls, 'call')}, it pays from {decision.pays_from:.2f}"
+    if hit_rate >= decision.pays_from + (0 if on else MARGIN):
         return (
-            replace(kept, why=why, losses=0)
+            replace(decision, why=why, losses=0)
             if on
-            else replace(_on(kept, Marks.ALL, why, now), losses=0)
+            else replace(_on(decision, Marks.ALL, why, now), losses=0)
         )
-    if kept.calls < CERTAIN and _at_most(hit_rate, kept.calls) >= kept.pays_from:
-        return replace(kept, why=f"{why}: too few to tell")
-    losses = kept.losses + 1
+    if decision.calls < CERTAIN and _at_most(hit_rate, decision.calls) >= decision.pays_from:
+        return replace(decision, why=f"{why}: too few to tell")
+    losses = decision.losses + 1
     rests = Backoff(TERMS[lane].rests, LONGEST_REST).after(losses)
     return replace(
-        _off(kept, f"{why}; tried again in {seconds(rests.total_seconds())}", now + rests, now),
+        _off(decision, f"{why}; tried again in {seconds(rests.total_seconds())}", now + rests, now),
         losses=losses,
     )
 
@@ -235,19 +237,19 @@ def _at_most(hit_rate: float, calls: int) -> float:
     return (hit_rate + Z**2 / (2 * calls) + spread) / (1 + Z**2 / calls)
 
 
-def _on(kept: CachingDecision, marks: Marks, why: str, now: datetime) -> CachingDecision:
-    return replace(kept, marks=marks, why=why, since=now, again_at=None)
+def _on(decision: CachingDecision, marks: Marks, why: str, now: datetime) -> CachingDecision:
+    return replace(decision, marks=marks, why=why, since=now, again_at=None)
 
 
 def _off(
-    kept: CachingDecision, why: str, again_at: datetime | None, now: datetime
+    decision: CachingDecision, why: str, again_at: datetime | None, now: datetime
 ) -> CachingDecision:
-    return replace(kept, marks=Marks.NONE, why=why, since=now, again_at=again_at)
+    return replace(decision, marks=Marks.NONE, why=why, since=now, again_at=again_at)
 
 
-def _expects(seen: CacheUse, lane: Lane) -> str:
-    came = f"a call every {seconds(1 / seen.per_s)}" if seen.per_s else "hardly any calls"
-    return f"with {came} a hit rate of {seen.estimate_hit_rate(lane):.2f} is expected"
+def _expects(use: CacheUse, lane: Lane) -> str:
+    came = f"a call every {seconds(1 / use.per_s)}" if use.per_s else "hardly any calls"
+    return f"with {came} a hit rate of {use.estimate_hit_rate(lane):.2f} is expected"
 
 
 def select_marked(marks: Marks, *, warm: bool | None = None) -> range:

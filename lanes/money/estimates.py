@@ -125,9 +125,9 @@ class Estimates:
             tokens(payload_chars),
             tokens(payload_chars + history_chars) if history_chars else 0,
         )
-        known = self._known.get((version.id, own, told))
-        if known is not None:
-            return known
+        cached = self._known.get((version.id, own, told))
+        if cached is not None:
+            return cached
         rates = self._rates.get(version.id)
         if rates is None:
             shared = estimate_shared_tokens(version.spec)
@@ -137,10 +137,10 @@ class Estimates:
             )
         realtime, batch = rates
         in_batch = batch.of(told, told=True) if history_chars else batch.of(own)
-        made = self._known[version.id, own, told] = Estimate(
+        estimate = self._known[version.id, own, told] = Estimate(
             realtime=realtime.of(own), batch=in_batch
         )
-        return made
+        return estimate
 
     def _rate(self, version: "Version", lane: Lane, shared: int) -> Rate:
         from lanes.workload.context import rule

@@ -140,17 +140,17 @@ def decide(
     """Return the next size with its reason; None if the size stays."""
     size = in_force(last, allowed)
     ladder = sizes(allowed)
-    known = {each: _of_size(evidence.packed, each, ladder) for each in ladder}
+    known = {candidate: _of_size(evidence.packed, candidate, ladder) for candidate in ladder}
     lowest, _ = bounds(evidence.alone, alpha=ALPHA / 2)
-    for each in sorted(known):
-        if 1 < each <= size and bounds(known[each], alpha=ALPHA / 2)[1] < lowest:
+    for candidate in sorted(known):
+        if 1 < candidate <= size and bounds(known[candidate], alpha=ALPHA / 2)[1] < lowest:
             return PackDecision(
-                ladder[ladder.index(each) + 1],
+                ladder[ladder.index(candidate) + 1],
                 allowed,
                 now,
-                _describe_agreement(f"packs of {each} hurt", known[each], evidence.alone),
-                hurt=each,
-                packed=known[each],
+                _describe_agreement(f"packs of {candidate} hurt", known[candidate], evidence.alone),
+                hurt=candidate,
+                packed=known[candidate],
                 alone=evidence.alone,
             )
     return _grown(size, ladder, known[size], evidence.alone, hurts, now) if size < allowed else None
@@ -187,10 +187,10 @@ def _of_size(packed: Mapping[int, SampleShare], size: int, ladder: Sequence[int]
     return total(share for items, share in packed.items() if smaller < items <= size)
 
 
-def total(of: Iterable[SampleShare]) -> SampleShare:
+def total(shares: Iterable[SampleShare]) -> SampleShare:
     """Return the sum of these shares."""
     hits, samples = 0, 0
-    for each in of:
+    for each in shares:
         hits, samples = hits + each.hits, samples + each.samples
     return SampleShare(hits, samples)
 
@@ -201,8 +201,8 @@ def _describe_agreement(what: str, packed: SampleShare, alone: SampleShare) -> s
     )
 
 
-def _format_share(of: SampleShare) -> str:
-    return "with nothing yet" if of.value is None else f"{of.value:.2f} (n {of.samples})"
+def _format_share(share: SampleShare) -> str:
+    return "with nothing yet" if share.value is None else f"{share.value:.2f} (n {share.samples})"
 
 
 # The longest answer of the models with the lowest limit. A call requests the longest answers of all of its items, reasoning

@@ -64,25 +64,35 @@ def realtime_slow(version: Version, figures: RealtimeFigures) -> Assessment:
     """
     limit, late, given_up = version.spec.promises.realtime_p95_s, figures.late, figures.given_up
     samples, waits_s = figures.answered + late + given_up, figures.waits_s or 0
-    said = "Nothing was answered in the last 15 minutes and nothing waits longer than promised."
+    sentence = "Nothing was answered in the last 15 minutes and nothing waits longer than promised."
     if samples:
-        said = (
+        sentence = (
             f"The p95 from received to answered is {seconds(figures.p95_s)} over the last 15 minutes "
             f"({pluralize(figures.answered, 'answer')}); {seconds(limit)} were promised."
         )
         if late:
-            said += f" {pluralize(late, 'item')} already {'waits' if late == 1 else 'wait'} longer than that"
-            said += f", for up to {seconds(waits_s)}." if waits_s else "."
+            sentence += f" {pluralize(late, 'item')} already {'waits' if late == 1 else 'wait'} longer than that"
+            sentence += f", for up to {seconds(waits_s)}." if waits_s else "."
         if given_up:
-            said += f" {pluralize(given_up, 'item')} {'was' if given_up == 1 else 'were'} given up."
+            sentence += (
+                f" {pluralize(given_up, 'item')} {'was' if given_up == 1 else 'were'} given up."
+            )
     percent = SLOWER_PERCENT if limit else 0
-    judged, place, fast = assessment.judge_burn(figures.timely, percent / 100)
-    seen, value, promise = figures.timely[place], figures.p95_s or 0, Promise.REALTIME_SLOW
-    if judged is Verdict.FAILED:
-        said += f" {_part(seen, percent, place, 'item', 'took longer, or still wait')}"
+    verdict, place, fast = assessment.judge_burn(figures.timely, percent / 100)
+    sample, value, promise = figures.timely[place], figures.p95_s or 0, Promise.REALTIME_SLOW
+    if verdict is Verdict.FAILED:
+        sentence += f" {_part(sample, percent, place, 'item', 'took longer, or still wait')}"
     if limit and not fast and waits_s > max(LONG_WAIT * limit, LEAST_WAIT_S):
-        judged, value, fast = Verdict.FAILED, waits_s, None
-    figure = promise, version.workload, judged, value, limit, max(samples, seen.samples), said
+        verdict, value, fast = Verdict.FAILED, waits_s, None
+    figure = (
+        promise,
+        version.workload,
+        verdict,
+        value,
+        limit,
+        max(samples, sample.samples),
+        sentence,
+    )
     quiet = not late and not figures.timely[assessment.RECENT].hits
     return Assessment(*figure, standstill=REALTIME, quiet=quiet, fast=fast)
 
@@ -90,20 +100,20 @@ def realtime_slow(version: Version, figures: RealtimeFigures) -> Assessment:
 def realtime_failing(version: Version, figures: RealtimeFigures) -> Assessment:
     """Assess how fast failed attempts burn their budget."""
     limit = version.spec.promises.realtime_max_error_percent
-    judged, place, fast = assessment.judge_burn(figures.tried, limit / 100)
-    seen, said = figures.tried[place], "Nothing was tried in the last 30 minutes."
-    if seen.samples:
-        said = _part(seen, limit, place, "attempt", "failed")
-    percent, quiet = 100 * (seen.value or 0), not figures.tried[assessment.RECENT].hits
-    promise, figure = Promise.REALTIME_FAILING, (judged, percent, limit, seen.samples, said)
+    verdict, place, fast = assessment.judge_burn(figures.tried, limit / 100)
+    sample, sentence = figures.tried[place], "Nothing was tried in the last 30 minutes."
+    if sample.samples:
+        sentence = _part(sample, limit, place, "attempt", "failed")
+    percent, quiet = 100 * (sample.value or 0), not figures.tried[assessment.RECENT].hits
+    promise, figure = Promise.REALTIME_FAILING, (verdict, percent, limit, sample.samples, sentence)
     return Assessment(
         promise, version.workload, *figure, standstill=REALTIME, quiet=quiet, fast=fast
     )
 
 
-def _part(of: SampleShare, percent: float, place: int, noun: str, met: str) -> str:
-    part = f"{of.hits:,} of {pluralize(of.samples, noun)} of the last {assessment.NAMES[place]}"
-    return f"{part} {met}: {share(of.value or 0)}, and {share(percent / 100)} is the limit."
+def _part(sample: SampleShare, percent: float, place: int, noun: str, met: str) -> str:
+    part = f"{sample.hits:,} of {pluralize(sample.samples, noun)} of the last {assessment.NAMES[place]}"
+    return f"{part} {met}: {share(sample.value or 0)}, and {share(percent / 100)} is the limit."
 
 
 @dataclass(frozen=True)

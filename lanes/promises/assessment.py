@@ -160,14 +160,14 @@ def share_verdict(
     return Verdict.PASSED if few else Verdict.INCONCLUSIVE
 
 
-def chance_of_so_few(of: SampleShare, share: float) -> float:
+def chance_of_so_few(sample: SampleShare, share: float) -> float:
     """Return the probability of at most the observed hits if each sample is a hit with probability `share`."""
-    misses = of.samples - of.hits
-    binomial = lgamma(of.samples + 1) - lgamma(of.hits + 1) - lgamma(misses + 1)
-    term = exp(binomial + of.hits * log(share) + misses * log(1 - share))
-    total, hits = term, of.hits
+    misses = sample.samples - sample.hits
+    binomial = lgamma(sample.samples + 1) - lgamma(sample.hits + 1) - lgamma(misses + 1)
+    term = exp(binomial + sample.hits * log(share) + misses * log(1 - share))
+    total, hits = term, sample.hits
     while hits > 0 and term > 1e-12:  # below the mean, each term is smaller than the term before it
-        term *= hits * (1 - share) / ((of.samples - hits + 1) * share)
+        term *= hits * (1 - share) / ((sample.samples - hits + 1) * share)
         total, hits = total + term, hits - 1
     return total
 
@@ -206,11 +206,11 @@ def judge_burn(windows: Sequence[SampleShare], budget: float) -> BurnVerdict:
     for alert in ALERTS:
         least = threshold(alert.rate, budget)
         for place in alert.places:
-            seen, short = windows[place], windows[SHORT[place]]
+            sample, short = windows[place], windows[SHORT[place]]
             lasts = not short.samples or short.hits >= least * short.samples
-            burns = lasts and seen.hits >= max(LEAST_HITS, least * seen.samples)
-            if burns and is_above(seen, budget, alpha=UNPROVED):
-                burned = min(seen.hits / seen.samples, NEARLY_ALL)
+            burns = lasts and sample.hits >= max(LEAST_HITS, least * sample.samples)
+            if burns and is_above(sample, budget, alpha=UNPROVED):
+                burned = min(sample.hits / sample.samples, NEARLY_ALL)
                 if _below(windows[:place], budget, burned) is None:
                     return BurnVerdict(Verdict.FAILED, place, alert.rate >= FAST)
     healthy = _below(windows[: LONGEST_END + 1], budget, budget)
@@ -225,11 +225,11 @@ def _below(windows: Sequence[SampleShare], budget: float, share: float) -> int |
     The proof is an exact upper bound (Clopper-Pearson) below `share`, at a level divided by the number of such windows in 3
     days.
     """
-    for place, seen in enumerate(windows):
-        if not seen.samples:
+    for place, sample in enumerate(windows):
+        if not sample.samples:
             continue
-        if seen.hits >= budget * seen.samples:
+        if sample.hits >= budget * sample.samples:
             return None
-        if chance_of_so_few(seen, share) <= MISTAKEN * (WINDOWS[place] / WINDOWS[-1]):
+        if chance_of_so_few(sample, share) <= MISTAKEN * (WINDOWS[place] / WINDOWS[-1]):
             return place
     return None

@@ -94,54 +94,56 @@ def batch_slow(
     The distribution decides once it is learned from `ENOUGH_BACK` batches. A batch that was reported as late stays late until
     it ends, even if the distribution has changed since then.
     """
-    most, over = timedelta(minutes=version.spec.promises.batch_max_minutes), batch.is_over
-    if out is not None and (over or not most or out.usual_law.evidence.back < ENOUGH_BACK):
+    ceiling, over = timedelta(minutes=version.spec.promises.batch_max_minutes), batch.is_over
+    if out is not None and (over or not ceiling or out.usual_law.evidence.back < ENOUGH_BACK):
         out = None
-    limit = (min(max(out.usual_law.late_after(most), SOONEST), most) if out else most) / MINUTE
+    limit = (
+        min(max(out.usual_law.late_after(ceiling), SOONEST), ceiling) if out else ceiling
+    ) / MINUTE
     end = batch.over_at if over and batch.over_at else now
     minutes = (end - batch.begun_at) / MINUTE
-    open_for, promised = seconds(minutes * 60), seconds(most.total_seconds())
+    open_for, promised = seconds(minutes * 60), seconds(ceiling.total_seconds())
     match batch.state:
         case BatchState.COLLECTED:
-            said = f"Batch {batch.id} came back after {open_for}; {promised} were promised."
+            sentence = f"Batch {batch.id} came back after {open_for}; {promised} were promised."
         case BatchState.RELEASED | BatchState.SUPERSEDED:
-            said = f"Batch {batch.id} was given up after {open_for}; its items are ready for the next batch."
+            sentence = f"Batch {batch.id} was given up after {open_for}; its items are ready for the next batch."
         case _ if batch.cancelled:
-            said = f"Batch {batch.id} was cancelled: no item of it needs an answer any more."
+            sentence = f"Batch {batch.id} was cancelled: no item of it needs an answer any more."
         case _:
             expected = f"{promised} were promised."
             if out is not None:
-                expected = _describe_expectation(out, most, now)
-            said = f"Batch {batch.id} has been open for {open_for}; {expected} {_stuck_at(batch)}"
-    judged, subject = Verdict.PASSED if over else verdict(minutes, limit), batch_subject(batch.id)
-    if batch.told_late and limit and not over and judged is Verdict.PASSED:
-        judged = Verdict.INCONCLUSIVE
+                expected = _describe_expectation(out, ceiling, now)
+            sentence = (
+                f"Batch {batch.id} has been open for {open_for}; {expected} {_stuck_at(batch)}"
+            )
+    result, subject = Verdict.PASSED if over else verdict(minutes, limit), batch_subject(batch.id)
+    if batch.told_late and limit and not over and result is Verdict.PASSED:
+        result = Verdict.INCONCLUSIVE
     return Assessment(
         Promise.BATCH_SLOW,
         version.workload,
-        judged,
+        result,
         minutes,
         limit,
         1,
-        said,
+        sentence,
         subject,
         REALTIME | BATCH,
     )
 
 
-def _describe_expectation(out: BatchDeparture, most: timedelta, now: datetime) -> str:
+def _describe_expectation(departure: BatchDeparture, ceiling: timedelta, now: datetime) -> str:
     """Return when the batch was expected, how rare its age is, and when it is now expected."""
-    law, age = out.usual_law, out.out
+    law, age = departure.usual_law, departure.out
     soon, late = (seconds(law.within(each).total_seconds()) for each in USUALLY)
-    promised = seconds(most.total_seconds())
+    promised = seconds(ceiling.total_seconds())
     still = f"{promised} were promised"
-    if age < most:
-        still = (
-            f"with a chance of {share(out.law.by(most, out=age))} within the promised {promised}"
-        )
+    if age < ceiling:
+        still = f"with a chance of {share(departure.law.by(ceiling, out=age))} within the promised {promised}"
     return (
         f"it was expected after {soon} to {late} by {pluralize(law.evidence.back, 'earlier batch')} of its size, of which "
-        f"{share(1 - law.by(age))} take as long. It is expected back at {clock(out.expected_at, beside=now)}, {still}."
+        f"{share(1 - law.by(age))} take as long. It is expected back at {clock(departure.expected_at, beside=now)}, {still}."
     )
 
 
@@ -222,7 +224,7 @@ def batch_share(
     promises = version.spec.promises
     failing = promise is Promise.BATCH_FAILING
     limit = promises.batch_max_failure_percent if failing else promises.batch_max_invalid_percent
-    what = "items have no answer" if failing else "answers break the output schema"
+    problem = "items have no answer" if failing else "answers break the output schema"
     pooled, home = SampleShare(0, 0), 0
     for batch in [*sorted(batches, key=lambda each: each.id, reverse=True), *earlier]:
         if not home and batch in earlier:
@@ -235,27 +237,29 @@ def batch_share(
             batch.failed if failing else batch.invalid,
             batch.succeeded + batch.invalid if collected and not failing else batch.items,
         )
-        where = f"batch {batch.id}"
+        scope = f"batch {batch.id}"
         if collected:
             observed = pooled = SampleShare(
                 pooled.hits + observed.hits, pooled.samples + observed.samples
             )
             home += batch.batches
-            where = where if home == 1 else f"the last {home} batches"
-        judged = share_verdict(observed, limit, UNPROVED)
+            scope = scope if home == 1 else f"the last {home} batches"
+        result = share_verdict(observed, limit, UNPROVED)
         quiet = collected and not observed.hits and observed.samples >= LEAST_CLEAN
-        if judged is Verdict.FAILED or quiet or (judged is Verdict.PASSED and collected):
+        if result is Verdict.FAILED or quiet or (result is Verdict.PASSED and collected):
             part, samples = observed.value or 0.0, observed.samples
-            said = f"{observed.hits:,} of {samples:,} {what} in {where}: {share(part)}, and {share(limit / 100)} is the limit."
-            figures = judged, 100 * part, limit, samples, said
+            counts = f"{observed.hits:,} of {samples:,} {problem} in {scope}"
+            sentence = f"{counts}: {share(part)}, and {share(limit / 100)} is the limit."
+            figures = result, 100 * part, limit, samples, sentence
             fast = part >= assessment.threshold(assessment.FAST, limit / 100)
             return Assessment(promise, version.workload, *figures, quiet=quiet, fast=fast)
     if pooled.samples:
-        said = f"{pooled.hits:,} of {pooled.samples:,} {what} in the batches of the last 24 hours: too little to judge by."
+        counts = f"{pooled.hits:,} of {pooled.samples:,} {problem}"
+        sentence = f"{counts} in the batches of the last 24 hours: too little to judge by."
     else:
-        said = "No batch of the last 24 hours is beyond the limit."
-    judged = Verdict.INCONCLUSIVE if pooled.samples else Verdict.PASSED
-    return Assessment(promise, version.workload, judged, 0, limit, pooled.samples, said)
+        sentence = "No batch of the last 24 hours is beyond the limit."
+    result = Verdict.INCONCLUSIVE if pooled.samples else Verdict.PASSED
+    return Assessment(promise, version.workload, result, 0, limit, pooled.samples, sentence)
 
 
 @dataclass(frozen=True)
@@ -307,23 +311,27 @@ def never_started(
         within, ran = CHECK_IN_WITHIN, f"{ran} {NO_RUN}"
     limit = within / MINUTE
     if waiting is None or departure >= now:
-        said = f"Nothing waits for the batch lane that should have left.{checked_in.describe(now) if checked_in else ''}"
-        return Assessment(promise, name, Verdict.PASSED, 0, limit, 1, said)
-    left = waiting.last_intended_at
-    leaving = left is not None and departure <= left < window.next_departure(departure)
-    minutes = (now - (left if left is not None and leaving else departure)).total_seconds() / 60
+        sentence = f"Nothing waits for the batch lane that should have left.{checked_in.describe(now) if checked_in else ''}"
+        return Assessment(promise, name, Verdict.PASSED, 0, limit, 1, sentence)
+    last_departure = waiting.last_intended_at
+    leaving = last_departure is not None and departure <= last_departure < window.next_departure(
+        departure
+    )
+    minutes = (
+        now - (last_departure if last_departure is not None and leaving else departure)
+    ).total_seconds() / 60
     wait, newest = ("waits", "it") if waiting.items == 1 else ("wait", "the oldest")
-    said = (
+    sentence = (
         f"{pluralize(waiting.items, 'item')} {wait} for the batch lane; {newest} should have left at "
         f"{clock(departure, beside=now)}."
     )
-    if left is not None:
-        said += f" The newest batch left at {clock(left, beside=now)}."
-    said += ran
-    judged = verdict(minutes, limit)
-    if judged is Verdict.PASSED and now - departure > within:
-        judged = Verdict.INCONCLUSIVE
-    figures = judged, minutes, limit, waiting.items, said
+    if last_departure is not None:
+        sentence += f" The newest batch left at {clock(last_departure, beside=now)}."
+    sentence += ran
+    result = verdict(minutes, limit)
+    if result is Verdict.PASSED and now - departure > within:
+        result = Verdict.INCONCLUSIVE
+    figures = result, minutes, limit, waiting.items, sentence
     return Assessment(promise, name, *figures, standstill=BATCH)
 
 
@@ -339,19 +347,21 @@ def collect_stopped(
     Until `watch` itself has run for `COLLECT_WITHIN`, as after a night off, a gap is neither a breach nor the end of one.
     """
     promise, limit = Promise.COLLECT_STOPPED, COLLECT_WITHIN / MINUTE
-    out = [each for each in batches if not each.is_over and each.state is not BatchState.HELD]
-    if not out:
+    open_batches = [
+        each for each in batches if not each.is_over and each.state is not BatchState.HELD
+    ]
+    if not open_batches:
         return Assessment(promise, EVERYBODY, Verdict.PASSED, 0, limit, 0, "No batch is open.")
-    since = max(min(each.begun_at for each in out), looked_at or out[0].begun_at)
-    minutes, items = (now - since) / MINUTE, sum(each.items for each in out)
-    them = f"{pluralize(len(out), 'open batch')} with {pluralize(items, 'item')}"
-    judged, at = verdict(minutes, limit), clock(since, beside=now)
-    said = f"No run of `collect` has looked at {them} since {at}."
-    if judged is Verdict.PASSED:
-        said = f"`collect` looks at {them}, last at {at}."
+    since = max(min(each.begun_at for each in open_batches), looked_at or open_batches[0].begun_at)
+    minutes, items = (now - since) / MINUTE, sum(each.items for each in open_batches)
+    them = f"{pluralize(len(open_batches), 'open batch')} with {pluralize(items, 'item')}"
+    result, at = verdict(minutes, limit), clock(since, beside=now)
+    sentence = f"No run of `collect` has looked at {them} since {at}."
+    if result is Verdict.PASSED:
+        sentence = f"`collect` looks at {them}, last at {at}."
     elif now - (watched_since or now) <= COLLECT_WITHIN:
-        judged = Verdict.INCONCLUSIVE
-    return Assessment(promise, EVERYBODY, judged, minutes, limit, len(out), said)
+        result = Verdict.INCONCLUSIVE
+    return Assessment(promise, EVERYBODY, result, minutes, limit, len(open_batches), sentence)
 
 
 class ReportedBatch(Protocol):
@@ -365,11 +375,13 @@ class ReportedBatch(Protocol):
     def state(self) -> str: ...
 
 
-def trouble(of: ReportedBatch, incidents: Iterable[Incident]) -> str | None:
+def trouble(batch: ReportedBatch, incidents: Iterable[Incident]) -> str | None:
     """Return a short description of a batch's trouble: its broken promises, or that it is held; None if there is none."""
-    named = (each for each in _select_open(incidents) if each.subject == batch_subject(of.batch_id))
-    broken = _titles(each for each in named if each.workload == of.workload)
-    return broken or (str(of.state) if of.state == BatchState.HELD else None)
+    named = (
+        each for each in _select_open(incidents) if each.subject == batch_subject(batch.batch_id)
+    )
+    broken = _titles(each for each in named if each.workload == batch.workload)
+    return broken or (str(batch.state) if batch.state == BatchState.HELD else None)
 
 
 def health(batches: Sequence[ReportedBatch], incidents: Sequence[Incident]) -> str:

@@ -231,10 +231,10 @@ def _is_typeable(key: str) -> bool:
 
 
 def describe_trend(
-    of: Incident, before: float, *, when: str, now: float | None = None, lately: str = ""
+    incident: Incident, before: float, *, when: str, now: float | None = None, lately: str = ""
 ) -> str:
     """Return the trend of the figure, as "rising: 96 %, from 12 % in the hour before"; `now` replaces the incident's value."""
-    value = of.value if now is None else now
+    value = incident.value if now is None else now
     moved = (
         "rising"
         if value > before * (1 + STEADY)
@@ -242,7 +242,7 @@ def describe_trend(
         if value < before * (1 - STEADY)
         else "steady"
     )
-    return f"{moved}: {in_words(of.promise, value)}{lately}, from {in_words(of.promise, before)} {when}"
+    return f"{moved}: {in_words(incident.promise, value)}{lately}, from {in_words(incident.promise, before)} {when}"
 
 
 def too_few(number: int, noun: str, when: str) -> str:
@@ -255,18 +255,18 @@ def is_enough(samples: int) -> bool:
     return samples >= LEAST_SAMPLES
 
 
-def since_opening(of: Incident, now: datetime) -> str:
+def since_opening(incident: Incident, now: datetime) -> str:
     """Return the trend of the figure since the incident opened; some figures can only grow with time, and some never change."""
-    promise = of.promise
+    promise = incident.promise
     if promise in GROWS_UNTIL:
         return f"grows with time, until {GROWS_UNTIL[promise]}"
     if promise in STAYS:
         return f"steady: {STAYS[promise]}"
-    if of.opened_value is None or of.opened_value == of.value:
-        if now - of.opened_at < SOON:
+    if incident.opened_value is None or incident.opened_value == incident.value:
+        if now - incident.opened_at < SOON:
             return JUST_OPENED
-        return f"steady: {in_words(promise, of.value)} as when it opened"
-    return describe_trend(of, of.opened_value, when="when it opened")
+        return f"steady: {in_words(promise, incident.value)} as when it opened"
+    return describe_trend(incident, incident.opened_value, when="when it opened")
 
 
 def usual_turnaround(batches: int, median_s: float) -> str:

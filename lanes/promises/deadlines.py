@@ -46,14 +46,14 @@ def deadline_missed(version: Version, counts: DueCounts | None) -> Assessment:
     promise, late = Promise.DEADLINE_MISSED, 0 if counts is None else counts.missed + counts.overdue
     due = 0 if counts is None else counts.met + late
     if counts is None or not due:
-        said = "No item was due in the last hour, and none is overdue."
-        figures = share_verdict(SampleShare(0, 0), limit), 0, limit, 0, said
+        sentence = "No item was due in the last hour, and none is overdue."
+        figures = share_verdict(SampleShare(0, 0), limit), 0, limit, 0, sentence
         return Assessment(promise, name, *figures, quiet=True, standstill=REALTIME)
     part = 100 * late / due
-    said = f"{late:,} of {pluralize(due, 'item')} that were due missed it within the last hour: {share(part / 100)}, and "
-    said += f"{share(limit / 100)} is the limit."
+    sentence = f"{late:,} of {pluralize(due, 'item')} that were due missed it within the last hour: {share(part / 100)}, and "
+    sentence += f"{share(limit / 100)} is the limit."
     if counts.overdue:
-        said += f" {pluralize(counts.overdue, 'item')} of them still {'waits' if counts.overdue == 1 else 'wait'}."
+        sentence += f" {pluralize(counts.overdue, 'item')} of them still {'waits' if counts.overdue == 1 else 'wait'}."
     of_lanes = ((REALTIME, counts.in_realtime), (BATCH, late - counts.in_realtime))
     enough = (
         lane
@@ -61,15 +61,15 @@ def deadline_missed(version: Version, counts: DueCounts | None) -> Assessment:
         if share_verdict(SampleShare(late - missed, due), limit) is not Verdict.FAILED
     )
     standstill = next(enough, REALTIME | BATCH)
-    judged = share_verdict(SampleShare(late, due), limit)
+    verdict = share_verdict(SampleShare(late, due), limit)
     for reason, routed in counts.in_batch.items():
         misrouted = SampleShare(*routed)
         if share_verdict(misrouted, limit) is Verdict.FAILED:
-            said += f" `{reason}` chose a batch for {pluralize(misrouted.samples, 'item')} of them, and "
-            said += f"{misrouted.hits:,} of these missed it: {share(misrouted.value)}."
-            if judged is not Verdict.FAILED:
-                judged, part, standstill = Verdict.FAILED, 100 * (misrouted.value or 0), BATCH
-    figures = judged, part, limit, due, said
+            sentence += f" `{reason}` chose a batch for {pluralize(misrouted.samples, 'item')} of them, and "
+            sentence += f"{misrouted.hits:,} of these missed it: {share(misrouted.value)}."
+            if verdict is not Verdict.FAILED:
+                verdict, part, standstill = Verdict.FAILED, 100 * (misrouted.value or 0), BATCH
+    figures = verdict, part, limit, due, sentence
     return Assessment(promise, name, *figures, quiet=not late, standstill=standstill)
 
 
@@ -99,20 +99,20 @@ class AtRisk:
 
 def risks(at_risk: Iterable[DoubtfulItem], load: Load) -> list[AtRisk]:
     """Group the items that a second look found at risk by workload."""
-    of = defaultdict[str, list[DoubtfulItem]](list)
+    by_workload = defaultdict[str, list[DoubtfulItem]](list)
     for each in at_risk:
-        of[each.of.version.workload].append(each)
-    return [_risk(workload, each, load) for workload, each in of.items()]
+        by_workload[each.of.version.workload].append(each)
+    return [_risk(workload, each, load) for workload, each in by_workload.items()]
 
 
 def _risk(workload: str, at_risk: Sequence[DoubtfulItem], load: Load) -> AtRisk:
-    nearest = min(at_risk, key=lambda each: each.of.due_at)
-    bound = sum(each.of.items for each in at_risk if each.of.binds is Lane.BATCH)
+    nearest = min(at_risk, key=lambda item: item.of.due_at)
+    bound = sum(item.of.items for item in at_risk if item.of.binds is Lane.BATCH)
     held = Counter[UnservedReason]()
-    for each in at_risk:
-        if each.held is not None:
-            held[each.held] += each.of.items
-    crowded = sum(each.of.items for each in at_risk) - bound - held.total()
+    for item in at_risk:
+        if item.held is not None:
+            held[item.held] += item.of.items
+    crowded = sum(item.of.items for item in at_risk) - bound - held.total()
     return AtRisk(
         workload,
         bound,
@@ -128,7 +128,7 @@ def _risk(workload: str, at_risk: Sequence[DoubtfulItem], load: Load) -> AtRisk:
 def deadline_at_risk(risk: AtRisk, now: datetime) -> Assessment:
     """Assess the items that are less likely to be in time than required; one item is enough for a breach."""
     one = risk.items == 1
-    said = (
+    sentence = (
         f"{pluralize(risk.items, 'item')} {'is less likely to meet its' if one else 'are less likely to meet their'} due time "
         f"than required; the nearest is due {clock(risk.due_at, beside=now)}, and its batch has a {percent(risk.probability)} "
         f"chance of being back by then ({percent(risk.confidence)} is required)."
@@ -138,7 +138,7 @@ def deadline_at_risk(risk: AtRisk, now: datetime) -> Assessment:
     standstill = (BATCH if risk.bound or unpaid else NOWHERE) | (
         REALTIME if risk.crowded or risk.held else NOWHERE
     )
-    promise, figures = Promise.DEADLINE_AT_RISK, (judged, risk.items, 0, risk.items, said)
+    promise, figures = Promise.DEADLINE_AT_RISK, (judged, risk.items, 0, risk.items, sentence)
     why = _why_not_rescued(risk)
     return Assessment(promise, risk.workload, *figures, why=why, standstill=standstill)
 

@@ -109,13 +109,13 @@ def _mask_quotes(error: str) -> str:
     return f"{rule}`" + QUOTED.sub(lambda of: of[0] if of[0][1:-1] in rule else '"..."', words)
 
 
-def shares_grew(promise: Promise, of: RoutedHours, now: datetime) -> Assessment:
+def shares_grew(promise: Promise, history: RoutedHours, now: datetime) -> Assessment:
     """Assess the shares of the newest hours together: of each reason, or of the guards that keep items from real time.
 
     The mix of reasons is only compared over hours since the last deliberate change, so a change is no breach. A guard that
     fires more often is a breach; a change within a day is then reported as its cause.
     """
-    guards, since, hours = promise is Promise.GUARDS_FIRE, of.changed_at, of.hours
+    guards, since, hours = promise is Promise.GUARDS_FIRE, history.changed_at, history.hours
     margin, lanes = (PUSHED, REALTIME) if guards else (MOVED, NOWHERE)
     if since and not guards:
         hours = {at: each for at, each in hours.items() if at >= since}
@@ -124,10 +124,10 @@ def shares_grew(promise: Promise, of: RoutedHours, now: datetime) -> Assessment:
     known, grown = grown is not None, grown or ()
     sure = next(filter(None, ([each for each in of_it if each.surely] for of_it in grown)), [])
     verdict = Verdict.INCONCLUSIVE if any(grown) or not known else Verdict.PASSED
-    said = "The shares of the reasons are as in the same hours of earlier days."
+    sentence = "The shares of the reasons are as in the same hours of earlier days."
     if not known:
-        said = "Too few earlier hours are known to compare with"
-        said += f" since {clock(since, beside=now)}, when {of.change}." if since else "."
+        sentence = "Too few earlier hours are known to compare with"
+        sentence += f" since {clock(since, beside=now)}, when {history.change}." if since else "."
     figures = verdict, 0.0, 100 * margin, 0
     if sure:
         sure.sort(key=lambda each: each.usual - (each.now.value or 0))
@@ -138,10 +138,10 @@ def shares_grew(promise: Promise, of: RoutedHours, now: datetime) -> Assessment:
             for each in reversed(once.values())
         )
         (hits, samples), begun = sure[0].now, clock(hour - (sure[0].hours - 1) * HOUR, beside=now)
-        said = f"Of {pluralize(samples, 'decision')} since {begun}, {'; '.join(told)}."
+        sentence = f"Of {pluralize(samples, 'decision')} since {begun}, {'; '.join(told)}."
         figures = Verdict.FAILED, 100 * hits / samples, 100 * sure[0].limit, samples
-    why = of.change if guards and since and now - since < EARLIER[0] else None
-    found = Assessment(promise, of.workload, *figures, said, standstill=lanes, why=why)
+    why = history.change if guards and since and now - since < EARLIER[0] else None
+    found = Assessment(promise, history.workload, *figures, sentence, standstill=lanes, why=why)
     return replace(found, quiet=not known)
 
 
@@ -198,32 +198,34 @@ def _growth(
     """
     comparable = (counts[""][0] > 0) & (counts[""][1:].sum(0) > 0)
     hits, sizes = counts[name] * comparable, counts[""] * comparable
-    now, seen = hits[0, :length], sizes[0, :length]
-    of_days, known = hits[:, :length].sum(1), sizes[:, :length].sum(1)
-    kept = known >= 2 * LEAST
-    kept[0] = False
-    if not seen.sum() or kept.sum() < LEAST_HOURS:
+    now, sizes_now = hits[0, :length], sizes[0, :length]
+    of_days, day_sizes = hits[:, :length].sum(1), sizes[:, :length].sum(1)
+    day_mask = day_sizes >= 2 * LEAST
+    day_mask[0] = False
+    if not sizes_now.sum() or day_mask.sum() < LEAST_HOURS:
         return None
-    kept[numpy.argmax(numpy.where(kept, of_days / numpy.maximum(known, 1), -1))] = False
-    whole = sizes[kept].sum(0)
-    usual = hits[kept].sum(0) / numpy.maximum(whole, 1)
-    more = hits - sizes * usual
-    by_chance = (whole * usual * (1 - usual)).sum() * (1 - 1 / kept.sum())
-    spread = max(1.0, (more[kept] ** 2).sum() / by_chance) if by_chance else 1.0
-    days = more[kept, :length].sum(1) / known[kept]
+    day_mask[numpy.argmax(numpy.where(day_mask, of_days / numpy.maximum(day_sizes, 1), -1))] = False
+    whole = sizes[day_mask].sum(0)
+    usual = hits[day_mask].sum(0) / numpy.maximum(whole, 1)
+    excess = hits - sizes * usual
+    by_chance = (whole * usual * (1 - usual)).sum() * (1 - 1 / day_mask.sum())
+    spread = max(1.0, (excess[day_mask] ** 2).sum() / by_chance) if by_chance else 1.0
+    days = excess[day_mask, :length].sum(1) / day_sizes[day_mask]
     most = max(0.0, days.max())
     limit = most + max(margin, numpy.ptp(days))
-    over, lately = more[0, :length] - limit * seen, more[0, :2] - most * sizes[0, :2]
-    rest = seen.sum() - seen[over.argmax()]
+    over, lately = excess[0, :length] - limit * sizes_now, excess[0, :2] - most * sizes[0, :2]
+    rest = sizes_now.sum() - sizes_now[over.argmax()]
     odd = rest >= LEAST and over.sum() <= over.max()
-    if over.sum() <= 0 or lately.sum() <= 0 or odd or not whole[:length][seen > 0].all():
+    if over.sum() <= 0 or lately.sum() <= 0 or odd or not whole[:length][sizes_now > 0].all():
         return None
-    expected = (now - more[0, :length]).sum() / seen.sum()
-    weight = (whole[:length][seen > 0] / seen[seen > 0]).min() * seen.sum() / spread
+    expected = (now - excess[0, :length]).sum() / sizes_now.sum()
+    weight = (
+        (whole[:length][sizes_now > 0] / sizes_now[sizes_now > 0]).min() * sizes_now.sum() / spread
+    )
     than = SampleShare(expected * weight, weight)
-    alike = SampleShare(now.sum() / spread, seen.sum() / spread)
+    alike = SampleShare(now.sum() / spread, sizes_now.sum() / spread)
     surely = rest >= LEAST and is_larger(alike, than, by=most, alpha=ALPHA)
-    shown = SampleShare(int(now.sum()), int(seen.sum()))
+    shown = SampleShare(int(now.sum()), int(sizes_now.sum()))
     return _Growth(name, length, expected + most, expected + limit, shown, bool(surely))
 
 

@@ -45,14 +45,14 @@ class ArrivalPattern:
         self.until = until
         self.weeks = min(WEEKS, (until - int(minutes[0])) // WEEK) if len(minutes) else 0
         begun = until - self.weeks * WEEK
-        at = minutes[minutes >= begun]
-        each = numpy.bincount(at // 60 % 168, minlength=168) / max(self.weeks, 1)
+        arrivals = minutes[minutes >= begun]
+        each = numpy.bincount(arrivals // 60 % 168, minlength=168) / max(self.weeks, 1)
         fewest = numpy.minimum(each, numpy.minimum(numpy.roll(each, 1), numpy.roll(each, -1)))
         self._sum = numpy.concatenate(([0.0], fewest.cumsum()))
-        silences = numpy.sort(numpy.diff(self.count_expected(at)))
+        silences = numpy.sort(numpy.diff(self.count_expected(arrivals)))
         self.most = math.inf
         if self.weeks >= LEAST_WEEKS and len(silences) >= SILENCES:
-            hours = numpy.bincount((at - begun) // 60, minlength=168 * self.weeks + 1)[:-1]
+            hours = numpy.bincount((arrivals - begun) // 60, minlength=168 * self.weeks + 1)[:-1]
             # the number of arrivals, if they are Poisson
             items = -numpy.log1p(-numpy.minimum(hours, 59.5) / 60)
             each_day = items.reshape(self.weeks, 7, 24).sum(axis=2)
@@ -96,22 +96,22 @@ def feed_silent(feed: Feed, now: datetime) -> Assessment:
     promise, name, silent = Promise.FEED_SILENT, feed.workload, now - feed.last_at
     minutes = silent / timedelta(minutes=1)
     if not feed.is_silent(now):
-        said = (
+        sentence = (
             "Items arrive."
             if silent <= SOONEST
             else "Nothing has arrived for a week: that is its pattern now."
         )
-        return Assessment(promise, name, Verdict.PASSED, minutes, 0, 0, said)
+        return Assessment(promise, name, Verdict.PASSED, minutes, 0, 0, sentence)
     pattern = feed.pattern
     lacking = 0.0 if pattern is None else pattern.count_lacking(feed.last_at, now)
-    said = f"Nothing has arrived for {seconds(silent.total_seconds())}, since {clock(feed.last_at, beside=now)}"
+    sentence = f"Nothing has arrived for {seconds(silent.total_seconds())}, since {clock(feed.last_at, beside=now)}"
     if pattern is None or lacking <= pattern.most:
         return Assessment(
-            promise, name, Verdict.INCONCLUSIVE, minutes, 0, 0, f"{said}, which is not unusual."
+            promise, name, Verdict.INCONCLUSIVE, minutes, 0, 0, f"{sentence}, which is not unusual."
         )
-    said += (
+    sentence += (
         f"; by the same hours of the last {pattern.weeks} weeks, items were expected in "
         f"{pluralize(round(lacking), 'minute')} of that time. By that pattern, such a silence "
         "comes less than once in ten years."
     )
-    return Assessment(promise, name, Verdict.FAILED, minutes, 0, round(lacking), said)
+    return Assessment(promise, name, Verdict.FAILED, minutes, 0, round(lacking), sentence)

@@ -389,12 +389,18 @@ def in_words(promise: Promise, value: float) -> str:
     return seconds(value) if unit == "seconds" else pluralize(round(value), unit.removesuffix("s"))
 
 
-def describe_severity(of: Incident) -> str:
+def describe_severity(incident: Incident) -> str:
     """Return the figure of an incident and its limit, as "69 % (limit 2 %)"."""
-    if of.promise == Promise.APPROVAL_WAITS:
-        return f"asked; taken back unanswered after {in_words(of.promise, of.limit_value)}"
-    value = in_words(of.promise, of.value)
-    return f"{value} (limit {in_words(of.promise, of.limit_value)})" if of.limit_value else value
+    if incident.promise == Promise.APPROVAL_WAITS:
+        return (
+            f"asked; taken back unanswered after {in_words(incident.promise, incident.limit_value)}"
+        )
+    value = in_words(incident.promise, incident.value)
+    return (
+        f"{value} (limit {in_words(incident.promise, incident.limit_value)})"
+        if incident.limit_value
+        else value
+    )
 
 
 def batch_subject(batch_id: BatchId) -> str:
@@ -472,9 +478,13 @@ def delay_after(attempts: int, *, retry_after_s: float | None = None) -> timedel
 
 
 def _is_outdated(post: SlackPost, now: datetime) -> bool:
-    at, handled_at = post.posted_at, post.incident.handled_at
+    posted_at, handled_at = post.posted_at, post.incident.handled_at
     if post.posted_severity != post.incident.severity:
         return True
-    if at is not None and handled_at is not None and handled_at > at:
+    if posted_at is not None and handled_at is not None and handled_at > posted_at:
         return True
-    return at is not None and now - at >= EDIT_EVERY and post.incident.updated_at > at - READ_WITHIN
+    return (
+        posted_at is not None
+        and now - posted_at >= EDIT_EVERY
+        and post.incident.updated_at > posted_at - READ_WITHIN
+    )

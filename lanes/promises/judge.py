@@ -83,10 +83,10 @@ def assess(
 ) -> list[Assessment]:
     """Assess every promise of every published workload by its version in force, and the promise about `collect` once."""
     seen = {"looked_at": measured.looked_at, "watched_since": measured.watched_since}
-    judged = [collect_stopped(measured.batches, now, **seen)]
+    assessments = [collect_stopped(measured.batches, now, **seen)]
     for version in versions.values():
-        judged += map(_unless_unlimited, _of_workload(version, measured, now))
-    return judged
+        assessments += map(_unless_unlimited, _of_workload(version, measured, now))
+    return assessments
 
 
 def _of_workload(
@@ -118,11 +118,13 @@ def _of_workload(
     yield decisions.read_late(name, [*_of(measured.reads, name)])
     unanswered = any(_of(measured.failed, name))
     for realtime in _of(measured.realtime, name):
-        for judged in (
+        for assessment in (
             answers.realtime_slow(version, realtime),
             answers.realtime_failing(version, realtime),
         ):
-            yield replace(judged, quiet=judged.quiet and (judged.samples > 0 or not unanswered))
+            yield replace(
+                assessment, quiet=assessment.quiet and (assessment.samples > 0 or not unanswered)
+            )
 
 
 def _unless_unlimited(judged: Assessment) -> Assessment:

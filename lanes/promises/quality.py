@@ -123,15 +123,15 @@ class AnswerWatch(BaseModel, frozen=True):
     def load(cls, watch: Any) -> "AnswerWatch":
         """Return a stored watch, or a new one if this release cannot read the stored format."""
         try:
-            read = cls.model_validate(watch)
+            loaded = cls.model_validate(watch)
         except ValidationError:
             return cls()
-        counted = [each.counts for each in (*read.portions, read.pending, read.drift) if each]
-        return read if all(len(each) == read.classes for each in counted) else cls()
+        counted = [each.counts for each in (*loaded.portions, loaded.pending, loaded.drift) if each]
+        return loaded if all(len(each) == loaded.classes for each in counted) else cls()
 
     def add(
         self,
-        seen: Mapping[Value, Sequence[ItemId]],
+        items_by_value: Mapping[Value, Sequence[ItemId]],
         *,
         learn: int,
         good: str | None,
@@ -144,10 +144,10 @@ class AnswerWatch(BaseModel, frozen=True):
         `tests` is the number of figures of the workload that are watched.
         """
         if not self.portions:
-            return self._learn(seen, learn, now)
+            return self._learn(items_by_value, learn, now)
         pending = self.pending or Portion(at=now, counts=(0,) * self.classes)
         counts, others, items = [*pending.counts], Counter(self.others), dict(self.item_ids)
-        for value, item_ids in seen.items():
+        for value, item_ids in items_by_value.items():
             place = self._place(value)
             counts[place] += len(item_ids)
             newest = dict.fromkeys(reversed([*items.get(place, ()), *item_ids]))
@@ -195,9 +195,9 @@ class AnswerWatch(BaseModel, frozen=True):
         return len(self.names) + (1 + bisect_left(self.cuts, value) if self.cuts else 0)
 
     def _learn(
-        self, seen: Mapping[Value, Sequence[ItemId]], learn: int, now: datetime
+        self, items_by_value: Mapping[Value, Sequence[ItemId]], learn: int, now: datetime
     ) -> "AnswerWatch":
-        values = [*self.values, *(each for each, ids in seen.items() for _ in ids)]
+        values = [*self.values, *(each for each, ids in items_by_value.items() for _ in ids)]
         if len(values) < learn:
             return self._with(values=tuple(values), lacking=learn - len(values))
         numbers = sorted(each for each in values if not isinstance(each, str))
@@ -213,9 +213,9 @@ class AnswerWatch(BaseModel, frozen=True):
 
     def _look(self, good: str | None, tests: int, now: datetime) -> "AnswerWatch":
         assert self.pending is not None
-        looked = self._with(pending=None, looked_at=now)
+        next_watch = self._with(pending=None, looked_at=now)
         if self.drift is not None and self.drift.ended_at is None:
-            return looked._with(drift=self.drift.add(self.pending.counts, now))
+            return next_watch._with(drift=self.drift.add(self.pending.counts, now))
         portions = [*self.portions, self.pending]
         merged = find_merge([sum(each.counts) for each in portions], most=MOST_PORTIONS)
         if merged is not None:
@@ -225,7 +225,7 @@ class AnswerWatch(BaseModel, frozen=True):
         counts = [each.counts for each in portions]
         evidence, shift = detect(counts, watched, rises=good is not None)
         if shift is None or evidence < log(tests * TEN_MONTHS):
-            return looked._with(portions=tuple(portions))
+            return next_watch._with(portions=tuple(portions))
         before, since = (
             _add_counts(portions[: shift.portion]),
             _add_counts(portions[shift.portion :]),
@@ -243,7 +243,7 @@ class AnswerWatch(BaseModel, frozen=True):
             item_ids=self.item_ids.get(place, ()),
         )
         reference = Portion(at=self.portions[0].at, counts=before)
-        return looked._with(portions=(reference,), drift=drift)
+        return next_watch._with(portions=(reference,), drift=drift)
 
     def _with(self, **changes: Any) -> "AnswerWatch":
         return self.model_copy(update=changes)
@@ -337,15 +337,15 @@ def quality_drift(figure: WatchedFigure, now: datetime) -> Assessment:
     promise = Promise.MODEL_CHANGED if is_served else Promise.QUALITY_DRIFT
     lane = "real-time" if figure.lane is Lane.REALTIME else "batch"
     name, since = f"{plain(figure.description)}: {plain(drift.name)}", clock(drift.at, beside=now)
-    said = f"{name} {before} to {share(value / 100)} since {since}, {lane} lane, version {figure.version}"
-    said += f", by {count(whole)} answers since and {count(drift.before[1])} before"
-    said += f"; it was {plain(drift.usual)}." if is_served else "."
+    sentence = f"{name} {before} to {share(value / 100)} since {since}, {lane} lane, version {figure.version}"
+    sentence += f", by {count(whole)} answers since and {count(drift.before[1])} before"
+    sentence += f"; it was {plain(drift.usual)}." if is_served else "."
     if figure.keys:
-        said += f" Examples: {', '.join(json_data.dumps(plain(each)) for each in figure.keys)}."
+        sentence += f" Examples: {', '.join(json_data.dumps(plain(each)) for each in figure.keys)}."
     verdict = Verdict.FAILED
     if drift.ended_at is not None:
-        verdict, said = Verdict.PASSED, f"{name} is back at {before}."
-    return Assessment(promise, figure.workload, verdict, value, 0, whole, said, figure.subject)
+        verdict, sentence = Verdict.PASSED, f"{name} is back at {before}."
+    return Assessment(promise, figure.workload, verdict, value, 0, whole, sentence, figure.subject)
 
 
 def _add_counts(portions: Sequence[Portion]) -> tuple[int, ...]:

@@ -46,18 +46,18 @@ class FormLink:
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
-def commands(of: Incident) -> list[str]:
+def commands(incident: Incident) -> list[str]:
     """Return the commands to type, in order, each with a comment on its effect."""
-    workload = shlex.quote(of.workload)
+    workload = shlex.quote(incident.workload)
     pause = [
         f"lanes pause {workload}   # asks nothing more of it, until",
         f"lanes resume {workload}",
     ]
-    match of.promise:
+    match incident.promise:
         case Promise.BATCH_SLOW | Promise.BATCH_UNCLEAR:
             return ["lanes batches   # what each holds, and what each way out may cost"]
         case Promise.BATCH_INCOMPLETE:
-            number = batch_of_subject(of.subject)
+            number = batch_of_subject(incident.subject)
             asked = (
                 []
                 if number is None
@@ -88,7 +88,11 @@ def commands(of: Incident) -> list[str]:
             accepted = f"lanes accept-quality {workload}   # answers from now on are the reference"
             return [
                 accepted,
-                *(_list_rollback_commands(of) if of.promise is Promise.QUALITY_DRIFT else []),
+                *(
+                    _list_rollback_commands(incident)
+                    if incident.promise is Promise.QUALITY_DRIFT
+                    else []
+                ),
             ]
         case Promise.REALTIME_SLOW:
             return ["lanes status"]
@@ -101,7 +105,7 @@ def commands(of: Incident) -> list[str]:
                 "lanes doctor   # which sessions hold roles of Lanes, and the statement that ends each"
             ]
         case Promise.WEBHOOK_GONE:
-            name = shlex.quote(of.subject.rpartition(" ")[2])
+            name = shlex.quote(incident.subject.rpartition(" ")[2])
             return [
                 f"lanes webhooks test {name}   # once it answers again: what waits is sent",
                 f"lanes webhooks remove {name}   # if its program ended on purpose",
@@ -109,14 +113,14 @@ def commands(of: Incident) -> list[str]:
         case Promise.BUDGET:
             return [
                 f"lanes budget {workload}   # shows it; --hard or --soft sets it",
-                f"lanes psql -c {shlex.quote(_build_spending_query(of))}   # what the money was spent on",
+                f"lanes psql -c {shlex.quote(_build_spending_query(incident))}   # what the money was spent on",
             ]
-        case Promise.PROVIDER_FROZEN if of.workload == EVERYBODY:
+        case Promise.PROVIDER_FROZEN if incident.workload == EVERYBODY:
             return [
                 "lanes up   # once ANTHROPIC_API_KEY is set: takes the new key",
                 "lanes doctor   # what is refused",
             ]
-        case Promise.PROVIDER_FROZEN if of.subject.startswith("version "):
+        case Promise.PROVIDER_FROZEN if incident.subject.startswith("version "):
             return [
                 f"lanes export {workload} > {workload}.yaml   # correct it, then",
                 f"lanes publish {workload}.yaml   # the kept items continue with it by themselves",
@@ -138,50 +142,53 @@ def commands(of: Incident) -> list[str]:
             return []
 
 
-def form(of: Incident) -> FormLink | None:
+def form(incident: Incident) -> FormLink | None:
     """Return the form that helps to resolve the incident, if any."""
-    match of.promise:
+    match incident.promise:
         case Promise.BATCH_NEVER_STARTED:
-            return _deployment("Let it depart now", runs.depart(of.workload))
+            return _deployment("Let it depart now", runs.depart(incident.workload))
         case Promise.COLLECT_STOPPED:
             return _deployment("Let it collect now", runs.collect())
         case Promise.BATCH_UNCLEAR | Promise.BATCH_SLOW:
             return _deployment(
-                "Decide about the batch", runs.decide_batch(of.workload, **_read_batch(of))
+                "Decide about the batch",
+                runs.decide_batch(incident.workload, **_read_batch(incident)),
             )
         case Promise.REALTIME_SLOW | Promise.REALTIME_FAILING | Promise.DEADLINE_AT_RISK:
-            return _deployment("Move its traffic", runs.set_split(of.workload))
+            return _deployment("Move its traffic", runs.set_split(incident.workload))
         case Promise.ROUTING_SHIFTED | Promise.GUARDS_FIRE | Promise.READ_LATE:
-            return _deployment("Move its traffic", runs.set_split(of.workload))
+            return _deployment("Move its traffic", runs.set_split(incident.workload))
         case Promise.BATCH_FAILING | Promise.FEED_SILENT:
-            return _deployment("Pause it", runs.pause(of.workload))
+            return _deployment("Pause it", runs.pause(incident.workload))
         case Promise.BILL_DIFFERS:
             return _deployment("Compare again", runs.reconcile())
         case Promise.BUDGET:
-            return _deployment("Raise the budget", runs.set_budget(of.workload, **_read_budget(of)))
+            return _deployment(
+                "Raise the budget", runs.set_budget(incident.workload, **_read_budget(incident))
+            )
         case Promise.QUALITY_DRIFT | Promise.MODEL_CHANGED:
-            return _deployment("Accept the new answers", runs.accept_quality(of.workload))
+            return _deployment("Accept the new answers", runs.accept_quality(incident.workload))
         case Promise.DEADLINE_MISSED | Promise.CHANCE_WRONG:
-            return FormLink("Ask for more confidence", FormTarget.BLOCK, of.workload)
-        case Promise.PROVIDER_FROZEN if of.workload == EVERYBODY:
+            return FormLink("Ask for more confidence", FormTarget.BLOCK, incident.workload)
+        case Promise.PROVIDER_FROZEN if incident.workload == EVERYBODY:
             return FormLink("Set the key, then `lanes up`", FormTarget.PROVIDER)
         case Promise.AUTHORITATIVE_FAILED:
-            return _deployment("Replay it", runs.replay(of.workload))
+            return _deployment("Replay it", runs.replay(incident.workload))
         case Promise.WORKLOAD_INVALID | Promise.BATCH_INVALID | Promise.PROVIDER_FROZEN:
-            return FormLink("Edit the workload", FormTarget.BLOCK, of.workload)
+            return FormLink("Edit the workload", FormTarget.BLOCK, incident.workload)
         case Promise.RULE_RAISES:
-            return FormLink("Edit the workload", FormTarget.BLOCK, of.workload)
+            return FormLink("Edit the workload", FormTarget.BLOCK, incident.workload)
         case Promise.APPROVAL_WAITS:
             return FormLink("Answer it (Resume)", FormTarget.RUN)
         case _:
             return None
 
 
-def list_handling_forms(of: Incident) -> list[WantedRun]:
+def list_handling_forms(incident: Incident) -> list[WantedRun]:
     """Return the forms that acknowledge and silence an open incident, filled in."""
-    if of.state is not IncidentState.OPEN:
+    if incident.state is not IncidentState.OPEN:
         return []
-    known = {"workload": of.workload, "incident": of.id}
+    known = {"workload": incident.workload, "incident": incident.id}
     return [runs.handle_incident(action=each, **known) for each in ("acknowledge", "silence")]
 
 
@@ -190,13 +197,13 @@ def _build_spending_query(of: Incident) -> str:
     return SPENT.format(of.workload.replace("'", "''"), _read_budget(of).get("period", Period.DAY))
 
 
-def _list_rollback_commands(of: Incident) -> list[str]:
+def _list_rollback_commands(incident: Incident) -> list[str]:
     """Return the commands that put the version before the subject's version in force again, if there is one."""
-    number = of.subject.rpartition("version ")[2]
+    number = incident.subject.rpartition("version ")[2]
     if not number.isdecimal() or (before := int(number) - 1) < 1:
         return []
-    query = shlex.quote(DEFINITION.format(of.workload, before))
-    file = shlex.quote(f"{of.workload}-{before}.yaml")
+    query = shlex.quote(DEFINITION.format(incident.workload, before))
+    file = shlex.quote(f"{incident.workload}-{before}.yaml")
     return [
         f"lanes psql -Atc {query} > {file}   # writes the definition of version {before}",
         f"lanes publish {file}   # puts that version in force again",
@@ -217,9 +224,9 @@ def _read_batch(of: Incident) -> dict[str, Any]:
     return {} if number is None else {"batch": number}
 
 
-def _read_budget(of: Incident) -> dict[str, Any]:
+def _read_budget(incident: Incident) -> dict[str, Any]:
     """Return the fields of the budget that the incident's subject names."""
-    period, budget, whose = of.subject.partition(" budget")
+    period, budget, whose = incident.subject.partition(" budget")
     if not budget or period not in list(Period):
         return {}
     return (

@@ -72,20 +72,24 @@ class ClassRecord(BaseModel):
         hits, samples = self.portions[-1]
         self.portions[-1] = SampleShare(hits + agrees, samples + 1)
 
-    def look(self, of: SecondPass, now: datetime) -> None:
+    def look(self, second_pass: SecondPass, now: datetime) -> None:
         """Decide whether only the sample is checked from now on."""
         newest = NOTHING
         for first in reversed(range(len(self.portions))):
             newest = total((newest, self.portions[first]))
-            fewer = is_below(newest, 1 - of.risk, alpha=ALPHA)
+            fewer = is_below(newest, 1 - second_pass.risk, alpha=ALPHA)
             if fewer or newest.samples >= NEWEST:
                 self.portions = self.portions[first:]
                 break
         caught = self.caught + max(0, self.drawn - self.checked)
-        wrong = clean_samples(of.sample, alpha=ALPHA, hits=caught) - 1 if of.sample < 1 else caught
+        wrong = (
+            clean_samples(second_pass.sample, alpha=ALPHA, hits=caught) - 1
+            if second_pass.sample < 1
+            else caught
+        )
         self.most_missed = min(self.saved, max(0, wrong - caught - self.corrected))
-        is_safe = of.risk > 0 and self.most_missed <= of.risk * self.answers
-        sampled = is_safe and is_above(newest, 1 - of.risk, alpha=ALPHA)
+        is_safe = second_pass.risk > 0 and self.most_missed <= second_pass.risk * self.answers
+        sampled = is_safe and is_above(newest, 1 - second_pass.risk, alpha=ALPHA)
         if sampled is not self.sampled:
             self.sampled, self.since = sampled, now
 

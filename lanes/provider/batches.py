@@ -88,7 +88,7 @@ class Listing:
         Raises:
             CallFailed: the list could not be read to its end; a partial list would make a batch look as if it never existed.
         """
-        found: list[ProviderBatch] = []
+        batches: list[ProviderBatch] = []
         page = self._first
         try:
             for _ in range(MOST_PAGES):
@@ -98,10 +98,10 @@ class Listing:
                 for each in listed:
                     batch = read_batch(each)
                     if batch.created_at is not None and batch.created_at < moment:
-                        return found
-                    found.append(batch)
+                        return batches
+                    batches.append(batch)
                 if not more:
-                    return found
+                    return batches
                 page = _json(await _get_page(self._client, after_id=page["last_id"]))
         except Exception as error:
             raise convert_error(error) from error
@@ -186,8 +186,8 @@ class BatchBody:
         self._hash.update(part)
         return self._file.tell()
 
-    def _read(self, at: int) -> bytes:
-        self._file.seek(at)
+    def _read(self, offset: int) -> bytes:
+        self._file.seek(offset)
         return self._file.read(self._block)
 
 
@@ -195,11 +195,11 @@ def batch_failed(error: Exception) -> CallFailed:
     """Return the failure for an exception of a call about one batch: `BatchUnknown` if the provider has no such batch."""
     from anthropic import NotFoundError
 
-    told = convert_error(error)
+    failure = convert_error(error)
     if not isinstance(error, NotFoundError):
-        return told
+        return failure
     said = f"the provider has no such batch: {error.message}"
-    return BatchUnknown(told.action, said, maybe_billed=False, request_id=told.request_id)
+    return BatchUnknown(failure.action, said, maybe_billed=False, request_id=failure.request_id)
 
 
 def custom_id(nonce: str, number: int, label: str = "") -> str:
@@ -284,12 +284,12 @@ def read_batch(view: Any) -> ProviderBatch:
         raise ValueError("the view of a batch is not an object")
     batch_id = view.get("id")
     status = view.get("processing_status")
-    told = view.get("request_counts")
+    request_counts = view.get("request_counts")
     if not (isinstance(batch_id, str) and BATCH_ID.fullmatch(batch_id)):
         raise ValueError("the view of a batch has no id that can be asked for")
     counts = (
-        {name: _count(told.get(name)) for name in COUNTS}
-        if isinstance(told, dict)
+        {name: _count(request_counts.get(name)) for name in COUNTS}
+        if isinstance(request_counts, dict)
         else dict.fromkeys(COUNTS)
     )
     outcomes = {

@@ -43,31 +43,31 @@ async def read(
     headers = {"x-api-key": keys[0], "anthropic-version": "2023-06-01", **basic_auth(login)}
     span = {"starting_at": since.isoformat(), "ending_at": until.isoformat(), "limit": "31"}
     usage = {**span, "bucket_width": "1d" if width == DAY else "1h", "group_by[]": GROUPS}
-    found = defaultdict[BillKey, ProviderRow](ProviderRow)
+    rows = defaultdict[BillKey, ProviderRow](ProviderRow)
     client = httpx2.AsyncClient(base_url=base_url, headers=headers, timeout=SILENCE_S)
     try:
         async with client as http:
             named = [each async for each in _pages(http, "api_keys", {"limit": "100"})]
-            ours = next((each for each in named if _is_of(keys[1], each)), None)
+            our_key = next((each for each in named if _is_of(keys[1], each)), None)
             async for bucket in _pages(http, "usage_report/messages", usage):
                 for row in bucket["results"]:
-                    billed, tokens = found[_key_of(bucket, row)], _tokens(row)
-                    if ours is None or row["api_key_id"] == ours["id"]:
+                    billed, tokens = rows[_key_of(bucket, row)], _tokens(row)
+                    if our_key is None or row["api_key_id"] == our_key["id"]:
                         billed.own.update(tokens)
-                    if ours is None or row["workspace_id"] == ours["workspace_id"]:
+                    if our_key is None or row["workspace_id"] == our_key["workspace_id"]:
                         billed.workspace.update(tokens)
-            if ours is not None and width == DAY:
+            if our_key is not None and width == DAY:
                 costs = {**span, "group_by[]": ["workspace_id", "description"]}
                 async for bucket in _pages(http, "cost_report", costs):
                     for row in bucket["results"]:
-                        if row["workspace_id"] == ours["workspace_id"] and row["model"]:
+                        if row["workspace_id"] == our_key["workspace_id"] and row["model"]:
                             if (currency := row.get("currency", "USD")) != "USD":
                                 raise _unreadable(f"its costs are in {currency}, not in USD")
-                            billed, cents = found[_key_of(bucket, row)], Decimal(row["amount"])
+                            billed, cents = rows[_key_of(bucket, row)], Decimal(row["amount"])
                             if not cents.is_finite():
                                 raise ValueError("a cost that is no number")
                             billed.cost_usd = (billed.cost_usd or 0) + cents / 100
-        return {key: row for key, row in found.items() if since <= key.at < until}
+        return {key: row for key, row in rows.items() if since <= key.at < until}
     except CallFailed:
         raise
     except Exception as error:  # of the transport, or of an answer with an unexpected shape
@@ -100,9 +100,9 @@ def _unreadable(why: str) -> CallFailed:
     return CallFailed(Action.RETRY, said, maybe_billed=False)
 
 
-def _is_of(key: str, named: Row) -> bool:
+def _is_of(key: str, api_key: Row) -> bool:
     """Return whether the partial hint of a listed key, its first and last characters, matches our key."""
-    first, dots, last = (named["partial_key_hint"] or "").partition("...")
+    first, dots, last = (api_key["partial_key_hint"] or "").partition("...")
     return bool(dots) and key.startswith(first) and key.endswith(last)
 
 

@@ -166,46 +166,46 @@ async def answer(
     """
     spec, waiting, whole = writer.version.spec, [pack], True
     while waiting:
-        part = waiting.pop()
+        items = waiting.pop()
         if not whole and begin is not None:
-            part = await begin(part)
+            items = await begin(items)
         whole = False
-        if not part:
+        if not items:
             continue
         nonce = new_nonce()
-        ids = pack_ids(nonce, 0, len(part))
+        ids = pack_ids(nonce, 0, len(items))
         began = time.monotonic()
         try:
-            longest_s = longest_call_s(most_answer_tokens(spec, len(part)), patience=patience)
+            longest_s = longest_call_s(most_answer_tokens(spec, len(items)), patience=patience)
             response = await ask(
-                client, _body(writer, part, ids, marked), longest_s=longest_s, hear=hear
+                client, _body(writer, items, ids, marked), longest_s=longest_s, hear=hear
             )
         except CallFailed as failure:
             refused = failure.action in REFUSED
-            if refused and len(part) > 1:
-                middle = len(part) // 2
-                waiting += [part[middle:], part[:middle]]
+            if refused and len(items) > 1:
+                middle = len(items) // 2
+                waiting += [items[middle:], items[:middle]]
                 continue
             untried = [] if refused else [each for later in waiting for each in later]
             ended = time.monotonic()
-            yield CallResult(part, ended - began, ended, failure=failure, untried=untried)
+            yield CallResult(items, ended - began, ended, failure=failure, untried=untried)
             if not refused:
                 return
         else:
             ended = time.monotonic()
             yield CallResult(
-                part, ended - began, ended, response=response._replace(call=nonce), ids=ids
+                items, ended - began, ended, response=response._replace(call=nonce), ids=ids
             )
 
 
-def _body(writer: Writer, part: Sequence[ClaimedWork], ids: Sequence[str], marked: bool) -> bytes:
+def _body(writer: Writer, items: Sequence[ClaimedWork], ids: Sequence[str], marked: bool) -> bytes:
     """Return the request body.
 
     Raises:
         CallFailed: the input cannot be written; the failure is handled as a refusal by the provider.
     """
     try:
-        return writer.write(questions(part, ids), marked=marked)
+        return writer.write(questions(items, ids), marked=marked)
     except Exception as error:
         # The error's text may quote the input, so only its type is reported.
         detail = f"the request cannot be written: {type(error).__name__}"

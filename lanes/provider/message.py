@@ -66,15 +66,15 @@ def _unusual(value: Any) -> str | None:
     return None if name in USUAL else name
 
 
-def quote_text(said: Any) -> str:
+def quote_text(value: Any) -> str:
     """Return a text of the provider as one line that is safe to store, log and show."""
-    return plain(said, most=LONGEST_SAID) if isinstance(said, str) else _kind(said)
+    return plain(value, most=LONGEST_SAID) if isinstance(value, str) else _kind(value)
 
 
-def _usage(used: Any) -> Usage:
-    if not isinstance(used, dict):
-        raise UnreadableBill(f"the message's usage is {_kind(used)}")
-    written, detail = _tokens(used, "cache_creation_input_tokens"), used.get("cache_creation")
+def _usage(usage: Any) -> Usage:
+    if not isinstance(usage, dict):
+        raise UnreadableBill(f"the message's usage is {_kind(usage)}")
+    written, detail = _tokens(usage, "cache_creation_input_tokens"), usage.get("cache_creation")
     if not isinstance(detail, dict | None):
         raise UnreadableBill(f"usage.cache_creation is {_kind(detail)}")
     hour = _tokens(detail or {}, "ephemeral_1h_input_tokens")
@@ -83,17 +83,17 @@ def _usage(used: Any) -> Usage:
             f"usage names {hour:,} tokens cached for an hour, and {written:,} cached in all"
         )
     return Usage(
-        input=_tokens(used, "input_tokens", required=True),
-        output=_tokens(used, "output_tokens", required=True),
-        cache_read=_tokens(used, "cache_read_input_tokens"),
+        input=_tokens(usage, "input_tokens", required=True),
+        output=_tokens(usage, "output_tokens", required=True),
+        cache_read=_tokens(usage, "cache_read_input_tokens"),
         cache_write_5m=written - hour,
         cache_write_1h=hour,
     )
 
 
-def _tokens(used: dict[str, Any], name: str, *, required: bool = False) -> int:
+def _tokens(usage: dict[str, Any], name: str, *, required: bool = False) -> int:
     """Return a count of tokens; a missing or null count is 0 unless `required`, as the API documents."""
-    value = used.get(name)
+    value = usage.get(name)
     if value is None and not required:
         return 0
     if type(value) is not int or not 0 <= value <= MOST_TOKENS:

@@ -109,7 +109,7 @@ def _find_tags(questions: Sequence[Question]) -> frozenset[ContextTag]:
 
 
 def _build_shared_fields(
-    version: Version, lane: Lane, questions: int, told: frozenset[ContextTag], marked: bool
+    version: Version, lane: Lane, questions: int, tags: frozenset[ContextTag], marked: bool
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the fields before and after `messages`; all requests of a version with `questions` questions share them.
 
@@ -118,7 +118,7 @@ def _build_shared_fields(
     """
     spec = version.spec
     packed = questions > 1
-    system = spec.instructions + (PACK_RULE if packed else "") + rule(told)
+    system = spec.instructions + (PACK_RULE if packed else "") + rule(tags)
     mark = {"type": "ephemeral", "ttl": TERMS[lane].ttl}
     before = {
         "model": spec.model_of(lane),
@@ -160,13 +160,18 @@ def _render(question: Question) -> str:
     return "".join(map(_part, question.context)) + escape_fences(_fields(question.payload))
 
 
-def _part(of: ContextPart) -> str:
-    content = escape_fences(of.said if isinstance(of.said, str) else _fields(of.said))
-    for tag, value in ((ContextTag.ANSWER, of.answer), (ContextTag.LABEL, of.label)):
+def _part(context_part: ContextPart) -> str:
+    content = escape_fences(
+        context_part.said if isinstance(context_part.said, str) else _fields(context_part.said)
+    )
+    for tag, value in (
+        (ContextTag.ANSWER, context_part.answer),
+        (ContextTag.LABEL, context_part.label),
+    ):
         if value is not None:
             said = escape_fences(json.dumps(value, ensure_ascii=False))
             content += "\n" + part(tag, said)
-    return part(of.part, content, of.name)
+    return part(context_part.part, content, context_part.name)
 
 
 def _fields(payload: dict[str, Any]) -> str:

@@ -187,15 +187,15 @@ async def _lines(blocks: AsyncIterator[bytes]) -> AsyncIterator[list[bytes]]:
 
     Lines end at LF, not at Unicode line separators. Of a line that is too long, only the beginning is yielded.
     """
-    begun = _LineParts()
+    partial = _LineParts()
     async for block in blocks:
         first, *others = block.split(b"\n")
-        begun.add(first)
+        partial.add(first)
         if others:
             *whole, last = others
-            yield [line for line in (begun.end(), *whole) if line.strip()]
-            begun.add(last)
-    yield [line for line in (begun.end(),) if line.strip()]
+            yield [line for line in (partial.end(), *whole) if line.strip()]
+            partial.add(last)
+    yield [line for line in (partial.end(),) if line.strip()]
 
 
 class _LineParts:

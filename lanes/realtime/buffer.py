@@ -58,33 +58,33 @@ class Gathering:
         The items leave when their window ends, when the most pressing item must be sent, or when no other item is expected any
         more, whichever comes first.
         """
-        over = self.waiting[0].since + timedelta(seconds=version.spec.buffer_s)
+        window_end = self.waiting[0].since + timedelta(seconds=version.spec.buffer_s)
         moments = (
-            (over, FlushReason.OVER),
+            (window_end, FlushReason.OVER),
             (
                 self._compute_pressed_at(
-                    timedelta(seconds=takes(version.id, len(self.waiting))), over
+                    timedelta(seconds=takes(version.id, len(self.waiting))), window_end
                 ),
                 FlushReason.PRESSED,
             ),
-            (self._compute_hopeless_at(over), FlushReason.HOPELESS),
+            (self._compute_hopeless_at(window_end), FlushReason.HOPELESS),
         )
         return min(moments, key=lambda each: each[0])
 
-    def _compute_pressed_at(self, call: timedelta, over: datetime) -> datetime:
+    def _compute_pressed_at(self, call: timedelta, window_end: datetime) -> datetime:
         """Return the earliest time at which the call of one of the waiting items must begin."""
-        ranks = (_compute_ask_at(each.item, over) for each in self.waiting)
+        ranks = (_compute_ask_at(each.item, window_end) for each in self.waiting)
         dues = (each.item.due_at - call for each in self.waiting if each.item.due_at is not None)
         return min((*ranks, *dues))
 
-    def _compute_hopeless_at(self, over: datetime) -> datetime:
+    def _compute_hopeless_at(self, window_end: datetime) -> datetime:
         """Return the time from which no other item is expected within the window.
 
         This is one mean gap before the window's end, or earlier, after a silence that is too long to be chance.
         """
         if self.per_s is None or self.last_at is None:
-            return over
-        left_s = (over - self.last_at).total_seconds()
+            return window_end
+        left_s = (window_end - self.last_at).total_seconds()
         if self.per_s * left_s < 1:
             return self.last_at
         gap_s = 1 / self.per_s
@@ -115,16 +115,16 @@ class Buffer:
     ) -> list[ClaimedWork]:
         """Add the items to their groups' windows, and return the items that do not wait."""
         at_once: list[ClaimedWork] = []
-        joined: dict[Group, int] = {}
-        for each in claimed:
-            version = versions[each.version_id]
-            if each.travels_alone or each.measures or not self._gathers(version):
-                at_once.append(each)
+        counts: dict[Group, int] = {}
+        for work in claimed:
+            version = versions[work.version_id]
+            if work.travels_alone or work.measures or not self._gathers(version):
+                at_once.append(work)
                 continue
-            group = (each.version_id, each.shares_with(version.spec.pack_scope))
-            self._open.setdefault(group, Gathering()).waiting.append(Waiting(each, now))
-            joined[group] = joined.get(group, 0) + 1
-        for group, number in joined.items():
+            group = (work.version_id, work.shares_with(version.spec.pack_scope))
+            self._open.setdefault(group, Gathering()).waiting.append(Waiting(work, now))
+            counts[group] = counts.get(group, 0) + 1
+        for group, number in counts.items():
             arrivals, window = self._arrivals.setdefault(group, Arrivals()), self._open[group]
             self._arrivals.move_to_end(group)
             arrivals.add(number, now)
@@ -201,7 +201,7 @@ class Buffer:
         return sum(len(window.waiting) for window in self._open.values())
 
 
-def _compute_ask_at(item: ClaimedWork, over: datetime) -> datetime:
+def _compute_ask_at(item: ClaimedWork, window_end: datetime) -> datetime:
     """Return the time at which the item must be sent.
 
     An urgent item precedes others but waits too, until its window ends or its due time requires the call. Otherwise a workload
@@ -209,12 +209,12 @@ def _compute_ask_at(item: ClaimedWork, over: datetime) -> datetime:
     """
     if not item.urgent:
         return item.rank_at
-    return over if item.due_at is None else item.due_at - EXPECTED_CALL
+    return window_end if item.due_at is None else item.due_at - EXPECTED_CALL
 
 
-def _record_stay(of: Waiting, why: FlushReason, now: datetime) -> ClaimedWork:
-    return of.item._replace(
-        gathered=BufferStay(why, round((now - of.since).total_seconds() * 1000))
+def _record_stay(waiting: Waiting, why: FlushReason, now: datetime) -> ClaimedWork:
+    return waiting.item._replace(
+        gathered=BufferStay(why, round((now - waiting.since).total_seconds() * 1000))
     )
 
 

@@ -39,11 +39,11 @@ def read_limits(headers: Mapping[str, str], *, now: datetime) -> ToldLimits:
 
     Resets are in the provider's clock, so they are measured from its own `date` header.
     """
-    known = _Known({name.lower(): value for name, value in headers.items()})
+    by_name = _Known({name.lower(): value for name, value in headers.items()})
     limits, notes = [], []
-    for kind in _kinds(known):
+    for kind in _kinds(by_name):
         try:
-            limits.append(_limit(kind, known, now, notes))
+            limits.append(_limit(kind, by_name, now, notes))
         except ValueError as problem:
             notes.append(f"{PREFIX}{NAMES[kind]}: {problem}; it is ignored")
     return ToldLimits(limits, notes)
@@ -65,40 +65,44 @@ class _Known(dict[str, str]):
         return self.get(f"{PREFIX}{NAMES[kind]}-{part}")
 
 
-def _kinds(known: _Known) -> Iterator[LimitKind]:
+def _kinds(by_name: _Known) -> Iterator[LimitKind]:
     """Return the kinds of limits in the headers; the total of tokens is left out if input or output tokens have limits."""
-    here = [kind for kind in LimitKind if any(known.part(kind, part) is not None for part in PARTS)]
-    apart = LimitKind.INPUT in here or LimitKind.OUTPUT in here
-    return (kind for kind in here if not (kind is LimitKind.TOKENS and apart))
+    kinds = [
+        kind for kind in LimitKind if any(by_name.part(kind, part) is not None for part in PARTS)
+    ]
+    apart = LimitKind.INPUT in kinds or LimitKind.OUTPUT in kinds
+    return (kind for kind in kinds if not (kind is LimitKind.TOKENS and apart))
 
 
-def _limit(kind: LimitKind, known: _Known, now: datetime, notes: list[str]) -> Limit:
-    limit, left = (
-        _number(known.part(kind, "limit"), "limit"),
-        _number(known.part(kind, "remaining"), "remaining"),
+def _limit(kind: LimitKind, by_name: _Known, now: datetime, notes: list[str]) -> Limit:
+    limit, remaining = (
+        _number(by_name.part(kind, "limit"), "limit"),
+        _number(by_name.part(kind, "remaining"), "remaining"),
     )
     if limit < 1:
         raise ValueError(f"a limit of {limit} a minute")
-    if left > limit:
-        notes.append(f"{PREFIX}{NAMES[kind]}: {left:,} remain of {limit:,}; the limit is believed")
-    reset = known.part(kind, "reset")
-    fills = WINDOW if reset is None else _moment(reset) - _provider_now(known.get("date"), now)
+    if remaining > limit:
+        notes.append(
+            f"{PREFIX}{NAMES[kind]}: {remaining:,} remain of {limit:,}; the limit is believed"
+        )
+    reset = by_name.part(kind, "reset")
+    fills = WINDOW if reset is None else _moment(reset) - _provider_now(by_name.get("date"), now)
     # The date header has no fractions of a second, hence the extra second.
     if not timedelta(0) <= fills <= WINDOW + timedelta(seconds=1):
         notes.append(
             f"{PREFIX}{NAMES[kind]}-reset: it is not within the minute that limits are told for"
         )
         fills = WINDOW
-    return Limit(kind, limit, min(left, limit), now + min(fills, WINDOW), now)
+    return Limit(kind, limit, min(remaining, limit), now + min(fills, WINDOW), now)
 
 
 def _number(value: str | None, name: str) -> int:
-    said = (value or "").strip()
-    if not (said.isascii() and said.isdigit() and len(said) <= MOST_DIGITS and int(said) <= MOST):
+    text = (value or "").strip()
+    if not (text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS and int(text) <= MOST):
         raise ValueError(
-            f"its {name} is missing" if value is None else f"its {name} is {said[:MOST_DIGITS]!r}"
+            f"its {name} is missing" if value is None else f"its {name} is {text[:MOST_DIGITS]!r}"
         )
-    return int(said)
+    return int(text)
 
 
 @lru_cache(maxsize=64)

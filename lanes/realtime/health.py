@@ -63,11 +63,13 @@ def at_fault(
     for which there was no more evidence, have faulted since too, or the model's circuit is open. In an outage requests without
     a suspicious history fault together with the others, so one of them clears all.
     """
-    seen = requests.values()
+    histories = requests.values()
     if others_faulted:
         return set()
-    suspect = all(each.beside_answers or each.answered_since for each in seen)
-    proved = len(requests) == 1 or answered_meanwhile or all(each.beside_answers for each in seen)
+    suspect = all(each.beside_answers or each.answered_since for each in histories)
+    proved = (
+        len(requests) == 1 or answered_meanwhile or all(each.beside_answers for each in histories)
+    )
     return set(requests) if suspect and proved else set()
 
 
@@ -104,18 +106,23 @@ class Health(Limiter):
         A model that rested gets its places for calls back one by one, up to `most`. A `quick` answer, within half of the
         timeout, resets the patience.
         """
-        seen = self.of(model)
+        health = self.of(model)
         if quick:
-            seen.patience = 1
-        if seen.at_once is not None:
-            seen.at_once = seen.at_once + 1 if seen.at_once < most else None
-        seen.answered_at, seen.rests_until, seen.faults, seen.failing_since = now, None, 0, None
-        seen.faulted.clear()
+            health.patience = 1
+        if health.at_once is not None:
+            health.at_once = health.at_once + 1 if health.at_once < most else None
+        health.answered_at, health.rests_until, health.faults, health.failing_since = (
+            now,
+            None,
+            0,
+            None,
+        )
+        health.faulted.clear()
 
     def restart(self, model: str) -> None:
         """Begin the model's recovery with one call at a time, because another drain found that the model answers."""
-        seen = self.of(model)
-        seen.at_once, seen.rests_until, seen.faults = 1, None, 0
+        health = self.of(model)
+        health.at_once, health.rests_until, health.faults = 1, None, 0
 
     def record_fault(
         self,
@@ -134,20 +141,20 @@ class Health(Limiter):
         innocent too. `last_chance`: the fault would end an item. `cut`: we gave up the call. `began_at`: the start of the call,
         None for `now`.
         """
-        seen = self.of(model)
-        if cut and seen.answered_at is not None and seen.answered_at >= (began_at or now):
+        health = self.of(model)
+        if cut and health.answered_at is not None and health.answered_at >= (began_at or now):
             return Blame.ITEM if len(work) == 1 else Blame.PACK
         if cut:
-            seen.patience = min(MOST_PATIENCE, 2 * seen.patience)
+            health.patience = min(MOST_PATIENCE, 2 * health.patience)
         innocent = innocent or self.circuits.of(model, now) is not None
-        answers = not cut and seen.answered_at is not None and now - seen.answered_at <= FRESH
-        others_faulted = not seen.faulted <= set(work)
-        old_evidence = last_chance and not seen.faulted.isdisjoint(work)
-        seen.faulted.update(work)
+        answers = not cut and health.answered_at is not None and now - health.answered_at <= FRESH
+        others_faulted = not health.faulted <= set(work)
+        old_evidence = last_chance and not health.faulted.isdisjoint(work)
+        health.faulted.update(work)
         if answers and not (innocent or others_faulted or old_evidence):
             return Blame.ITEM if len(work) == 1 else Blame.PACK
-        seen.failing_since = seen.failing_since or began_at or now
-        self._rest(seen, now)
+        health.failing_since = health.failing_since or began_at or now
+        self._rest(health, now)
         return Blame.PROVIDER
 
     def admits(self, pack: Pack, now: datetime) -> MayStart | Wait:
@@ -165,12 +172,12 @@ class Health(Limiter):
 
     def calls(self, model: str, now: datetime) -> int | None:
         """Return the number of further calls of the model that may start; None if the model is healthy."""
-        seen, shared = self.of(model), self.circuits.room(model, now)
+        health, shared = self.of(model), self.circuits.room(model, now)
         if shared is not None:
             return shared
-        if seen.rests_until is not None and now < seen.rests_until:
+        if health.rests_until is not None and now < health.rests_until:
             return 0
-        return None if seen.at_once is None else max(0, seen.at_once - seen.in_flight)
+        return None if health.at_once is None else max(0, health.at_once - health.in_flight)
 
     def started(self, pack: Pack, now: datetime) -> None:
         """Count a call in flight; it is the probe if this drain holds an unused one."""
@@ -193,10 +200,10 @@ class Health(Limiter):
 
     def fault(self, model: str, why: str, *, began_at: datetime, turn: int | None) -> Fault | None:
         """Return the fault to publish to other drains, None if it is neither part of an outage nor of a probe."""
-        seen = self.of(model)
+        health = self.of(model)
         if turn is None and not self.is_down(model):
             return None
-        return Fault(why, seen.faults, began_at, seen.failing_since or began_at, turn)
+        return Fault(why, health.faults, began_at, health.failing_since or began_at, turn)
 
     def record_probe(self, model: str, circuit: Circuit, now: datetime) -> None:
         """Record that this drain has taken the probe: it may start one call, and one more after each answer."""
@@ -217,14 +224,14 @@ class Health(Limiter):
         """Return whether calls of some model wait because the model does not answer."""
         return self.next_change(now) is not None or self.circuits.has_open(now)
 
-    def _rest(self, seen: ModelHealth, now: datetime) -> None:
+    def _rest(self, health: ModelHealth, now: datetime) -> None:
         """Let the model rest, longer after each fault; a fault during a rest, of an earlier call, does not prolong the rest."""
-        seen.at_once = 1
-        seen.faults += 1
-        if seen.rests_until is not None and now < seen.rests_until:
+        health.at_once = 1
+        health.faults += 1
+        if health.rests_until is not None and now < health.rests_until:
             return
         backoff = Backoff.of_seconds(FIRST_PAUSE_S, LONGEST_PAUSE_S)
-        seen.rests_until = now + backoff.after(seen.faults, draw=self._jitter())
+        health.rests_until = now + backoff.after(health.faults, draw=self._jitter())
 
 
 ACCOUNT = "the account"

@@ -213,16 +213,16 @@ def divide(
         share = places if alone else max(1, places * waiting[name].max_share_percent // 100)
         return min(share, rooms.get(name, 0) + in_flight.get(name, 0)) if name in rooms else share
 
-    holds = {name: in_flight.get(name, 0) for name in waiting}
+    totals = {name: in_flight.get(name, 0) for name in waiting}
     for _ in range(max(0, free)):
-        open_to = [name for name in waiting if holds[name] < most(name)]
+        open_to = [name for name in waiting if totals[name] < most(name)]
         if not open_to:
             break
-        holds[
+        totals[
             min(
                 open_to,
-                key=lambda name: (holds[name] / waiting[name].weight, -waiting[name].weight, name),
+                key=lambda name: (totals[name] / waiting[name].weight, -waiting[name].weight, name),
             )
         ] += 1
-    given = {name: held - in_flight.get(name, 0) for name, held in holds.items()}
+    given = {name: held - in_flight.get(name, 0) for name, held in totals.items()}
     return {name: number for name, number in given.items() if number > 0}

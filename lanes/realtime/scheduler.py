@@ -292,37 +292,39 @@ class Scheduler:
         return min((room for room in rooms if room is not None), default=None)
 
     def _rooms(
-        self, of: Mapping[str, Version], now: datetime, *, claims: bool = False
+        self, versions: Mapping[str, Version], now: datetime, *, claims: bool = False
     ) -> dict[str, int]:
-        rooms = {name: self._room(version, now, claims=claims) for name, version in of.items()}
+        rooms = {
+            name: self._room(version, now, claims=claims) for name, version in versions.items()
+        }
         return {name: room for name, room in rooms.items() if room is not None}
 
     def _plan_shares(self, now: datetime) -> None:
         """Divide the free places among the workloads with waiting owed work; without any, among those with shadows."""
         owed = {pack.workload: pack.version for pack in self._waiting if not pack.measures}
-        of = owed or {pack.workload: pack.version for pack in self._waiting}
+        versions = owed or {pack.workload: pack.version for pack in self._waiting}
         self._share.plan(
             divide(
                 self._places.free,
-                {name: version.entitlement for name, version in of.items()},
+                {name: version.entitlement for name, version in versions.items()},
                 in_flight=self._places.owed_calls if owed else self._places.in_flight,
                 places=self._places.all,
-                rooms=self._rooms(of, now),
+                rooms=self._rooms(versions, now),
             )
         )
 
-    def _soon_free(self, of: Mapping[str, Version], now: datetime) -> dict[str, int]:
+    def _soon_free(self, versions: Mapping[str, Version], now: datetime) -> dict[str, int]:
         """Return the number of places, free now or soon, that each workload gets beyond its waiting packs."""
         if self._backpressure.is_frozen(now):
             return {}
-        held, more = self._ahead, self._places.ahead
-        rooms = self._rooms(of, now, claims=True)
+        queued, more = self._ahead, self._places.ahead
+        rooms = self._rooms(versions, now, claims=True)
         return divide(
-            self._places.free + max(0, more - held.total()),
-            {name: version.entitlement for name, version in of.items()},
-            in_flight=held + Counter(self._places.owed_calls),
+            self._places.free + max(0, more - queued.total()),
+            {name: version.entitlement for name, version in versions.items()},
+            in_flight=queued + Counter(self._places.owed_calls),
             places=self._places.all + more,
-            rooms={name: max(0, room - held[name]) for name, room in rooms.items()},
+            rooms={name: max(0, room - queued[name]) for name, room in rooms.items()},
         )
 
     def _peek(self, direct: Mapping[str, Version], most: dict[str, int], now: datetime) -> None:

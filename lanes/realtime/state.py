@@ -188,12 +188,12 @@ class DrainState:
         self._listed = set(turns)
         return [*effects, events.LookAtQueue(self._look.since, passed_over, needed, before, turns)]
 
-    def _handle_queue_seen(self, seen: events.QueueSeen, now: datetime) -> list[events.Effect]:
-        self._seen, at = seen, now.timestamp()
-        listed = self._listed | seen.consumers.keys()
-        self._consumers.record(listed, seen.consumers, took_s=seen.listed_s, at=at)
-        if seen.needed is not None:
-            self._needed, self._sought_at = seen.needed, now
+    def _handle_queue_seen(self, event: events.QueueSeen, now: datetime) -> list[events.Effect]:
+        self._seen, at = event, now.timestamp()
+        listed = self._listed | event.consumers.keys()
+        self._consumers.record(listed, event.consumers, took_s=event.listed_s, at=at)
+        if event.needed is not None:
+            self._needed, self._sought_at = event.needed, now
         if self.health.circuits.has_open(now):
             # Check each work's own version: the workload's version in force may use another model.
             versions = (*(each.version for each in self._needed), *self.scheduler.held_versions)
@@ -208,8 +208,8 @@ class DrainState:
                 return [events.TakeProbes(self._probing)]
         return self._claim(now)
 
-    def _handle_probes_taken(self, taken: events.ProbesTaken, now: datetime) -> list[events.Effect]:
-        for model, circuit in taken.circuits.items():
+    def _handle_probes_taken(self, event: events.ProbesTaken, now: datetime) -> list[events.Effect]:
+        for model, circuit in event.circuits.items():
             if circuit is None:
                 self.health.circuits.record_missed_probe(model, self._probing[model], now)
             else:
@@ -285,7 +285,7 @@ class DrainState:
         last = {each.workload: each.rank_at for each in behind if each.workload not in self._orders}
         last |= self.turns.take(behind)
         if not look.whole:  # urgent work from before the cursor must not move it back
-            last = {name: max(at, look.since.get(name, at)) for name, at in last.items()}
+            last = {name: max(rank, look.since.get(name, rank)) for name, rank in last.items()}
         self.cursor.record_look(look, last, took_s=self._seen.took_s, at=now.timestamp())
 
     # Calls
@@ -325,17 +325,19 @@ class DrainState:
     def _hold_back(self, call: events.CallEnded, now: datetime) -> list[events.Effect]:
         """Release the items of a call that the provider limited, or refuses until a person acts: no item is at fault."""
         version, model = call.pack.version, call.pack.model
-        held = [*call.items, *call.untried]
+        all_items = [*call.items, *call.untried]
         reports: list[events.Effect] = []
         if call.ending is events.CallEnding.LIMITED:
             self.backpressure.slow_down(model, retry_after_s=call.retry_after_s, now=now)
         else:
-            of = model if call.ending is events.CallEnding.FROZEN_MODEL else None
-            self.backpressure.freeze(now, model=of)
-            self.standstills.record_failure(of or ACCOUNT, call.why, now=now)
-            reports.append(events.ReportFreeze(version.workload, of, len(held), call.why))
+            frozen_model = model if call.ending is events.CallEnding.FROZEN_MODEL else None
+            self.backpressure.freeze(now, model=frozen_model)
+            self.standstills.record_failure(frozen_model or ACCOUNT, call.why, now=now)
+            reports.append(
+                events.ReportFreeze(version.workload, frozen_model, len(all_items), call.why)
+            )
         ready_at = self.backpressure.compute_rest_end(version, now)
-        return [events.GiveBack([each.claim for each in held], ready_at, again=True), *reports]
+        return [events.GiveBack([each.claim for each in all_items], ready_at, again=True), *reports]
 
     def _handle_fault(
         self, call: events.CallEnded, turn: int | None, now: datetime

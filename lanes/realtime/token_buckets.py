@@ -83,13 +83,15 @@ class TokenBuckets:
         self._noted: set[str] = set()
         self._untold: list[str] = []
 
-    def learn_limits(self, model: str, told: ToldLimits, *, key: Hashable, now: datetime) -> None:
+    def learn_limits(
+        self, model: str, account_limits: ToldLimits, *, key: Hashable, now: datetime
+    ) -> None:
         """Store the limits that the answer to call `key` reported, unless the answer to a newer call has reported them."""
-        for note in told.notes:
+        for note in account_limits.notes:
             self._note(f"{model}: {note}")
         call, picture = self._calls.get(key), self._of(model)
-        if told.limits and call is not None and call.number >= picture.counted:
-            self._see(picture, told.limits, call.number, now)
+        if account_limits.limits and call is not None and call.number >= picture.counted:
+            self._see(picture, account_limits.limits, call.number, now)
 
     def is_ample(self, model: str, now: datetime) -> bool:
         """Return whether the picture is so new, and so much of the limits is left, that the next headers need not be read."""
@@ -155,9 +157,9 @@ class TokenBuckets:
     def room(self, model: str, need: Need, *, presses: bool, now: datetime) -> int | None:
         """Return the number of calls with this need that may start now; None if no limit is known."""
         rooms = [
-            int(self._share(limit, used, wanted, presses, now) / wanted)
+            int(self._share(limit, used, amount, presses, now) / amount)
             for limit, used in self._list_known(model, now)
-            if (wanted := need.of(limit.kind)) > 0
+            if (amount := need.of(limit.kind)) > 0
         ]
         if not rooms:
             return None
@@ -187,7 +189,7 @@ class TokenBuckets:
     ) -> bool:
         known = self._list_known(model, now)
         if all(
-            (wanted := need.of(limit.kind)) <= self._share(limit, used, wanted, presses, now)
+            (amount := need.of(limit.kind)) <= self._share(limit, used, amount, presses, now)
             for limit, used in known
         ):
             return True
@@ -197,11 +199,11 @@ class TokenBuckets:
         return is_full or self._has_waited(model, since, now)
 
     def _share(
-        self, limit: Limit, used: float, wanted: float, presses: bool, now: datetime
+        self, limit: Limit, used: float, amount: float, presses: bool, now: datetime
     ) -> float:
         """Return this drain's share of what is left of a limit, for calls that each need the same amount of it."""
         return (
-            limit.estimate_remaining(now) - compute_reserve(limit, wanted, presses=presses)
+            limit.estimate_remaining(now) - compute_reserve(limit, amount, presses=presses)
         ) / self.drains - used
 
     def _has_waited(self, model: str, since: datetime | None, now: datetime) -> bool:

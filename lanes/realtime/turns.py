@@ -166,16 +166,16 @@ class ConsumerTurns:
 
         `asked` is the requested number of items by workload; `seen` are the workloads with waiting work.
         """
-        taken = Counter((each.workload, each.consumer or "") for each in work if not each.measures)
+        counts = Counter((each.workload, each.consumer or "") for each in work if not each.measures)
         by_workload = Counter[str]()
-        for (workload, _), number in taken.items():
+        for (workload, _), number in counts.items():
             by_workload[workload] += number
         filled = {name for name, most in asked.items() if by_workload[name] >= most}
         self._filled = filled | (self._filled & (seen - asked.keys()))
         for workload, order in self._orders.items():
             times, spec = self._times[workload], self._weights[workload]
             for consumer, turns in order.places(len(order.consumers)).items():
-                times[consumer] += min(turns, taken[workload, consumer]) / spec.weight_of(consumer)
+                times[consumer] += min(turns, counts[workload, consumer]) / spec.weight_of(consumer)
         self._orders.clear()
         for name in self._times.keys() - self._filled:
             del self._times[name]

@@ -80,16 +80,16 @@ def break_even(even: BreakEven | None, share: float | None, surely: Interval | N
         points = f"{LEFT},{up(start):.1f} {RIGHT},{up(end):.1f}"
         body += f'<polyline points="{points}" fill="none" stroke="{color}" stroke-width="2"/>'
     body += _mark(across(even.items), up(even.realtime_month(even.items)), floor, INK)
-    said = f"now {count(round(even.items))} items a month"
+    caption = f"now {count(round(even.items))} items a month"
     if is_near:
         body += _mark(across(crossing), up(even.realtime_month(crossing)), floor, BATCH)
-        said += f"; pays from {count(round(crossing))}"
+        caption += f"; pays from {count(round(crossing))}"
     elif isfinite(crossing):
-        said += f"; pays from {count(round(crossing))}, far to the right"
+        caption += f"; pays from {count(round(crossing))}, far to the right"
     else:
-        said += "; pays at no volume"
-    said = charts.fit(f"USD a month over items a month: {said}", INNER)
-    body += charts.text(PADDING, PADDING + 31, said, fill=FAINT)
+        caption += "; pays at no volume"
+    caption = charts.fit(f"USD a month over items a month: {caption}", INNER)
+    body += charts.text(PADDING, PADDING + 31, caption, fill=FAINT)
     body += charts.text(LEFT, floor + 18, "0", fill=FAINT)
     body += charts.text(RIGHT, floor + 18, f"{count(round(most))} items", fill=FAINT, anchor="end")
     return charts.card(floor + 18 + PADDING, body)
@@ -108,19 +108,19 @@ def plans(advice: Advice) -> str:
     return charts.bars([charts.Group("Paid in a month, lanes included", shown)])
 
 
-def delays(of: ProposalFigures) -> str:
+def delays(figures: ProposalFigures) -> str:
     """Draw a histogram of the time from answer to read, and mark the reads for which a batch would have been too late."""
-    ends = sorted({*SPANS_S, of.batch_s})
+    ends = sorted({*SPANS_S, figures.batch_s})
     bars = list[charts.Bar]()
     for start, end in zip([0.0, *ends], [*ends, inf], strict=True):
-        number = sum(n for took_s, n in of.delays if start <= took_s < end)
+        number = sum(n for took_s, n in figures.delays if start <= took_s < end)
         name = f"from {seconds(start)}" if end == inf else f"up to {seconds(end)}"
-        color = REALTIME if end <= of.batch_s else BATCH
+        color = REALTIME if end <= figures.batch_s else BATCH
         bars.append(charts.Bar(name, number, count(number), color))
     while len(bars) > 1 and not bars[-1].value and bars[-1].color == BATCH:
         bars.pop()
-    unknown = charts.Bar("unknown", of.unknown, count(of.unknown), NEUTRAL)
-    back = seconds(of.batch_s)
+    unknown = charts.Bar("unknown", figures.unknown, count(figures.unknown), NEUTRAL)
+    back = seconds(figures.batch_s)
     groups = [
         (f"Read before a batch is back ({back})", [each for each in bars if each.color != BATCH]),
         ("Read later", [each for each in bars if each.color == BATCH]),
@@ -225,15 +225,15 @@ def in_page(advice: Advice) -> str:
 def in_console(advice: Advice) -> RenderableType:
     """Return the advice for a terminal, with names as literal text that is never parsed as markup."""
     title, *sentences = _sentences(advice)
-    shown: list[RenderableType] = [Text(plain(title), style="bold")]
-    shown += [Text(plain(each, most=400)) for each in sentences]
+    renderables: list[RenderableType] = [Text(plain(title), style="bold")]
+    renderables += [Text(plain(each, most=400)) for each in sentences]
     for part in _parts(advice):
         if part.table.rows:
-            shown += [Text(), in_terminal(part.table, below=part.table.legend)]
+            renderables += [Text(), in_terminal(part.table, below=part.table.legend)]
         elif part.empty is not UNKNOWN:
-            shown += [Text(), Text(f"{part.table.title}: {part.empty}", style="dim")]
-        shown += [Text(each, style="dim") for each in (part.below,) if each]
-    return Group(*shown)
+            renderables += [Text(), Text(f"{part.table.title}: {part.empty}", style="dim")]
+        renderables += [Text(each, style="dim") for each in (part.below,) if each]
+    return Group(*renderables)
 
 
 def _sentences(advice: Advice) -> list[str]:
@@ -247,26 +247,26 @@ def _of_version(advice: Advice) -> list[str]:
     if seen is None or not seen.is_mixed:
         return []
     own = seen.realtime.answered + seen.batch.answered
-    said = (
+    note = (
         f"About version {seen.version}, which is in force: {pluralize(own, 'answer')} of it. "
         f"{pluralize(seen.of_others, 'answer')} of other versions are left out of costs, tokens and corrections, "
         "and the savings cannot be split by version."
     )
     if any(each.basis == "estimated" for each in advice.lanes):
-        said += f" Prices are estimates: a lane needs {evidence.MIN_BILLED} billed answers of this version."
-    return [said]
+        note += f" Prices are estimates: a lane needs {evidence.MIN_BILLED} billed answers of this version."
+    return [note]
 
 
 def _parts(advice: Advice) -> list[Part]:
-    known = spread(advice)
+    intervals = spread(advice)
     share = advice.needs.low if advice.needs else None
     return [
         Part(_criteria(advice.criteria)),
-        Part(_lanes(advice, known), "No item was billed or estimated in the period."),
+        Part(_lanes(advice, intervals), "No item was billed or estimated in the period."),
         Part(
-            _figures("Break-even", numbers.break_even(advice, known)),
-            chart=(break_even(advice.break_even, share, known.volume), EVEN_CHART),
-            below=f"{numbers.uncertainty(known)} {numbers.describe_assumed_costs(advice)}".strip(),
+            _figures("Break-even", numbers.break_even(advice, intervals)),
+            chart=(break_even(advice.break_even, share, intervals.volume), EVEN_CHART),
+            below=f"{numbers.uncertainty(intervals)} {numbers.describe_assumed_costs(advice)}".strip(),
         ),
         _plans(advice),
         _savings(advice),
@@ -286,8 +286,8 @@ def _criteria(found: Sequence[evidence.Criterion]) -> Table[evidence.Criterion]:
     )
 
 
-def _lanes(advice: Advice, known: Spread) -> Table[LaneCost]:
-    totals = {Lane.REALTIME: known.realtime_total_usd, Lane.BATCH: known.batch_total_usd}
+def _lanes(advice: Advice, intervals: Spread) -> Table[LaneCost]:
+    totals = {Lane.REALTIME: intervals.realtime_total_usd, Lane.BATCH: intervals.batch_total_usd}
     fixed = "the lane's monthly cost over its monthly items"
     return Table(
         "Cost of an item",
@@ -321,13 +321,13 @@ def _plans(advice: Advice) -> Part:
     def wrong(of: tuple[str, Plan]) -> str:
         return dollars(of[1].wrong_usd) if is_known else MISSING
 
-    lost = figure("Lost by wrong answers", "worth of missing corrections", wrong)
+    loss_column = figure("Lost by wrong answers", "worth of missing corrections", wrong)
     in_batch = advice.value_left_in_batch
 
     def value_left(of: tuple[str, Plan]) -> str:
         return MISSING if in_batch is None else share(of[1].value_left(in_batch))
 
-    left = figure("Value left", "of an answer when it comes, by recorded reads", value_left)
+    value_column = figure("Value left", "of an answer when it comes, by recorded reads", value_left)
     table = Table(
         "A month, by plan",
         rows,
@@ -336,8 +336,8 @@ def _plans(advice: Advice) -> Part:
         figure("Provider", "monthly bill in USD", lambda of: dollars(of[1].provider_usd)),
         figure("Lanes", "their monthly upkeep", lambda of: dollars(of[1].lanes_usd)),
         figure("Paid", "both", lambda of: dollars(of[1].paid_usd)),
-        *([lost] if advice.corrections.each_usd is not None else []),
-        *([left] if in_batch is not None else []),
+        *([loss_column] if advice.corrections.each_usd is not None else []),
+        *([value_column] if in_batch is not None else []),
     )
     chart = plans(advice), "What is paid in a month, as it is and by plan"
     return Part(table, chart=chart if rows else None)
@@ -403,12 +403,12 @@ def _high(of: evidence.ConsumerDecay) -> str:
 
 def _half_life(advice: Advice) -> str:
     """Return the `half_life_s` to write into the definition, so that Lanes weighs waiting by these reads."""
-    of = advice.decay
-    if of is None:
+    decay = advice.decay
+    if decay is None:
         return ""
-    written = f"half_life_s: {min(max(1, round(of.half_life_s)), evidence.LONGEST_S)}"
+    written = f"half_life_s: {min(max(1, round(decay.half_life_s)), evidence.LONGEST_S)}"
     return (
-        f"For all consumers together: {written}, with {of.interval_text}. "
+        f"For all consumers together: {written}, with {decay.interval_text}. "
         "Lanes weighs waiting by it once value_usd is stated."
     )
 

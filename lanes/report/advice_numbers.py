@@ -47,35 +47,35 @@ def plan_name(advice: Advice, plan: Plan) -> str:
     return PATTERNS[plan.pattern] + (" (recommended)" if plan is advice.plan else "")
 
 
-def break_even(advice: Advice, known: Spread) -> list[Figure]:
+def break_even(advice: Advice, intervals: Spread) -> list[Figure]:
     """Return the break-even figures, with their intervals where these are known."""
     needs, even = advice.needs, advice.break_even
-    found: list[Figure] = []
+    figures: list[Figure] = []
 
     def add(name: str, value: str, meaning: str) -> None:
-        found.append(Figure(name, value, meaning))
+        figures.append(Figure(name, value, meaning))
 
-    add("Items a month", _volume(advice, known), "at the pace of the period, or as stated")
+    add("Items a month", _volume(advice, intervals), "at the pace of the period, or as stated")
     add("Batch lane a month", _lane_month(Lane.BATCH, advice), UPKEEP)
     add("Real-time lane a month", _lane_month(Lane.REALTIME, advice), UPKEEP)
     needed = MISSING if needs is None else _between(needs.low, needs.high)
     add("Items that need real-time", needed, "requested, due too soon for a batch, or read at once")
     if even is not None:
         add("Batch is cheaper by", share(even.discount), "of the provider's bill for an item")
-        from_share = f"{_share(even.share, ' real-time')}{_surely(known.share, _share)}"
+        from_share = f"{_share(even.share, ' real-time')}{_surely(intervals.share, _share)}"
         add("Break-even share r*", from_share, R_STAR)
         if needs is not None:
             volume = even.volume(needs.low)
             said = (
                 f"{pluralize(round(volume), 'item')} a month" if isfinite(volume) else "no volume"
             )
-            said += _surely(known.volume, _items)
+            said += _surely(intervals.volume, _items)
             add("A second lane pays from", said, "where it saves its own cost")
-    add("20 % rule", _rule(advice, known), RULE)
+    add("20 % rule", _rule(advice, intervals), RULE)
     if (each_usd := advice.corrections.each_usd) is not None:
         meaning = "as stated, by the share of its fields that change"
         add("A corrected answer is worth", _worth(advice, each_usd), meaning)
-    return found
+    return figures
 
 
 def saving_parts(advice: Advice) -> list[tuple[str, Decimal]]:
@@ -83,20 +83,20 @@ def saving_parts(advice: Advice) -> list[tuple[str, Decimal]]:
 
     The first amount less all parts equals the last exactly. Parts that are zero are left out.
     """
-    found = advice.evidence.savings if advice.evidence else None
-    if found is None:
+    savings = advice.evidence.savings if advice.evidence else None
+    if savings is None:
         return []
     parts = [
-        ("packing", found.packing_usd),
-        ("caching", found.caching_usd),
-        ("another model on batch", found.model_usd),
-        ("discount, of what had to be batch", found.discount_usd),
-        ("discount, of what routing sent to batch", found.routing_usd),
-        ("other prices than today's", found.prices_usd),
-        ("second passes", found.second_usd),
-        ("retries", found.repeats_usd),
+        ("packing", savings.packing_usd),
+        ("caching", savings.caching_usd),
+        ("another model on batch", savings.model_usd),
+        ("discount, of what had to be batch", savings.discount_usd),
+        ("discount, of what routing sent to batch", savings.routing_usd),
+        ("other prices than today's", savings.prices_usd),
+        ("second passes", savings.second_usd),
+        ("retries", savings.repeats_usd),
     ]
-    first, last = ("all real-time, alone, uncached", found.alone_usd), ("paid", found.paid_usd)
+    first, last = ("all real-time, alone, uncached", savings.alone_usd), ("paid", savings.paid_usd)
     return [first, *((name, amount) for name, amount in parts if amount), last]
 
 
@@ -122,11 +122,11 @@ def describe_assumed_costs(advice: Advice) -> str:
     return ""
 
 
-def uncertainty(known: Spread) -> str:
+def uncertainty(intervals: Spread) -> str:
     """Return the basis of the intervals, or the reason why there are none."""
-    if known.realtime_usd is not None:
-        return f"Intervals hold with {SURE} confidence, by how {known.days} days differ (jackknife by days)."
-    return f"No intervals: {pluralize(known.days, 'day')} seen; they need 7 with billed calls."
+    if intervals.realtime_usd is not None:
+        return f"Intervals hold with {SURE} confidence, by how {intervals.days} days differ (jackknife by days)."
+    return f"No intervals: {pluralize(intervals.days, 'day')} seen; they need 7 with billed calls."
 
 
 def interval(found: Interval | None) -> str:
@@ -137,11 +137,11 @@ def interval(found: Interval | None) -> str:
     return f"{dollars(found.low)} to {high}"
 
 
-def _volume(advice: Advice, known: Spread) -> str:
+def _volume(advice: Advice, intervals: Spread) -> str:
     if advice.items_per_month is None:
         return MISSING
     how = "stated" if advice.is_volume_stated else "projected"
-    return f"{round(advice.items_per_month):,} ({how}){_surely(known.items_per_month, _items)}"
+    return f"{round(advice.items_per_month):,} ({how}){_surely(intervals.items_per_month, _items)}"
 
 
 def _lane_month(lane: Lane, advice: Advice) -> str:
@@ -149,28 +149,28 @@ def _lane_month(lane: Lane, advice: Advice) -> str:
 
 
 def _worth(advice: Advice, each_usd: float) -> str:
-    of, said = advice.corrections, dollars(each_usd)
-    if of.distance == 1:
-        return said
-    return f"{said}: {share(of.distance)} of its fields change, {dollars(of.whole_usd)} for all"
+    corrections, text = advice.corrections, dollars(each_usd)
+    if corrections.distance == 1:
+        return text
+    return f"{text}: {share(corrections.distance)} of its fields change, {dollars(corrections.whole_usd)} for all"
 
 
-def _rule(advice: Advice, known: Spread) -> str:
+def _rule(advice: Advice, intervals: Spread) -> str:
     """Return the verdict of the 20 % rule, the verdict of the ledger and its certainty, and whether the two agree."""
     rule, unsure = advice.rule, "not enough data to compare"
     words = {True: "a second lane pays", False: "it does not pay", None: "undecided"}
     verdict = {True: "they agree", False: "the rule misleads here", None: unsure}
     of_rule, of_ledger = words[rule.says_hybrid], words[rule.computed_hybrid]
-    said = f"the rule says: {of_rule}; the ledger says: {of_ledger}"
-    if known.share is not None and rule.computed_hybrid is not None:
-        said += ", not surely" if known.pays(advice) is None else ", surely"
-    return f"{said}; {verdict[rule.agrees]}"
+    text = f"the rule says: {of_rule}; the ledger says: {of_ledger}"
+    if intervals.share is not None and rule.computed_hybrid is not None:
+        text += ", not surely" if intervals.pays(advice) is None else ", surely"
+    return f"{text}; {verdict[rule.agrees]}"
 
 
-def _surely(found: Interval | None, said: Callable[[float], str]) -> str:
+def _surely(found: Interval | None, format_bound: Callable[[float], str]) -> str:
     if found is None:
         return ""
-    low, high = said(found.low), said(found.high)
+    low, high = format_bound(found.low), format_bound(found.high)
     return f"; {SURE} surely" if low == high else f"; {SURE}: {low} to {high}"
 
 

@@ -110,8 +110,8 @@ def text(
     x: float, y: float, words: str, *, fill: str = "", anchor: str = "", weight: int = 0
 ) -> str:
     """Draw a line of text with its baseline at `y`; it is dark unless `fill` sets a color."""
-    given = (("fill", fill), ("text-anchor", anchor), ("font-weight", weight))
-    more = "".join(f' {name}="{value}"' for name, value in given if value)
+    attributes = (("fill", fill), ("text-anchor", anchor), ("font-weight", weight))
+    more = "".join(f' {name}="{value}"' for name, value in attributes if value)
     return f'<text x="{x:.1f}" y="{y:.1f}"{more}>{escape_xml(plain(words))}</text>'
 
 
@@ -153,20 +153,20 @@ def lines(series: Sequence[Series], *, step: timedelta, empty: str = "no data ye
 
     Above 100 points a panel shows the highest value of each span, so that no peak is lost.
     """
-    drawn = [each for each in series if each.points]
-    if not drawn:
+    panels = [each for each in series if each.points]
+    if not panels:
         return nothing(empty)
-    first = min(each.points[0][0] for each in drawn)
-    last = max(each.points[-1][0] for each in drawn)
+    first = min(each.points[0][0] for each in panels)
+    last = max(each.points[-1][0] for each in panels)
     last = max(last, first + step)
     span = (last - first).total_seconds()
     stride = max(step.total_seconds(), span / MOST_POINTS)
-    scales = [_scale(max(value for _, value in each.points)) for each in drawn]
-    ticks = [each.said(tick) for each, scale in zip(drawn, scales, strict=True) for tick in scale]
+    scales = [_scale(max(value for _, value in each.points)) for each in panels]
+    ticks = [each.said(tick) for each, scale in zip(panels, scales, strict=True) for tick in scale]
     left = PADDING + max(map(text_width, ticks)) + 10
     room = WIDTH - PADDING - 10 - left
     body = ""
-    for place, (each, scale) in enumerate(zip(drawn, scales, strict=True)):
+    for place, (each, scale) in enumerate(zip(panels, scales, strict=True)):
         top = PADDING + place * PANEL
         floor_y = top + 28 + PLOT
         points = [
@@ -177,7 +177,7 @@ def lines(series: Sequence[Series], *, step: timedelta, empty: str = "no data ye
         for tick in scale:
             body += _gridline(left, left + room, floor_y - PLOT * tick / scale[-1], each.said(tick))
         body += _curve(points, each.color, bridge=JOINED_WITHIN * room * stride / span)
-    height = PADDING + len(drawn) * PANEL
+    height = PADDING + len(panels) * PANEL
     body += text(left, height, clock(first, beside=last), fill=FAINT)
     body += text(left + room, height, clock(last, beside=last), fill=FAINT, anchor="end")
     return card(height + PADDING, body)
@@ -204,15 +204,15 @@ def _curve(points: Sequence[tuple[float, float]], color: str, *, bridge: float) 
             runs[-1].append((x, y))
         else:
             runs.append([(x, y)])
-    drawn = ""
+    svg = ""
     for run in runs:
         if len(run) > 1:
             path = " ".join(f"{x:.1f},{y:.1f}" for x, y in run)
-            drawn += f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2"/>'
+            svg += f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2"/>'
         if len(run) == 1 or len(points) <= 30:
             for x, y in run:
-                drawn += f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{color}"/>'
-    return drawn
+                svg += f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{color}"/>'
+    return svg
 
 
 def _thin_points(
@@ -379,5 +379,5 @@ def _largest_only(workloads: int) -> str:
 
 def _render_chart(chart: str, described: str, *sentences: str) -> str:
     """Return a chart as an image with its description, and the sentences below it in one paragraph."""
-    said = " ".join(filter(None, sentences))
-    return data_uri(chart, described) + (f"\n\n{said}" if said else "")
+    caption = " ".join(filter(None, sentences))
+    return data_uri(chart, described) + (f"\n\n{caption}" if caption else "")

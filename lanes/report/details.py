@@ -114,17 +114,17 @@ def batches(snapshot: Snapshot) -> Table[figures.BatchFigures]:
     speeds = [of.items_per_minute_until_ended for of in snapshot.batches]
     fastest = max((each for each in speeds if each), default=0.0)
 
-    def state(of: figures.BatchFigures) -> str:
-        wrong = trouble(of, snapshot.incidents)
+    def state(batch: figures.BatchFigures) -> str:
+        wrong = trouble(batch, snapshot.incidents)
         done = (
-            f"{share(summary.compute_done_share(of))} done"
-            if of.state == BatchState.SUBMITTED
+            f"{share(summary.compute_done_share(batch))} done"
+            if batch.state == BatchState.SUBMITTED
             else ""
         )
-        return ", ".join(filter(None, (of.state, done, wrong if wrong != of.state else "")))
+        return ", ".join(filter(None, (batch.state, done, wrong if wrong != batch.state else "")))
 
-    def speed(of: figures.BatchFigures) -> str:
-        rate_ = of.items_per_minute_until_ended
+    def speed(batch: figures.BatchFigures) -> str:
+        rate_ = batch.items_per_minute_until_ended
         bar = "█" * max(1, round(STEPS * rate_ / fastest)) if rate_ else ""
         return f"{bar} {rate_or_dash(rate_)}".strip()
 
@@ -192,8 +192,8 @@ def calibration(snapshot: Snapshot) -> Table[CalibrationRow]:
 def rescues(snapshot: Snapshot) -> Table[figures.RescueFigures]:
     """Return the items that real time took over from late batches, how many were in time, and their cost."""
 
-    def in_time(of: figures.RescueFigures) -> str:
-        return out_of(of.met, of.items - of.waiting)
+    def in_time(row: figures.RescueFigures) -> str:
+        return out_of(row.met, row.items - row.waiting)
 
     return Table(
         "Rescued from late batches",
@@ -235,11 +235,11 @@ def waits(snapshot: Snapshot) -> Table[figures.WaitFigures]:
 def pack_sizes(snapshot: Snapshot) -> Table[figures.PackFigures]:
     """Return how many items share a call, and whether packing harms their answers."""
 
-    def size(of: figures.PackFigures) -> str:
-        return "as allowed" if of.size is None else f"{of.size} of {of.allowed}"
+    def size(row: figures.PackFigures) -> str:
+        return "as allowed" if row.size is None else f"{row.size} of {row.allowed}"
 
-    def since(of: figures.PackFigures) -> str:
-        return MISSING if of.since is None else clock(of.since, beside=snapshot.taken_at)
+    def since(row: figures.PackFigures) -> str:
+        return MISSING if row.since is None else clock(row.since, beside=snapshot.taken_at)
 
     return Table(
         "Pack sizes",
@@ -261,9 +261,9 @@ def pack_sizes(snapshot: Snapshot) -> Table[figures.PackFigures]:
 def second_passes(snapshot: Snapshot) -> Table[figures.SecondPassFigures]:
     """Return how many early answers got no second pass, and the resulting risk of wrong answers."""
 
-    def describe_check(of: figures.SecondPassFigures) -> str:
-        since = "" if of.since is None else f" since {clock(of.since, beside=snapshot.taken_at)}"
-        return f"{'sample' if of.sampled else 'all'}{since}"
+    def describe_check(row: figures.SecondPassFigures) -> str:
+        since = "" if row.since is None else f" since {clock(row.since, beside=snapshot.taken_at)}"
+        return f"{'sample' if row.sampled else 'all'}{since}"
 
     return Table(
         "Second passes",
@@ -523,5 +523,7 @@ def _movable(consumers: Sequence[ConsumerUse]) -> str:
     return f"{first} and {pluralize(more, 'more consumer')}" if more else first
 
 
-def _format_agreement(of: SampleShare) -> str:
-    return MISSING if of.value is None else f"{of.value:.2f} (n {of.samples:,})"
+def _format_agreement(agreement: SampleShare) -> str:
+    return (
+        MISSING if agreement.value is None else f"{agreement.value:.2f} (n {agreement.samples:,})"
+    )

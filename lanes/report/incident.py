@@ -25,58 +25,61 @@ def key(incident_id: IncidentId) -> str:
     return f"lanes-incident-{incident_id}"
 
 
-def headline(of: Incident) -> str:
+def headline(incident: Incident) -> str:
     """Return the text of the page's header."""
-    state = "Resolved" if of.resolved_at else of.severity.capitalize()
-    return f"{state}: {TERMS[of.promise].title}: {plain(of.whose, most=60)}"
+    state = "Resolved" if incident.resolved_at else incident.severity.capitalize()
+    return f"{state}: {TERMS[incident.promise].title}: {plain(incident.whose, most=60)}"
 
 
 def render(
-    of: Incident, briefing: Briefing, *, remedy: tuple[str, str] | None = None, now: datetime
+    incident: Incident, briefing: Briefing, *, remedy: tuple[str, str] | None = None, now: datetime
 ) -> str:
     """Return the artifact's Markdown; a resolved incident keeps its cause but not its last figures.
 
     `remedy` is the label and the page of the form that applies the remedy.
     """
-    todo = [] if of.resolved_at else _render_advice(of, briefing, remedy)
+    todo = [] if incident.resolved_at else _render_advice(incident, briefing, remedy)
     parts = (
-        _render_facts(of, briefing, now),
-        _render_cause(of, briefing),
+        _render_facts(incident, briefing, now),
+        _render_cause(incident, briefing),
         todo,
-        _render_pages(of, briefing),
+        _render_pages(incident, briefing),
     )
     return "\n".join(chain.from_iterable(parts))
 
 
-def _render_facts(of: Incident, briefing: Briefing, now: datetime) -> Iterator[str]:
-    subject = f", {cell(of.subject)}" if of.subject else ""
-    yield f"## {cell(headline(of))}\n\n{cell(of.sentence, most=900)}\n\n| | |\n|---|---|"
-    yield f"| Workload | {cell(of.whose)}{subject} |"
-    if of.because:
-        yield f"| Why | {of.because} |"
-    if of.handling_summary and of.resolved_at is None:
-        what, _, rest = of.handling_summary.partition(" ")
-        yield f"| {what.capitalize()} | {cell(rest)} |"
-    yield f"| Since | {clock(of.opened_at, beside=now)} |"
-    if of.resolved_at is not None:
-        yield from (f"| Until | {clock(of.resolved_at, beside=now)} |", "")
+def _render_facts(incident: Incident, briefing: Briefing, now: datetime) -> Iterator[str]:
+    subject = f", {cell(incident.subject)}" if incident.subject else ""
+    yield f"## {cell(headline(incident))}\n\n{cell(incident.sentence, most=900)}\n\n| | |\n|---|---|"
+    yield f"| Workload | {cell(incident.whose)}{subject} |"
+    if incident.because:
+        yield f"| Why | {incident.because} |"
+    if incident.handling_summary and incident.resolved_at is None:
+        handling, _, rest = incident.handling_summary.partition(" ")
+        yield f"| {handling.capitalize()} | {cell(rest)} |"
+    yield f"| Since | {clock(incident.opened_at, beside=now)} |"
+    if incident.resolved_at is not None:
+        yield from (f"| Until | {clock(incident.resolved_at, beside=now)} |", "")
         return
     stake = briefing.unstaked
     if briefing.stake:
         stake = briefing.stake.in_words(lambda moment: clock(moment, beside=now))
-    if of.promise == Promise.APPROVAL_WAITS:
+    if incident.promise == Promise.APPROVAL_WAITS:
         yield "| Who decides | Anyone who may resume runs in Prefect |"
-        yield f"| Unanswered | {describe_severity(of)} |"
+        yield f"| Unanswered | {describe_severity(incident)} |"
     else:
-        yield f"| How bad | {describe_severity(of)} |"
+        yield f"| How bad | {describe_severity(incident)} |"
     yield f"| Trend | {cell(capitalize(briefing.trend))} |"
     yield from (f"| At stake | {cell(capitalize(stake))} |", "")
 
 
-def _render_cause(of: Incident, briefing: Briefing) -> Iterator[str]:
+def _render_cause(incident: Incident, briefing: Briefing) -> Iterator[str]:
     yield from ("### Why", "")
     if not briefing.causes:
-        yield from (cell(of.why or f"{capitalize(briefing.unexplained)}.", most=MOST_ERROR), "")
+        yield from (
+            cell(incident.why or f"{capitalize(briefing.unexplained)}.", most=MOST_ERROR),
+            "",
+        )
         return
     over = f" in {briefing.counted_over}" if briefing.counted_over else ""
     yield f"| Times | Error{over} |\n|---:|---|"
@@ -89,31 +92,33 @@ def _render_cause(of: Incident, briefing: Briefing) -> Iterator[str]:
 
 
 def _render_advice(
-    of: Incident, briefing: Briefing, remedy: tuple[str, str] | None
+    incident: Incident, briefing: Briefing, remedy: tuple[str, str] | None
 ) -> Iterator[str]:
-    lines = list(commands(of))
+    lines = list(commands(incident))
     if (sample := briefing.sample) is not None:
         said = explain(sample.workload, sample.key)
         lines.append(f"{said}   # what happened to one of its items")
-    yield from ("### What to do", "", TERMS[of.promise].advice, "")
+    yield from ("### What to do", "", TERMS[incident.promise].advice, "")
     if remedy is not None:
         yield from ("[{}]({})".format(*remedy), "")
     if lines:
         yield from ("", *(f"    {plain(each, most=400)}" for each in lines), "")
 
 
-def _render_pages(of: Incident, briefing: Briefing) -> Iterator[str]:
+def _render_pages(incident: Incident, briefing: Briefing) -> Iterator[str]:
     pages = [links.INCIDENTS, links.REPORTS]
     if briefing.flow_run_id is not None:
         pages.insert(0, ("The run", links.run_page(briefing.flow_run_id)))
-    if of.promise in KEPT_BY:
+    if incident.promise in KEPT_BY:
         pages.insert(0, ("Its work pool", links.pool_page(Lane.BATCH)))
-    if of.promise == Promise.APPROVAL_WAITS:
-        pages.insert(0, ("The rollout", links.versions_page(rollout.key(of.workload))))
-    if of.block_id is not None:
-        pages.insert(0, ("The block", links.block_page(of.block_id)))
+    if incident.promise == Promise.APPROVAL_WAITS:
+        pages.insert(0, ("The rollout", links.versions_page(rollout.key(incident.workload))))
+    if incident.block_id is not None:
+        pages.insert(0, ("The block", links.block_page(incident.block_id)))
     yield links.render_links(pages)
-    if of.subject.startswith("batch ") or of.promise.startswith((Lane.REALTIME, Lane.BATCH)):
+    if incident.subject.startswith("batch ") or incident.promise.startswith(
+        (Lane.REALTIME, Lane.BATCH)
+    ):
         yield from ("", ATTEMPTS)
 
 

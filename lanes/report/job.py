@@ -14,59 +14,66 @@ WIDTH = 40  # characters of a progress bar
 COUNTS = ("waiting", "answered", "settled", "failed", "canceled", "duplicates", "refused")
 
 
-def key(of: JobStatus) -> str:
+def key(job: JobStatus) -> str:
     """Return the key of the artifact with the job's page."""
-    name = re.sub("[^a-z0-9]+", "-", of.job.lower())[:80]
-    return f"lanes-job-{of.job_id}-{name.strip('-')}".rstrip("-")
+    name = re.sub("[^a-z0-9]+", "-", job.job.lower())[:80]
+    return f"lanes-job-{job.job_id}-{name.strip('-')}".rstrip("-")
 
 
-def headline(of: JobStatus) -> str:
+def headline(job: JobStatus) -> str:
     """Return the progress of the job in one line."""
-    told = {name: getattr(of, name) for name in COUNTS}
-    parts = ", ".join(f"{count(number)} {name}" for name, number in told.items() if number)
-    over = f"{count(of.over)} of {pluralize(of.received, 'item')} over"
-    whose = f"Job {plain(of.job, most=80)} of {plain(of.workload, most=60)}"
-    return f"{whose} is {of.state}: {over}{parts and f' ({parts})'}"
+    counts = {name: getattr(job, name) for name in COUNTS}
+    parts = ", ".join(f"{count(number)} {name}" for name, number in counts.items() if number)
+    over = f"{count(job.over)} of {pluralize(job.received, 'item')} over"
+    whose = f"Job {plain(job.job, most=80)} of {plain(job.workload, most=60)}"
+    return f"{whose} is {job.state}: {over}{parts and f' ({parts})'}"
 
 
-def outlook(of: JobStatus, now: datetime) -> list[str]:
+def outlook(job: JobStatus, now: datetime) -> list[str]:
     """Return sentences on the job's cost, its expected end, and the reasons of failed items."""
-    costs, ends = usd(of.cost_usd), of.cost_usd
-    if not of.is_done and of.estimated_usd is not None:
-        costs, ends = f"{costs} so far, about {usd(of.estimated_usd)} in the end", of.estimated_usd
-    if of.budget_usd is not None:
-        costs += f", {'above' if ends > of.budget_usd else 'of'} its budget of {usd(of.budget_usd)}"
-    told = [f"Cost: {costs}."]
-    if of.expected_end_at is not None and of.probability is not None:
-        by, chance = clock(of.expected_end_at, beside=now), percent(of.probability)
-        told.append(f"Expected to be done by {by}, with a probability of {chance}.")
-    reasons = of.failures.items()
-    return told + [f"{pluralize(items, 'item')} failed: {plain(why)}" for why, items in reasons]
+    costs, ends = usd(job.cost_usd), job.cost_usd
+    if not job.is_done and job.estimated_usd is not None:
+        costs, ends = (
+            f"{costs} so far, about {usd(job.estimated_usd)} in the end",
+            job.estimated_usd,
+        )
+    if job.budget_usd is not None:
+        costs += (
+            f", {'above' if ends > job.budget_usd else 'of'} its budget of {usd(job.budget_usd)}"
+        )
+    sentences = [f"Cost: {costs}."]
+    if job.expected_end_at is not None and job.probability is not None:
+        by, chance = clock(job.expected_end_at, beside=now), percent(job.probability)
+        sentences.append(f"Expected to be done by {by}, with a probability of {chance}.")
+    reasons = job.failures.items()
+    return sentences + [
+        f"{pluralize(items, 'item')} failed: {plain(why)}" for why, items in reasons
+    ]
 
 
-def bar(of: JobStatus, mark: str = "") -> str:
+def bar(job: JobStatus, mark: str = "") -> str:
     """Return the share of items that no longer wait (answered or finished), as a bar between marks and in percent."""
-    share = (of.over + of.answered) / max(of.received, 1)
+    share = (job.over + job.answered) / max(job.received, 1)
     filled = "█" * int(WIDTH * share)
     return f"{mark}{filled:░<{WIDTH}}{mark} {100 * share:.0f} % no longer wait"
 
 
-def render(of: JobStatus, now: datetime) -> str:
+def render(job: JobStatus, now: datetime) -> str:
     """Return the page's Markdown."""
-    title, _, counts = headline(of).rpartition(": ")
-    lines = "\n".join(f"- {cell(each, most=400)}" for each in (f"{counts}.", *outlook(of, now)))
+    title, _, counts = headline(job).rpartition(": ")
+    lines = "\n".join(f"- {cell(each, most=400)}" for each in (f"{counts}.", *outlook(job, now)))
     does = (
         "`lanes job NAME --follow` shows it in a terminal, and `--results FILE` writes its answers."
     )
     form = "The form [`job`](/v2/deployments?flowOrDeploymentName=job) withdraws open items, or tries failed ones again."
-    return f"# {cell(title, most=400)}\n\n{bar(of, '`')}\n\n{lines}\n\n{does} {form}\n"
+    return f"# {cell(title, most=400)}\n\n{bar(job, '`')}\n\n{lines}\n\n{does} {form}\n"
 
 
-def build_table(of: Sequence[JobStatus], now: datetime) -> Table[JobStatus]:
+def build_table(jobs: Sequence[JobStatus], now: datetime) -> Table[JobStatus]:
     """Return jobs as a table."""
     return Table(
         "Jobs, the newest first",
-        of,
+        jobs,
         label("Job", lambda each: plain(each.job, most=40)),
         label("Workload", lambda each: plain(each.workload, most=30)),
         label("State", lambda each: each.state),

@@ -105,8 +105,8 @@ class Csv:
         row: list[Any] = []
         for name in SHOWN:
             if name in OF_SCHEMA:
-                said = getattr(item, name) or {}
-                row += [*self._columns.cells(said), self._columns.rest(said) or None]
+                values = getattr(item, name) or {}
+                row += [*self._columns.cells(values), self._columns.rest(values) or None]
             else:
                 row.append(getattr(item, name))
         return row
@@ -115,28 +115,28 @@ class Csv:
 def table(items: Sequence[Listed], *, width: int, headed: bool = True) -> Table:
     """Return a table of items with whole keys and fixed columns; a terminal narrower than 110 columns shows fewer of them."""
     wide = width >= WIDE
-    made = Table(box=None, show_header=headed, pad_edge=False, expand=True)
-    made.header_style = "bold underline"
-    made.add_column("Key", ratio=2, overflow="fold", min_width=8)
-    made.add_column("State", width=8, no_wrap=True)
-    made.add_column("Lane", width=8, no_wrap=True)
+    grid = Table(box=None, show_header=headed, pad_edge=False, expand=True)
+    grid.header_style = "bold underline"
+    grid.add_column("Key", ratio=2, overflow="fold", min_width=8)
+    grid.add_column("State", width=8, no_wrap=True)
+    grid.add_column("Lane", width=8, no_wrap=True)
     if wide:
-        made.add_column("Standing", width=13, no_wrap=True)
-    made.add_column("Changed (UTC)", width=19 if wide else 14, no_wrap=True)
-    made.add_column("Cost", width=9, no_wrap=True, justify="right")
-    made.add_column("Answer", ratio=5 if wide else 3, no_wrap=True, min_width=8)
-    for each in items:
-        at = each.changed_at.astimezone(UTC)
-        made.add_row(
-            Text(plain(each.key, most=KEY_LIMIT)),
-            each.state,
-            each.lane or MISSING,
-            *([each.standing or MISSING] if wide else []),
-            f"{at:%Y-%m-%d %H:%M:%S}" if wide else f"{at:%m-%d %H:%M:%S}",
-            usd(each.cost_usd),
-            _answer(each),
+        grid.add_column("Standing", width=13, no_wrap=True)
+    grid.add_column("Changed (UTC)", width=19 if wide else 14, no_wrap=True)
+    grid.add_column("Cost", width=9, no_wrap=True, justify="right")
+    grid.add_column("Answer", ratio=5 if wide else 3, no_wrap=True, min_width=8)
+    for item in items:
+        changed_at = item.changed_at.astimezone(UTC)
+        grid.add_row(
+            Text(plain(item.key, most=KEY_LIMIT)),
+            item.state,
+            item.lane or MISSING,
+            *([item.standing or MISSING] if wide else []),
+            f"{changed_at:%Y-%m-%d %H:%M:%S}" if wide else f"{changed_at:%m-%d %H:%M:%S}",
+            usd(item.cost_usd),
+            _answer(item),
         )
-    return made
+    return grid
 
 
 def _answer(item: Listed) -> Text:
@@ -252,22 +252,25 @@ class OutputColumns:
 def _leaves(schema: Mapping[str, Any]) -> Iterator[Place]:
     resolver = Registry().with_resource("", DRAFT202012.create_resource(dict(schema))).resolver()
 
-    def walk(part: Any, path: Place, met: frozenset[str]) -> Iterator[Place]:
-        while isinstance(part, dict):
-            if (reference := part.get("$ref")) is not None:
-                if reference in met:  # a recursive schema would never end
+    def walk(node: Any, path: Place, visited_references: frozenset[str]) -> Iterator[Place]:
+        while isinstance(node, dict):
+            if (reference := node.get("$ref")) is not None:
+                if reference in visited_references:  # a recursive schema would never end
                     break
-                met, part = met | {reference}, resolver.lookup(reference).contents
-            elif (only := _only_choice(part)) is not None:
-                part = only
+                visited_references, node = (
+                    visited_references | {reference},
+                    resolver.lookup(reference).contents,
+                )
+            elif (only := _only_choice(node)) is not None:
+                node = only
             else:
                 break
-        fields = part.get("properties") if isinstance(part, dict) and "$ref" not in part else None
+        fields = node.get("properties") if isinstance(node, dict) and "$ref" not in node else None
         if not fields:
             yield path
             return
         for name, field in fields.items():
-            yield from walk(field, (*path, name), met)
+            yield from walk(field, (*path, name), visited_references)
 
     return walk(schema, (), frozenset())
 

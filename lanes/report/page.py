@@ -118,12 +118,14 @@ def render(examples: Sequence[AnswerExample]) -> RenderableType:
     lines.add_column(justify="right", no_wrap=True)
     lines.add_column(style="dim", no_wrap=True)
     lines.add_column(overflow="fold")
-    for place, each in enumerate(examples, 1):
-        item = Text.assemble((plain(each.workload, most=40), "bold"), " ", plain(each.key, most=60))
+    for place, example in enumerate(examples, 1):
+        item = Text.assemble(
+            (plain(example.workload, most=40), "bold"), " ", plain(example.key, most=60)
+        )
         lines.add_row(f"{place}", "item", item)
-        lines.add_row("", "input", Text(plain(select_text(each.payload), most=SHOWN)))
-        lines.add_row("", "answer", Text(plain(answer(each), most=SHOWN), style="green"))
-        lines.add_row("", "how", Text(describe_outcome(each)))
+        lines.add_row("", "input", Text(plain(select_text(example.payload), most=SHOWN)))
+        lines.add_row("", "answer", Text(plain(answer(example), most=SHOWN), style="green"))
+        lines.add_row("", "how", Text(describe_outcome(example)))
     return Group(Text(TITLE, style="bold"), lines)
 
 

@@ -49,15 +49,15 @@ def render(
     parts = [f"**{cell(headline(workload, proposed))}**"]
     if proposed:
         parts += [in_markdown(glance := table(proposed), most=len(proposed)), glance.legend, SINCE]
-    for each in proposed:
-        form = forms.get(each.id)
+    for proposal in proposed:
+        form = forms.get(proposal.id)
         decide = f"[Approve, edit or decline]({form}) · " if form else ""
-        by_command = code(f"lanes proposals approve {each.id}")
+        by_command = code(f"lanes proposals approve {proposal.id}")
         parts += [
-            f"## {each.id}: {cell(each.consumer)}",
+            f"## {proposal.id}: {cell(proposal.consumer)}",
             f"{decide}{by_command}",
-            *(cell(said, most=400) for said in describe_grounds(each)),
-            charts.data_uri(advice.delays(each.figures), CHART),
+            *(cell(said, most=400) for said in describe_grounds(proposal)),
+            charts.data_uri(advice.delays(proposal.figures), CHART),
         ]
     if refused:
         lines = [f"- {cell(name)}: {cell(why, most=400)}" for name, why in refused.items()]
@@ -94,7 +94,7 @@ def table(proposed: Sequence[ProposedRollout]) -> Table[ProposedRollout]:
 def describe_grounds(of: ProposedRollout) -> list[str]:
     """Return sentences on the saving, the evidence and the risk of a proposal."""
     figures, early = of.figures, of.figures.too_early
-    read = (
+    evidence = (
         f"{pluralize(figures.reads, 'read')} recorded, {figures.at_once:,} of them within a minute, and {figures.unknown:,} "
         f"unknown: fewer than {share(LATE_SHARE)} of the answers are read at once, with at least "
         f"{_sure(figures)} confidence"
@@ -109,11 +109,11 @@ def describe_grounds(of: ProposedRollout) -> list[str]:
         risk += f": {each} items a month, whose reader waits {seconds(figures.waits_s)} longer on average"
     edited = [f"Edited by {of.who}: {of.why}."] if of.state is ProposalState.OPEN and of.who else []
     saved = f"It saves {dollars(figures.saving_usd)} a month: {moves}"
-    return [*map(sentence, (saved, read, risk)), *edited]
+    return [*map(sentence, (saved, evidence, risk)), *edited]
 
 
-def _steps(of: ProposedRollout) -> str:
-    return ", ".join(f"{each.percent:g}" for each in of.playbook.steps) + f"{NO_BREAK}%"
+def _steps(proposal: ProposedRollout) -> str:
+    return ", ".join(f"{each.percent:g}" for each in proposal.playbook.steps) + f"{NO_BREAK}%"
 
 
 def _sure(of: ProposalFigures) -> str:
@@ -121,16 +121,16 @@ def _sure(of: ProposalFigures) -> str:
     return "99.9 %" if of.confidence >= 0.999 else f"{floor(100 * of.confidence)} %"
 
 
-def _state(of: ProposedRollout) -> str:
-    match of.state:
+def _state(proposal: ProposedRollout) -> str:
+    match proposal.state:
         case ProposalState.APPROVED:
-            return f"approved by {of.who}: rollout {of.rollout_id}"
+            return f"approved by {proposal.who}: rollout {proposal.rollout_id}"
         case ProposalState.DECLINED:
-            return f"declined by {of.who}: {of.why}"
+            return f"declined by {proposal.who}: {proposal.why}"
         case ProposalState.WITHDRAWN:
-            return f"withdrawn: {of.why}"
+            return f"withdrawn: {proposal.why}"
         case ProposalState.OPEN:
-            return "open" if of.who is None else f"open, edited by {of.who}"
+            return "open" if proposal.who is None else f"open, edited by {proposal.who}"
 
 
 def _between(of: RealtimeNeed, *, number: bool = False) -> str:

@@ -50,46 +50,46 @@ NEXT = {
 }
 
 
-def key_of(of: Generation) -> str:
+def key_of(generation: Generation) -> str:
     """Return the key of the artifact."""
-    return f"lanes-replay-{of.workload}"
+    return f"lanes-replay-{generation.workload}"
 
 
-def headline(of: Generation, found: Diff) -> str:
+def headline(generation: Generation, diff: Diff) -> str:
     """Return the replay in one line, for the description of the artifact."""
-    said = f"Generation {of.number}, version {of.version}: {of.state}"
-    if not found.items:
-        return f"{said}, nothing answered yet{_describe_skipped(of)}"
-    return f"{said}, {headline_of(found)}{_describe_skipped(of)}"
+    said = f"Generation {generation.number}, version {generation.version}: {generation.state}"
+    if not diff.items:
+        return f"{said}, nothing answered yet{_describe_skipped(generation)}"
+    return f"{said}, {headline_of(diff)}{_describe_skipped(generation)}"
 
 
-def headline_of(found: Diff) -> str:
+def headline_of(diff: Diff) -> str:
     """Return the share of items that would change."""
-    return f"{share(found.share)} of {pluralize(found.items, 'item')} would change"
+    return f"{share(diff.share)} of {pluralize(diff.items, 'item')} would change"
 
 
-def progress(of: Generation) -> str:
+def progress(generation: Generation) -> str:
     """Return a sentence on how many items the replay answers, and how many it leaves out."""
-    said = f"{pluralize(of.items, 'item')} will be answered by version {of.version}"
-    return said + _describe_skipped(of)
+    said = f"{pluralize(generation.items, 'item')} will be answered by version {generation.version}"
+    return said + _describe_skipped(generation)
 
 
-def describe_preview(seen: Preview) -> str:
+def describe_preview(preview: Preview) -> str:
     """Return a sentence on the items that a replay would answer and leave out, and on its cost on each lane."""
-    items = pluralize(seen.items, "item")
-    said = f"{items} at positions {seen.from_position} to {seen.to_position} with version {seen.version}"
+    items = pluralize(preview.items, "item")
+    text = f"{items} at positions {preview.from_position} to {preview.to_position} with version {preview.version}"
     prices = {
-        f"{usd(seen.batch_usd)} on the batch lane": Lane.BATCH,
-        f"{usd(seen.realtime_usd)} in real time": Lane.REALTIME,
+        f"{usd(preview.batch_usd)} on the batch lane": Lane.BATCH,
+        f"{usd(preview.realtime_usd)} in real time": Lane.REALTIME,
     }
-    ends = {lane: f"by {end:%Y-%m-%d %H:%M} UTC" for lane, end in seen.ends.items()}
-    each = (f"{said} ({ends.get(lane, 'no room now')})" for said, lane in prices.items())
-    said += f", about {', '.join(each)}, {percent(seen.probability)} sure{_describe_skipped(seen)}"
-    if seen.examples:
-        said += f"; for example {', '.join(plain(key, most=60) for key in seen.examples)}"
-    if seen.unmet:
-        said += f"; {pluralize(seen.unmet, 'item')} cannot be tried by the condition: {seen.unmet_because}"
-    return said
+    ends = {lane: f"by {end:%Y-%m-%d %H:%M} UTC" for lane, end in preview.ends.items()}
+    each = (f"{text} ({ends.get(lane, 'no room now')})" for text, lane in prices.items())
+    text += f", about {', '.join(each)}, {percent(preview.probability)} sure{_describe_skipped(preview)}"
+    if preview.examples:
+        text += f"; for example {', '.join(plain(key, most=60) for key in preview.examples)}"
+    if preview.unmet:
+        text += f"; {pluralize(preview.unmet, 'item')} cannot be tried by the condition: {preview.unmet_because}"
+    return text
 
 
 def _describe_skipped(of: Generation | Preview) -> str:
@@ -101,65 +101,69 @@ def _describe_skipped(of: Generation | Preview) -> str:
     return said + (f"; {count(of.erased)} were erased and are left out" if of.erased else "")
 
 
-def render(of: Generation, found: Diff) -> str:
+def render(generation: Generation, diff: Diff) -> str:
     """Render the artifact below 50 KB; leave out kinds of change from the end until it fits."""
-    most = min(len(found.kinds), MOST_KINDS)
-    while len((artifact := _render_page(of, found, most)).encode()) >= MOST_BYTES and most > 0:
+    most = min(len(diff.kinds), MOST_KINDS)
+    while (
+        len((artifact := _render_page(generation, diff, most)).encode()) >= MOST_BYTES and most > 0
+    ):
         most -= 1
     return artifact
 
 
-def question(of: Generation, found: Diff, action: str) -> str:
+def question(generation: Generation, diff: Diff, action: str) -> str:
     """Return the question to the person who may promote or demote the replay: its diff, and the effect of approval."""
     now = "the results of the replay" if action == "promote" else "the results from before it"
     parts = [
-        f"**{cell(headline(of, found))}.**",
-        _fields(found),
-        _classes(found),
-        _kinds(found, EXAMPLES_ON_FORM),
+        f"**{cell(headline(generation, diff))}.**",
+        _fields(diff),
+        _classes(diff),
+        _kinds(diff, EXAMPLES_ON_FORM),
         f"Approve: readers get {now}. Decline: they keep what they get.",
-        f"The whole diff, with its picture: [{key_of(of)}]({versions_page(key_of(of))})",
+        f"The whole diff, with its picture: [{key_of(generation)}]({versions_page(key_of(generation))})",
     ]
     return "\n\n".join(filter(None, parts))
 
 
-def _render_page(of: Generation, found: Diff, most: int) -> str:
+def _render_page(generation: Generation, diff: Diff, most: int) -> str:
     parts = [
-        f"# Replay of {cell(of.workload)}",
-        f"**{cell(headline(of, found))}.** {NEXT[of.state].format(workload=of.workload)}",
-        picture(found),
-        _facts(of, found),
-        _fields(found),
-        _classes(found),
-        _kinds(found, most),
+        f"# Replay of {cell(generation.workload)}",
+        f"**{cell(headline(generation, diff))}.** {NEXT[generation.state].format(workload=generation.workload)}",
+        picture(diff),
+        _facts(generation, diff),
+        _fields(diff),
+        _classes(diff),
+        _kinds(diff, most),
         render_links((("Replay runs", "/v2/runs?tags=replay"), REPORTS)),
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
-def _facts(of: Generation, found: Diff) -> str:
-    until = count(min(of.cursor_position, of.to_position))
-    read = f"positions {count(of.from_position)} to {until} of {count(of.to_position)}"
-    changes = f"{count(found.differing)} ({share(found.share)})" if found.items else MISSING
+def _facts(generation: Generation, diff: Diff) -> str:
+    until = count(min(generation.cursor_position, generation.to_position))
+    read = (
+        f"positions {count(generation.from_position)} to {until} of {count(generation.to_position)}"
+    )
+    changes = f"{count(diff.differing)} ({share(diff.share)})" if diff.items else MISSING
     rows = [
         ("Read", read),
-        ("Items with work", count(of.items)),
-        ("Unchanged", count(of.skipped)),
-        ("Erased", count(of.erased)),
-        ("Selected by", cell(of.selection.conditions) or MISSING),
-        ("Answered by both", count(found.items)),
+        ("Items with work", count(generation.items)),
+        ("Unchanged", count(generation.skipped)),
+        ("Erased", count(generation.erased)),
+        ("Selected by", cell(generation.selection.conditions) or MISSING),
+        ("Answered by both", count(diff.items)),
         ("Would change", changes),
-        ("Requested by", cell(of.who)),
-        ("Why", cell(of.why)),
+        ("Requested by", cell(generation.who)),
+        ("Why", cell(generation.why)),
     ]
     lines = ["| What | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)]
     return "\n".join([*lines, "", render_legend(FACTS)])
 
 
-def _fields(found: Diff) -> str:
-    if not found.items:
+def _fields(diff: Diff) -> str:
+    if not diff.items:
         return ""
-    changed = dict.fromkeys(found.agreement, 0) | found.fields
+    changed = dict.fromkeys(diff.agreement, 0) | diff.fields
     names = sorted(changed, key=lambda name: (-changed[name], name))
     if not names:
         return "### Fields\n\nEvery answer is the same."
@@ -173,20 +177,20 @@ def _fields(found: Diff) -> str:
         figure(
             "Share",
             f"of the items answered by both, {BETWEEN}",
-            lambda of: _share_of(changed[of], found.items),
+            lambda of: _share_of(changed[of], diff.items),
         ),
-        *_labels(lambda name: found.agreement.get(name, Agreement())),
+        *_labels(lambda name: diff.agreement.get(name, Agreement())),
     )
     return f"### Fields\n\n{in_markdown(table, most=len(names))}\n\n{table.legend}"
 
 
-def _classes(found: Diff) -> str:
-    if not found.classes:
+def _classes(diff: Diff) -> str:
+    if not diff.classes:
         return ""
-    names = sorted(found.classes, key=lambda name: (-found.classes[name].changed, name))
-    of = found.classes.__getitem__
+    names = sorted(diff.classes, key=lambda name: (-diff.classes[name].changed, name))
+    of = diff.classes.__getitem__
     table = Table(
-        f"Classes of {plain(found.class_field, most=60)}",
+        f"Classes of {plain(diff.class_field, most=60)}",
         names,
         label("Class", lambda name: plain(name, most=60)),
         figure("Items", "items that are shown in the class", lambda name: count(of(name).items)),
@@ -245,12 +249,12 @@ def _share_of(changed: int, items: int) -> str:
     return f"{share(changed / items)} ({share(low)} to {share(high)})"
 
 
-def picture(found: Diff) -> str:
+def picture(diff: Diff) -> str:
     """Draw the shares that would change and the accuracy of both sides, as a Markdown image; empty without an item."""
-    if not found.items:
+    if not diff.items:
         return ""
-    changes = [("All items", found.differing, found.items)]
-    by_share = sorted(found.classes.items(), key=lambda each: -each[1].changed)
+    changes = [("All items", diff.differing, diff.items)]
+    by_share = sorted(diff.classes.items(), key=lambda each: -each[1].changed)
     changes += [(name, of.changed, of.items) for name, of in by_share[:MOST_BARS] if of.items]
     bars = [
         Bar(
@@ -263,7 +267,7 @@ def picture(found: Diff) -> str:
         for name, changed, items in changes
     ]
     groups = [Group("Answers that would change", bars)]
-    for name, of in sorted(found.agreement.items()):
+    for name, of in sorted(diff.agreement.items()):
         now, then = of.current_right / of.labels, of.replayed_right / of.labels
         heading = f"{plain(name, most=40)}: right by {pluralize(of.labels, 'label')}"
         sides = ("Now", now, NEUTRAL), ("In the replay", then, REALTIME)
@@ -273,16 +277,16 @@ def picture(found: Diff) -> str:
                 [Bar(side, of_side, share(of_side), color) for side, of_side, color in sides],
             )
         )
-    alt = f"{headline_of(found)}, by class and by label"
+    alt = f"{headline_of(diff)}, by class and by label"
     return data_uri(charts.bars(groups[: 1 + MOST_BARS]), alt)
 
 
-def _kinds(found: Diff, most: int) -> str:
-    shown = found.kinds[:most]
+def _kinds(diff: Diff, most: int) -> str:
+    shown = diff.kinds[:most]
     if not shown:
         return ""
     table = Table(
-        f"{pluralize(len(found.kinds), 'kind')} of change in {pluralize(found.differing, 'answer')}",
+        f"{pluralize(len(diff.kinds), 'kind')} of change in {pluralize(diff.differing, 'answer')}",
         shown,
         label("Field", lambda of: plain(of.field_name, most=60)),
         phrase(
@@ -298,7 +302,7 @@ def _kinds(found: Diff, most: int) -> str:
             lambda of: _some(of.examples[0].replayed, of.examples[0].changed_fields),
         ),
     )
-    left = f"\n\n{out}" if (out := describe_hidden_rows(len(found.kinds), most)) else ""
+    left = f"\n\n{out}" if (out := describe_hidden_rows(len(diff.kinds), most)) else ""
     return f"### {table.title}\n\n{in_markdown(table, most=most)}{left}\n\n{table.legend}"
 
 

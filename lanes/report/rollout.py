@@ -111,47 +111,51 @@ def headline(progress: Progress) -> str:
     return describe_state(progress.rollout)
 
 
-def describe_state(of: Rollout) -> str:
+def describe_state(rollout: Rollout) -> str:
     """Return the state of a rollout in one line."""
-    where = f"step {of.asks_about + 1} of {len(of.playbook.steps)}"
-    match of.state:
+    where = f"step {rollout.asks_about + 1} of {len(rollout.playbook.steps)}"
+    match rollout.state:
         case RolloutState.RUNNING | RolloutState.WAITING_APPROVAL:
-            state = "waits for approval" if of.state is RolloutState.WAITING_APPROVAL else "runs"
-            return f"{of.workload}: {of.basis_points / 100:g} % to {of.goes_to}, {where}, {state}"
+            state = (
+                "waits for approval" if rollout.state is RolloutState.WAITING_APPROVAL else "runs"
+            )
+            return f"{rollout.workload}: {rollout.basis_points / 100:g} % to {rollout.goes_to}, {where}, {state}"
         case RolloutState.FINISHED:
-            return f"{of.workload}: finished at {of.now_at.percent:g} % to {of.goes_to}"
+            return (
+                f"{rollout.workload}: finished at {rollout.now_at.percent:g} % to {rollout.goes_to}"
+            )
         case RolloutState.ROLLED_BACK | RolloutState.ABORTED:
-            ended = of.state.replace("_", " ")
-            return f"{of.workload}: {ended} at {where}, {of.back_to}"
+            ended = rollout.state.replace("_", " ")
+            return f"{rollout.workload}: {ended} at {where}, {rollout.back_to}"
 
 
 def render(progress: Progress) -> str:
     """Return the artifact's Markdown."""
-    of = progress.rollout
-    whose = f" for consumer {code(of.consumer)}" if of.consumer is not None else ""
-    started = f"started by {cell(of.started_by)} at {clock(of.started_at, beside=progress.now)}: {cell(of.why)}"
+    rollout = progress.rollout
+    whose = f" for consumer {code(rollout.consumer)}" if rollout.consumer is not None else ""
+    started = f"started by {cell(rollout.started_by)} at {clock(rollout.started_at, beside=progress.now)}: {cell(rollout.why)}"
     bounded = [window for each in progress.judged for window in each.of_windows]
     parts = [
         f"**{cell(headline(progress))}**",
         f"`{bar(progress)}` {cell(progress.says, most=300)}",
         BAR_MEANS,
-        f"Playbook {code(of.playbook.name)}{whose}, {started}",
+        f"Playbook {code(rollout.playbook.name)}{whose}, {started}",
         *_shadows(progress),
         *_incidents(progress),
-        charts.data_uri(_split_chart(progress), SPLIT_CHART.format(_name_target(of))),
+        charts.data_uri(_split_chart(progress), SPLIT_CHART.format(_name_target(rollout))),
         charts.data_uri(rollout_charts.gates(bounded, _gate_in_words), GATES_CHART),
         "### Steps\n\n" + _steps(progress),
         "### Gates of this step\n\n" + _gates(progress),
         *([progress.plan] if progress.plan else []),
         "### Log\n\n" + _log(progress),
-        *(["### Split history\n\n" + _splits(progress)] if of.version is None else []),
+        *(["### Split history\n\n" + _splits(progress)] if rollout.version is None else []),
         render_links(LINKS),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _name_target(of: Rollout) -> str:
-    return "real time" if of.version is None else of.goes_to
+def _name_target(rollout: Rollout) -> str:
+    return "real time" if rollout.version is None else rollout.goes_to
 
 
 def _split_chart(progress: Progress) -> str:
@@ -160,9 +164,9 @@ def _split_chart(progress: Progress) -> str:
     )
 
 
-def _share_title(of: Rollout) -> str:
+def _share_title(rollout: Rollout) -> str:
     """Return the title of a column of shares: the target of the traffic."""
-    return of.goes_to.capitalize()
+    return rollout.goes_to.capitalize()
 
 
 def key(workload: str) -> str:
@@ -205,11 +209,11 @@ def question(progress: Progress, *, artifact_id: str | None = None) -> str:
 
 def bar(progress: Progress) -> str:
     """Return a text bar of the completed steps and the answered part of the step in force."""
-    of = progress.rollout
-    part = float(of.entered)
-    if of.state is not RolloutState.FINISHED:
-        part *= min(1.0, progress.answered / of.now_at.hold.items)
-    done = round(BAR * (of.step + part) / len(of.playbook.steps))
+    rollout = progress.rollout
+    part = float(rollout.entered)
+    if rollout.state is not RolloutState.FINISHED:
+        part *= min(1.0, progress.answered / rollout.now_at.hold.items)
+    done = round(BAR * (rollout.step + part) / len(rollout.playbook.steps))
     return "█" * done + "░" * (BAR - done)
 
 
@@ -257,41 +261,45 @@ def _shadows(progress: Progress) -> list[str]:
 
 def _approval(progress: Progress, number: int) -> str:
     """Return the approval of a step: none, needed, waiting with its start, answered with the person, or passed over."""
-    of = progress.rollout
-    if not of.playbook.steps[number].approval:
+    rollout = progress.rollout
+    if not rollout.playbook.steps[number].approval:
         return MISSING
     marks = {"approved": "✅", "declined": "❌"}
-    said = [each for each in progress.log if each.step == number and each.event in marks]
-    if said:
-        return f"{marks[said[-1].event]} {said[-1].event} by {plain(said[-1].who, most=60)}"
-    if number == of.asks_about and of.state is RolloutState.WAITING_APPROVAL:
-        since = f" since {clock(of.asked_at, beside=progress.now)}" if of.asked_at else ""
+    entries = [each for each in progress.log if each.step == number and each.event in marks]
+    if entries:
+        return (
+            f"{marks[entries[-1].event]} {entries[-1].event} by {plain(entries[-1].who, most=60)}"
+        )
+    if number == rollout.asks_about and rollout.state is RolloutState.WAITING_APPROVAL:
+        since = f" since {clock(rollout.asked_at, beside=progress.now)}" if rollout.asked_at else ""
         return f"✋ waiting{since}"
-    return "passed over" if number < of.first_step and number != of.asks_about else "needed"
+    return (
+        "passed over" if number < rollout.first_step and number != rollout.asks_about else "needed"
+    )
 
 
 def _hold(progress: Progress, number: int) -> str:
-    of, hold = progress.rollout, progress.rollout.playbook.steps[number].hold
-    minutes = of.at_most_minutes if number == of.step else hold.at_most_minutes
+    rollout, hold = progress.rollout, progress.rollout.playbook.steps[number].hold
+    minutes = rollout.at_most_minutes if number == rollout.step else hold.at_most_minutes
     if minutes is None:
         return f"{hold.items} items"
     said = f"{hold.items} items, at most {seconds(minutes * 60)}"
-    if number != of.step or of.step_ends_at is None:
+    if number != rollout.step or rollout.step_ends_at is None:
         return said
-    return f"{said}, until {clock(of.step_ends_at, beside=progress.now)}"
+    return f"{said}, until {clock(rollout.step_ends_at, beside=progress.now)}"
 
 
 def _state(progress: Progress, number: int) -> str:
-    of = progress.rollout
-    if number < of.first_step:
+    rollout = progress.rollout
+    if number < rollout.first_step:
         return "⏭ skipped"
-    if number < of.step:
+    if number < rollout.step:
         return "✅ done"
-    if number > of.step or (of.is_open and not of.entered):
+    if number > rollout.step or (rollout.is_open and not rollout.entered):
         return MISSING
-    if of.state is RolloutState.RUNNING:
-        return f"▶ {progress.answered:,} of {of.now_at.hold.items:,} answered"
-    return STEP_STATES[of.state]
+    if rollout.state is RolloutState.RUNNING:
+        return f"▶ {progress.answered:,} of {rollout.now_at.hold.items:,} answered"
+    return STEP_STATES[rollout.state]
 
 
 def _gates(progress: Progress) -> str:
@@ -305,21 +313,23 @@ def _gates(progress: Progress) -> str:
     return "\n".join(lines) + f"\n\n{render_legend(meanings, note)}"
 
 
-def _gate(gate: Gate, of: Judgement | None, beside: str) -> str:
+def _gate(gate: Gate, judgement: Judgement | None, beside: str) -> str:
     """Return a gate with its verdict, the explanation, and the bounds of the step and of the whole rollout."""
     dry = ", dry run" if gate.dry_run else ""
     name = f"**{NAMES[gate.measure]} {_unbroken(format_limit(gate, beside))}**{dry}"
-    if of is None:
+    if judgement is None:
         return f"{name}: not judged yet"
-    step, *whole = of.of_windows
-    verdict = _unbroken(MARKS[of.verdict]) + (
-        ", whole rollout" if of.scope is Scope.ROLLOUT else ""
+    step, *whole = judgement.of_windows
+    verdict = _unbroken(MARKS[judgement.verdict]) + (
+        ", whole rollout" if judgement.scope is Scope.ROLLOUT else ""
     )
     bounds = f"Bounds: {_unbroken(_between(step))}"
     for each in whole:
         bounds += f"; whole rollout: {_unbroken(_between(each))}, {_unbroken(format_limit(each.gate, beside))}"
     needs = f"needs {pluralize(gate.at_least, 'sample')}"
-    return f"{name}: {verdict}. {sentence(cell(of.explanation, most=300))} {bounds}; {needs}."
+    return (
+        f"{name}: {verdict}. {sentence(cell(judgement.explanation, most=300))} {bounds}; {needs}."
+    )
 
 
 def _unbroken(text: str) -> str:
@@ -327,25 +337,25 @@ def _unbroken(text: str) -> str:
     return text.replace(" ", NO_BREAK)
 
 
-def _gate_in_words(of: Judgement) -> str:
+def _gate_in_words(judgement: Judgement) -> str:
     """Return the line above a gate's bounds, short enough for a card: the gate, its limit and the bounds of the true value."""
-    gate = of.gate
-    lies = _between(of)
+    gate = judgement.gate
+    bounds = _between(judgement)
     if gate.worse_by is not None:
-        lies += " worse"
+        bounds += " worse"
     elif gate.measure not in MEANS:
-        lies += f" are wrong, {share(gate.tolerance)} may be"
+        bounds += f" are wrong, {share(gate.tolerance)} may be"
     dry = " (dry run)" if gate.dry_run else ""
-    over = ", whole rollout" if of.scope is Scope.ROLLOUT else ""
+    over = ", whole rollout" if judgement.scope is Scope.ROLLOUT else ""
     name, _, _ = NAMES[gate.measure].partition(",")
-    return f"{name} {format_limit(gate)}{dry}{over}, {of.verdict}: {lies}"
+    return f"{name} {format_limit(gate)}{dry}{over}, {judgement.verdict}: {bounds}"
 
 
-def _between(of: Judgement) -> str:
+def _between(judgement: Judgement) -> str:
     """Return the formatted bounds of a gate."""
-    if of.between is None:
+    if judgement.between is None:
         return MISSING
-    low, high = (_format_bound(of.gate, each) for each in of.between)
+    low, high = (_format_bound(judgement.gate, each) for each in judgement.between)
     return f"{low.removesuffix(' points')} to {high}"
 
 

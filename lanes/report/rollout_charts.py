@@ -72,9 +72,9 @@ def limit_of(gate: Gate) -> float:
     return gate.limit if gate.measure in MEANS else gate.tolerance
 
 
-def _track(of: Judgement, y: float, color: str) -> str:
-    assert of.between is not None
-    gate, limit = of.gate, limit_of(of.gate)
+def _track(judgement: Judgement, y: float, color: str) -> str:
+    assert judgement.between is not None
+    gate, limit = judgement.gate, limit_of(judgement.gate)
     is_signed = gate.worse_by is not None or gate.measure is Measure.SAVING
     start, end = (-FAR * limit if is_signed else 0.0), FAR * limit
     if gate.measure is not Measure.COST_USD:
@@ -85,19 +85,23 @@ def _track(of: Judgement, y: float, color: str) -> str:
     def across(value: float) -> float:
         return PADDING + INNER * (min(max(value, start), end) - start) / (end - start)
 
-    low, high = (across(each) for each in of.between)
+    low, high = (across(each) for each in judgement.between)
     body = charts.rect(PADDING, y, INNER, TRACK, RULE)
     body += charts.rect(low, y, max(high - low, 2), TRACK, color)
     body += f'<line x1="{across(limit):.1f}" x2="{across(limit):.1f}" y1="{y - 3:.1f}" y2="{y + TRACK + 3:.1f}" stroke="{INK}"'
     body += ' stroke-width="2"/>'
-    seen = _read_observed(of)
+    seen = _read_observed(judgement)
     if seen is not None and isfinite(seen):
         body += f'<circle cx="{across(seen):.1f}" cy="{y + TRACK / 2:.1f}" r="4" fill="#fff" stroke="{INK}"/>'
     return body
 
 
-def _read_observed(of: Judgement) -> float | None:
+def _read_observed(judgement: Judgement) -> float | None:
     """Return the observed value in the unit of the bounds."""
-    if of.gate.measure in MEANS:
-        return of.measurement.value
-    return of.measurement.wrong_share.value if of.gate.worse_by is None else of.measurement.excess
+    if judgement.gate.measure in MEANS:
+        return judgement.measurement.value
+    return (
+        judgement.measurement.wrong_share.value
+        if judgement.gate.worse_by is None
+        else judgement.measurement.excess
+    )

@@ -23,10 +23,10 @@ MOST_ROWS = 100
 Placed = tuple[PlannedStep, PlannedGate]
 
 
-def section(of: RolloutPlan, under_way: Rollout) -> str:
+def section(plan: RolloutPlan, under_way: Rollout) -> str:
     """Return the plan for the artifact of a rollout that is under way."""
-    shown = _render_table(steps(of, start="before")), _render_table(gates(of, since=under_way))
-    known = of.traffic.a_day
+    shown = _render_table(steps(plan, start="before")), _render_table(gates(plan, since=under_way))
+    known = plan.traffic.a_day
     traffic = "The traffic is not known yet."
     if known is not None and under_way.version is not None:
         traffic = f"{rate(known)} items come a day, and each gets a version."
@@ -39,24 +39,24 @@ def _render_table(table: Table[Any]) -> str:
     return f"**{table.title}**\n\n{in_markdown(table, most=MOST_ROWS)}\n\n{table.legend}"
 
 
-def steps(of: RolloutPlan, *, start: str = "now") -> Table[PlannedStep | None]:
+def steps(plan: RolloutPlan, *, start: str = "now") -> Table[PlannedStep | None]:
     """Return the traffic and cost of each step, below a row for the share without the rollout; `start` names that row."""
 
     def percent(at: PlannedStep | None) -> float:
-        return of.basis_points / 100 if at is None else at.step.percent
+        return plan.basis_points / 100 if at is None else at.step.percent
 
-    def hold(at: PlannedStep | None) -> str:
-        if at is None:
+    def hold(step: PlannedStep | None) -> str:
+        if step is None:
             return MISSING
-        said = pluralize(at.step.hold.items, "item")
-        said += "" if at.days is None else f" in {seconds(at.days * DAY_S)}"
-        return said + (", approval" if at.step.approval else "")
+        said = pluralize(step.step.hold.items, "item")
+        said += "" if step.days is None else f" in {seconds(step.days * DAY_S)}"
+        return said + (", approval" if step.step.approval else "")
 
-    receiving = of.playbook.direction.receiving
+    receiving = plan.playbook.direction.receiving
     gets = "the new version" if receiving is None else lane_name(receiving)
     return Table(
         "Steps",
-        [None, *of.steps],
+        [None, *plan.steps],
         label("Step", lambda at: start if at is None else str(at.number + 1)),
         figure(
             "Real-time" if receiving else "New version",
@@ -64,7 +64,7 @@ def steps(of: RolloutPlan, *, start: str = "now") -> Table[PlannedStep | None]:
             lambda at: f"{percent(at):g} %",
         ),
         figure("Moved a day", f"items that {gets} gets", lambda at: _rate(at)),
-        *(_cost_of(of, lane, percent) for lane in Lane if receiving),
+        *(_cost_of(plan, lane, percent) for lane in Lane if receiving),
         phrase("Hold", "the answers that the step waits for, and its time", hold),
         note="Costs are of a day, estimated; in lambda mode with the second pass."
         if receiving
@@ -72,7 +72,7 @@ def steps(of: RolloutPlan, *, start: str = "now") -> Table[PlannedStep | None]:
     )
 
 
-def gates(of: RolloutPlan, *, since: Rollout | None = None) -> Table[Placed]:
+def gates(plan: RolloutPlan, *, since: Rollout | None = None) -> Table[Placed]:
     """Return when each gate can decide, with its power to detect a loss; for a rollout under way, with its earliest time."""
 
     def earliest(at: PlannedStep, each: PlannedGate) -> str:
@@ -86,11 +86,11 @@ def gates(of: RolloutPlan, *, since: Rollout | None = None) -> Table[Placed]:
     if since is not None:
         last = figure("Earliest", EARLIEST, lambda each: earliest(*each))
     return Table[Placed](
-        f"Gates, each with {confidence(of.playbook.gate_alpha)} confidence at every look",
-        [(at, each) for at in of.steps for each in at.gates],
+        f"Gates, each with {confidence(plan.playbook.gate_alpha)} confidence at every look",
+        [(at, each) for at in plan.steps for each in at.gates],
         label("Step", lambda each: str(each[0].number + 1)),
         label("Gate", lambda each: _name(each[1])),
-        label("Limit", lambda each: format_limit(each[1].gate, of.playbook.direction.giving)),
+        label("Limit", lambda each: format_limit(each[1].gate, plan.playbook.direction.giving)),
         figure("If clean", IF_CLEAN, lambda each: _passes(each[1], each[1].fewest)),
         figure("At half", AT_HALF, lambda each: _passes(each[1], each[1].needed_samples)),
         last,

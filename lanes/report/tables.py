@@ -204,14 +204,14 @@ def join_durations(*durations: float | None) -> str:
     return " / ".join(map(seconds, durations))
 
 
-def _promise(of: Incident) -> str:
-    return TERMS[of.promise].title + (f", {of.subject}" if of.subject else "")
+def _promise(incident: Incident) -> str:
+    return TERMS[incident.promise].title + (f", {incident.subject}" if incident.subject else "")
 
 
-def _incident_state(of: Incident) -> str:
-    severity = of.severity if of.state is IncidentState.OPEN else ""
-    handled = of.handling_summary if of.state is IncidentState.OPEN else ""
-    return ", ".join(filter(None, (severity, of.state, of.because, handled)))
+def _incident_state(incident: Incident) -> str:
+    severity = incident.severity if incident.state is IncidentState.OPEN else ""
+    handled = incident.handling_summary if incident.state is IncidentState.OPEN else ""
+    return ", ".join(filter(None, (severity, incident.state, incident.because, handled)))
 
 
 def _format_failures(lane: LaneFigures) -> str:

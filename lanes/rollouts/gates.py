@@ -126,19 +126,23 @@ class Gate(BaseModel):
 
     @model_validator(mode="after")
     def _has_its_limit(self) -> Self:
-        wanted = "max" if self.measure in UPPER else "min"
+        bound_name = "max" if self.measure in UPPER else "min"
         if self.worse_by is not None and self.measure not in COMPARABLE:
             raise ValueError(
-                f"{self.measure} is not compared with the other lane; write `{wanted}`"
+                f"{self.measure} is not compared with the other lane; write `{bound_name}`"
             )
         limits = {name for name in ("max", "min", "worse_by") if getattr(self, name) is not None}
         compared, or_so = {"worse_by"}, " or by `worse_by`" if self.measure in COMPARABLE else ""
         if self.measure is Measure.P95_S:
             compared, or_so = {"max", "worse_by"}, " (seconds), alone or with `worse_by`,"
-        if limits not in ({wanted}, compared):
-            raise ValueError(f"{self.measure} is limited by `{wanted}`{or_so} and by nothing else")
+        if limits not in ({bound_name}, compared):
+            raise ValueError(
+                f"{self.measure} is limited by `{bound_name}`{or_so} and by nothing else"
+            )
         if self.measure not in (Measure.P95_S, Measure.COST_USD) and self.limit > 1:
-            raise ValueError(f"{wanted}: {self.measure} is a share from 0 to 1; write 5 % as 0.05")
+            raise ValueError(
+                f"{bound_name}: {self.measure} is a share from 0 to 1; write 5 % as 0.05"
+            )
         if self.limit < 0 and self.measure is not Measure.SAVING:
             raise ValueError(
                 f"min: {self.measure} is a share from 0 to 1; only a saving may be negative"
@@ -233,20 +237,20 @@ def combine(steps: Sequence[Measurement]) -> Measurement:
     sides = [each for step in steps for each in step.sides if each[0].samples and each[1].samples]
     if newest.problem is not None or not sides:
         return newest
-    here, there = zip(*sides, strict=True)
+    receiving, giving = zip(*sides, strict=True)
 
-    weights = [each.samples for each in here]
+    weights = [each.samples for each in receiving]
 
-    def combine_side(of: Sequence[Measurement]) -> Measurement:
-        values = (fmean(each.costs) if each.costs else each.value or 0.0 for each in of)
-        counts = ((each.samples, each.wrong, each.doubtful) for each in of)
+    def combine_side(measurements: Sequence[Measurement]) -> Measurement:
+        values = (fmean(each.costs) if each.costs else each.value or 0.0 for each in measurements)
+        counts = ((each.samples, each.wrong, each.doubtful) for each in measurements)
         samples, wrong, doubtful = map(sum, zip(*counts, strict=True))
-        costs = array("d", chain.from_iterable(each.costs for each in of))
+        costs = array("d", chain.from_iterable(each.costs for each in measurements))
         seen = Measurement(newest.measure, fmean(values, weights), samples, wrong, costs=costs)
         return replace(seen, doubtful=doubtful)
 
     return replace(
-        attach_other(combine_side(here), combine_side(there), newest.called), strata=here
+        attach_other(combine_side(receiving), combine_side(giving), newest.called), strata=receiving
     )
 
 
@@ -315,21 +319,21 @@ def judge(gate: Gate, measured: Measurement, *, alpha: float) -> Judgement:
         return _of_means(gate, measured, other, alpha=alpha)
     if other is not None:
         return _judge_difference(gate, measured, other, alpha=alpha)
-    seen = measured.wrong_share
-    low, high = between = shares.bounds(seen, alpha=alpha)
-    ruled = partial(Judgement, gate, measured, between=between)
+    sample_share = measured.wrong_share
+    low, high = between = shares.bounds(sample_share, alpha=alpha)
+    conclude = partial(Judgement, gate, measured, between=between)
     if measured.value is None or measured.samples < gate.at_least:
-        return ruled(Verdict.INCONCLUSIVE, _too_few(gate, measured, None))
-    said = f"{format_value(gate.measure, measured.value)} of {measured.samples:,} samples, {_limit(gate)}"
-    surely = f"are on the wrong side, with {confidence(alpha)} confidence at every look"
-    if shares.is_above(seen, gate.tolerance, alpha=alpha):
-        return ruled(Verdict.FAILED, f"{said}; at least {share(low)} {surely}")
+        return conclude(Verdict.INCONCLUSIVE, _too_few(gate, measured, None))
+    sentence = f"{format_value(gate.measure, measured.value)} of {measured.samples:,} samples, {_limit(gate)}"
+    assurance = f"are on the wrong side, with {confidence(alpha)} confidence at every look"
+    if shares.is_above(sample_share, gate.tolerance, alpha=alpha):
+        return conclude(Verdict.FAILED, f"{sentence}; at least {share(low)} {assurance}")
     if gate.keeps(measured.value) and _surely_keeps(gate, measured.pessimistic_share, alpha=alpha):
-        return ruled(Verdict.PASSED, f"{said}; at most {share(high)} {surely}")
-    undecided = f"{said}; between {share(low)} and {share(high)} are on the wrong side"
+        return conclude(Verdict.PASSED, f"{sentence}; at most {share(high)} {assurance}")
+    undecided = f"{sentence}; between {share(low)} and {share(high)} are on the wrong side"
     if measured.doubtful:
         undecided += f"; {measured.doubtful} more are out for longer than most took"
-    return ruled(Verdict.INCONCLUSIVE, undecided)
+    return conclude(Verdict.INCONCLUSIVE, undecided)
 
 
 def judge_both(
@@ -347,8 +351,8 @@ def judge_both(
     of_all = replace(judge(loosest, whole, alpha=alpha / 2), scope=Scope.ROLLOUT)
     if step.verdict is Verdict.FAILED or of_all.verdict not in (Verdict.FAILED, Verdict.ERROR):
         return replace(step, beside=of_all)
-    said = f"over the whole rollout, {of_all.explanation}"
-    return replace(of_all, explanation=said, beside=step)
+    sentence = f"over the whole rollout, {of_all.explanation}"
+    return replace(of_all, explanation=sentence, beside=step)
 
 
 def _judge_difference(
@@ -366,26 +370,26 @@ def _judge_difference(
             (here.pessimistic_share, there.optimistic_share) for here, there in measured.sides
         ]
         is_kept = differences.is_smaller(*now, by=gate.limit, alpha=alpha, before=before)
-    ruled = partial(Judgement, gate, measured, between=between)
+    conclude = partial(Judgement, gate, measured, between=between)
     if measured.value is None or other.value is None or _fewest(measured, other) < gate.at_least:
-        return ruled(Verdict.INCONCLUSIVE, _too_few(gate, measured, other))
+        return conclude(Verdict.INCONCLUSIVE, _too_few(gate, measured, other))
     of_others = "the same" if pairs is not None else f"{other.samples:,}"
-    of, than, slow = measured.value, other.value, ""
+    own_share, other_share, slow = measured.value, other.value, ""
     if gate.measure is Measure.P95_S:
-        of = measured.wrong_share.value or 0.0
-        than = of - (measured.excess or 0.0)
+        own_share = measured.wrong_share.value or 0.0
+        other_share = own_share - (measured.excess or 0.0)
         slow = f" slower than {format_value(gate.measure, gate.max or 0.0)}"
-    said = f"{share(of)} of {measured.samples:,} samples{slow}, {share(than)} of {of_others} on {measured.called}"
-    said += f", {_limit(gate)}"
-    surely = f"worse, with {confidence(alpha)} confidence at every look"
+    sentence = f"{share(own_share)} of {measured.samples:,} samples{slow}, "
+    sentence += f"{share(other_share)} of {of_others} on {measured.called}, {_limit(gate)}"
+    assurance = f"worse, with {confidence(alpha)} confidence at every look"
     if is_worse:
-        return ruled(Verdict.FAILED, f"{said}; at least {points(low)} {surely}")
+        return conclude(Verdict.FAILED, f"{sentence}; at least {points(low)} {assurance}")
     if is_kept:
-        return ruled(Verdict.PASSED, f"{said}; at most {points(high)} {surely}")
-    undecided = f"{said}; between {points(low)} and {points(high)} worse"
+        return conclude(Verdict.PASSED, f"{sentence}; at most {points(high)} {assurance}")
+    undecided = f"{sentence}; between {points(low)} and {points(high)} worse"
     if doubtful := measured.doubtful + other.doubtful:
         undecided += f"; {doubtful} more are out for longer than most took"
-    return ruled(Verdict.INCONCLUSIVE, undecided)
+    return conclude(Verdict.INCONCLUSIVE, undecided)
 
 
 def _of_means(
@@ -402,27 +406,25 @@ def _of_means(
         excess = shares.excess_bounds(steps, 1 - gate.limit, MOST_TIMES, alpha=alpha)
         high, low = (gate.limit - each / (other.value or math.inf) for each in excess)
         between = low, high
-    ruled = partial(Judgement, gate, measured, between=between)
+    conclude = partial(Judgement, gate, measured, between=between)
     if measured.value is None or _fewest(measured, other) < gate.at_least:
-        return ruled(Verdict.INCONCLUSIVE, _too_few(gate, measured, other))
+        return conclude(Verdict.INCONCLUSIVE, _too_few(gate, measured, other))
     of = f"{measured.samples:,} samples" + (
         f" and {other.samples:,} on {measured.called}" if other else ""
     )
-    said = f"{format_value(gate.measure, measured.value)} of {of}, {_limit(gate)}"
-    surely = f"with {confidence(alpha)} confidence at every look"
-    at_most = f"{said}; at most {format_value(gate.measure, high)}, {surely}"
-    at_least = f"{said}; at least {format_value(gate.measure, low)}, {surely}"
+    sentence = f"{format_value(gate.measure, measured.value)} of {of}, {_limit(gate)}"
+    assurance = f"with {confidence(alpha)} confidence at every look"
+    at_most = f"{sentence}; at most {format_value(gate.measure, high)}, {assurance}"
+    at_least = f"{sentence}; at least {format_value(gate.measure, low)}, {assurance}"
     too_high, too_low = low > gate.limit, high < gate.limit
     if gate.measure not in UPPER:
         too_high, too_low = too_low, too_high
     if too_high:
-        return ruled(Verdict.FAILED, at_least if gate.measure in UPPER else at_most)
+        return conclude(Verdict.FAILED, at_least if gate.measure in UPPER else at_most)
     if too_low and gate.keeps(measured.value):
-        return ruled(Verdict.PASSED, at_most if gate.measure in UPPER else at_least)
-    undecided = (
-        f"{said}; between {format_value(gate.measure, low)} and {format_value(gate.measure, high)}"
-    )
-    return ruled(Verdict.INCONCLUSIVE, undecided)
+        return conclude(Verdict.PASSED, at_most if gate.measure in UPPER else at_least)
+    undecided = f"{sentence}; between {format_value(gate.measure, low)} and {format_value(gate.measure, high)}"
+    return conclude(Verdict.INCONCLUSIVE, undecided)
 
 
 def _fewest(measured: Measurement, other: Measurement | None) -> int:
@@ -430,14 +432,14 @@ def _fewest(measured: Measurement, other: Measurement | None) -> int:
 
 
 def _too_few(gate: Gate, measured: Measurement, other: Measurement | None) -> str:
-    seen = f"{measured.samples:,}"
+    counts = f"{measured.samples:,}"
     if other is not None:
-        seen = f"{measured.samples:,} here and {other.samples:,} on {measured.called}, each"
+        counts = f"{measured.samples:,} here and {other.samples:,} on {measured.called}, each"
     if gate.measure is Measure.ACCURACY:
         missing = gate.at_least - _fewest(measured, other)
-        of = f"{seen} of at least {gate.at_least}"
+        of = f"{counts} of at least {gate.at_least}"
         return f"{of} labeled items; label {missing} more (`lanes review {measured.workload}`)"
-    return f"{seen} of at least {gate.at_least} samples"
+    return f"{counts} of at least {gate.at_least} samples"
 
 
 def points(difference: float) -> str:
@@ -445,9 +447,9 @@ def points(difference: float) -> str:
     return f"{100 * difference:.1f} points"
 
 
-def _surely_keeps(gate: Gate, seen: shares.SampleShare, *, alpha: float) -> bool:
+def _surely_keeps(gate: Gate, sample_share: shares.SampleShare, *, alpha: float) -> bool:
     """Return whether the share of wrong samples is surely below the tolerance; with a tolerance of 1 it always is."""
-    return gate.tolerance >= 1 or shares.is_below(seen, gate.tolerance, alpha=alpha)
+    return gate.tolerance >= 1 or shares.is_below(sample_share, gate.tolerance, alpha=alpha)
 
 
 def longest_out(spec: "Spec", lane: Lane) -> timedelta:

@@ -61,33 +61,35 @@ class SplitTraffic:
 
         Labels and authoritative passes come later, so a share of 0 counts as unknown, except for due times.
         """
-        seen = self.recent.get(measure)
-        if seen is None or self.tried < LEAST_SEEN:
+        measurement = self.recent.get(measure)
+        if measurement is None or self.tried < LEAST_SEEN:
             return 1.0
-        if not seen.samples:
+        if not measurement.samples:
             return 0.0 if measure is Measure.DEADLINES_MET else 1.0
-        return min(1.0, seen.samples / self.tried)
+        return min(1.0, measurement.samples / self.tried)
 
     def find_measurement(self, measure: Measure) -> Measurement | None:
         """Return the measurement of the lane that gives traffic away; None with too few samples."""
-        seen = self.recent.get(measure)
-        return seen if seen is not None and seen.samples >= LEAST_SEEN else None
+        measurement = self.recent.get(measure)
+        return (
+            measurement if measurement is not None and measurement.samples >= LEAST_SEEN else None
+        )
 
     def usual(self, measure: Measure) -> float:
         """Return the share of wrong samples, or the mean cost, of the giving lane; an assumed value with too few samples."""
-        seen = self.find_measurement(measure)
-        if seen is None:
+        measurement = self.find_measurement(measure)
+        if measurement is None:
             return ASSUMED_COST if measure in MEANS else ASSUMED_WRONG
         if measure in MEANS:
-            return fmean(seen.costs) or ASSUMED_COST
-        return seen.wrong / seen.samples
+            return fmean(measurement.costs) or ASSUMED_COST
+        return measurement.wrong / measurement.samples
 
     def costs(self, measure: Measure) -> tuple[float, ...]:
         """Return the costs of recent items as multiples of their mean; a single 1 with too few samples."""
-        seen = self.find_measurement(measure)
-        if seen is None or measure not in MEANS:
+        measurement = self.find_measurement(measure)
+        if measurement is None or measure not in MEANS:
             return (1.0,)
-        newest = seen.costs[-COSTS_KEPT:]
+        newest = measurement.costs[-COSTS_KEPT:]
         mean = fmean(newest)
         return tuple(each / mean for each in newest) if mean else (1.0,)
 
@@ -190,10 +192,14 @@ class PlannedGate:
 
     def _power_of_mean(self, samples: int) -> float:
         """Return the probability that a mean's bounds exclude the limit if `loss` is true, by the central limit theorem."""
-        of = self.judge_samples(samples, self.loss, alpha=self.alpha / self.windows)
-        if of.between is None or of.measurement.value is None or samples < self.gate.at_least:
+        judgement = self.judge_samples(samples, self.loss, alpha=self.alpha / self.windows)
+        if (
+            judgement.between is None
+            or judgement.measurement.value is None
+            or samples < self.gate.at_least
+        ):
             return 0.0
-        low, high = of.between
+        low, high = judgement.between
         margin = low - self.gate.limit if self.gate.measure in UPPER else self.gate.limit - high
         error = abs(self.loss) * pstdev(self.costs) / sqrt(samples)
         if self.gate.compares:
@@ -241,12 +247,12 @@ class PlannedGate:
             return enough and self.judge_samples(samples, truth).verdict is Verdict.PASSED
 
         most = MOST_COSTS if self.gate.measure in MEANS else MOST_SAMPLES
-        few, many = 0, 1
-        while not passes(many):
-            if many > most:
+        low, high = 0, 1
+        while not passes(high):
+            if high > most:
                 return None
-            few, many = many, 2 * many
-        return _first(passes, few, many)
+            low, high = high, 2 * high
+        return _first(passes, low, high)
 
     def _imagine(self, samples: int, truth: float, wrong: int) -> Measurement:
         """Return a hypothetical measurement of `samples`: `wrong` of them are wrong, or their mean cost is about `truth`."""
@@ -394,13 +400,13 @@ def _longest(days: Sequence[float | None]) -> float | None:
 
 
 def _plan_step(
-    playbook: Playbook, number: int, traffic: SplitTraffic, held: float | None
+    playbook: Playbook, number: int, traffic: SplitTraffic, total_days: float | None
 ) -> PlannedStep:
     """Return the plan of a step; gates on pairs get the rollout's days up to the end of the step, None without a limit."""
     step, all_items = playbook.steps[number], traffic.a_day
     portion = playbook.direction.compute_moved_percent(step.percent) / 100
     days = _days([step])
-    shadows, paid = playbook.shadows, _shadows_paid(playbook, traffic)
+    shadows, shadow_count = playbook.shadows, _shadows_paid(playbook, traffic)
     share = shadows.share if shadows is not None else 0.0
     whole = {gate.measure for gate in playbook.whole_gates(number)}
 
@@ -413,9 +419,9 @@ def _plan_step(
             portion,
             traffic.usual(gate.measure),
             None if all_items is None else all_items * sampled * (share if paired else portion),
-            held if paired else days,
+            total_days if paired else days,
             traffic.costs(gate.measure),
-            paid * sampled if paired else None,
+            shadow_count * sampled if paired else None,
             2 if gate.measure in whole else 1,
         )
 

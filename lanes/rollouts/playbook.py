@@ -197,7 +197,7 @@ class Playbook(PlaybookPart):
         Each gets the loosest limit of these steps. The limits must be of one kind: all values, or all differences (of
         latencies, with the same `max`). Gates on pairs are left out, because they evaluate the whole rollout anyway.
         """
-        found = list[Gate]()
+        results = list[Gate]()
         for gate in self.steps[number].gates if number else ():
             deciding = (each for step in self.steps[:number] for each in step.deciding)
             alike = [gate, *(each for each in deciding if each.measure is gate.measure)]
@@ -207,8 +207,8 @@ class Playbook(PlaybookPart):
             name, loosest = ("max", max) if gate.measure in UPPER else ("min", min)
             name, loosest = (name, loosest) if gate.worse_by is None else ("worse_by", max)
             limit = loosest(each.limit for each in alike)
-            found.append(gate.model_copy(update={name: limit}))
-        return found
+            results.append(gate.model_copy(update={name: limit}))
+        return results
 
     def judges_pairs(self, gate: Gate) -> bool:
         """Return whether a gate evaluates the items that both lanes answered."""
@@ -227,8 +227,8 @@ class Playbook(PlaybookPart):
                     f"steps.{number}.percent: {after:g} does not go further {self.direction.replace('_', ' ')} than {before:g}"
                 )
         if self.direction is Direction.VERSION and (self.shadows or self.before):
-            what = "shadows" if self.shadows else "before"
-            raise ValueError(f"a new version has no `{what}`, which is about the lanes")
+            subject = "shadows" if self.shadows else "before"
+            raise ValueError(f"a new version has no `{subject}`, which is about the lanes")
         if self.direction is Direction.VERSION and self.steps[-1].percent < 100:
             raise ValueError(
                 f"steps.{len(self.steps) - 1}.percent: the last step of a new version is 100, after which it is in force"
@@ -249,9 +249,11 @@ class Playbook(PlaybookPart):
                     "time, whatever either does well; between the lanes write `max` without `worse_by`"
                 )
             if comparing and step.percent == self.direction.all_moved:
-                what = "`worse_by`" if comparing[0].worse_by is not None else comparing[0].measure
+                subject = (
+                    "`worse_by`" if comparing[0].worse_by is not None else comparing[0].measure
+                )
                 raise ValueError(
-                    f"steps.{number}.gates: {what} compares with {self.direction.giving}, which gets no items at "
+                    f"steps.{number}.gates: {subject} compares with {self.direction.giving}, which gets no items at "
                     f"{step.percent:g} %"
                 )
         if self.direction is Direction.REALTIME_TO_BATCH:
@@ -332,15 +334,15 @@ def load(name: str, file: str = "", *, folder: Path = FOLDER) -> Playbook:
     return parse(path.stem, text)
 
 
-def block_of(named: str) -> str | None:
+def block_of(reference: str) -> str | None:
     """Return the name of the Prefect block in `block:NAME`; None for a file.
 
     Raises:
         PlaybookInvalid: no block can have that name.
     """
-    if not named.startswith(IN_BLOCK):
+    if not reference.startswith(IN_BLOCK):
         return None
-    name = named.removeprefix(IN_BLOCK)
+    name = reference.removeprefix(IN_BLOCK)
     if re.fullmatch(NAME, name) is None:
         raise PlaybookInvalid(name, ['a block has a name of a-z, 0-9 and "-": write block:NAME'])
     return name
@@ -390,20 +392,20 @@ def _validate(name: str, data: Any, root: yaml.MappingNode) -> Playbook:
         playbook = Playbook.model_validate(data)
     except ValidationError as error:
         problems = []
-        places = {each["loc"] for each in error.errors()}
-        for each in error.errors():
-            path = list(each["loc"])
-            if each["type"] == "too_short" and any(
-                path == list(loc)[: len(path)] for loc in places - {each["loc"]}
+        places = {fault["loc"] for fault in error.errors()}
+        for fault in error.errors():
+            path = list(fault["loc"])
+            if fault["type"] == "too_short" and any(
+                path == list(loc)[: len(path)] for loc in places - {fault["loc"]}
             ):
                 continue  # the list is too short only because its parts were refused
-            said = WORDING.get(each["type"], each["msg"]).removeprefix("Value error, ")
+            message = WORDING.get(fault["type"], fault["msg"]).removeprefix("Value error, ")
             # The message of a rule over the whole file begins with its place.
-            if not path and said.startswith("steps."):
-                where, said = said.split(": ", 1)
+            if not path and message.startswith("steps."):
+                where, message = message.split(": ", 1)
                 path = [int(part) if part.isdigit() else part for part in where.split(".")]
             problems.append(
-                f"line {yaml_places.place(root, path).line}, {'.'.join(map(str, path)) or 'playbook'}: {said}"
+                f"line {yaml_places.place(root, path).line}, {'.'.join(map(str, path)) or 'playbook'}: {message}"
             )
         raise PlaybookInvalid(name, problems) from None
     if never := _never_passing(playbook, root):

@@ -68,26 +68,26 @@ def of_start(
 
 def _not_ready(plan: RolloutPlan) -> str | None:
     """Return a sentence about the playbook's unmet preconditions on the batch lane, None if all are met."""
-    before, shown = plan.playbook.before, plan.before
-    if before is None or shown is None:
+    before, readiness = plan.playbook.before, plan.before
+    if before is None or readiness is None:
         return None
-    lacking = [
+    reasons = [
         f"{each.gate.measure} is {each.verdict.value}, {each.explanation}"
-        for each in shown.judgements
+        for each in readiness.judgements
         if not each.gate.dry_run and each.verdict is not Verdict.PASSED
     ]
-    if before.batches is not None and shown.batches < before.batches:
-        lacking.append(f"{shown.batches} of {pluralize(before.batches, 'batch')} came back")
-    elif shown.late:
-        are = "is" if shown.late == 1 else "are"
-        lacking.append(
-            f"{shown.late} of the newest {pluralize(shown.batches, 'batch')} {are} not back in time with every result"
+    if before.batches is not None and readiness.batches < before.batches:
+        reasons.append(f"{readiness.batches} of {pluralize(before.batches, 'batch')} came back")
+    elif readiness.late:
+        are = "is" if readiness.late == 1 else "are"
+        reasons.append(
+            f"{readiness.late} of the newest {pluralize(readiness.batches, 'batch')} {are} not back in time with every result"
         )
-    if not lacking:
+    if not reasons:
         return None
     return (
         f'the batch lane does not keep what playbook "{plan.playbook.name}" asks for before it begins, in the last '
-        f"{pluralize(before.days, 'day')}: {'; '.join(lacking)}. Let it gather evidence, or change `before`"
+        f"{pluralize(before.days, 'day')}: {'; '.join(reasons)}. Let it gather evidence, or change `before`"
     )
 
 
@@ -214,5 +214,5 @@ def sentences(incidents: Iterable[Incident]) -> list[str]:
     ]
 
 
-def _is_critical(of: Incident) -> bool:
-    return of.state is IncidentState.OPEN and of.severity is Severity.CRITICAL
+def _is_critical(incident: Incident) -> bool:
+    return incident.state is IncidentState.OPEN and incident.severity is Severity.CRITICAL

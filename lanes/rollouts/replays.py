@@ -279,109 +279,120 @@ def diff(
     `schema` is the schema of the version in force; its closed fields define the classes and the kinds of change.
     """
     closed = list_closed_fields(schema) if schema else {}
-    found, kinds = Diff(class_field=next(iter(closed), "")), dict[tuple[str, str], ChangeKind]()
-    for each in answers:
-        found.items += 1
-        current, replayed = dict(each.current), dict(each.replayed)
+    result, kinds = Diff(class_field=next(iter(closed), "")), dict[tuple[str, str], ChangeKind]()
+    for item in answers:
+        result.items += 1
+        current, replayed = dict(item.current), dict(item.replayed)
         everywhere = compare(current, replayed, ())
         for name in everywhere.changed_fields if everywhere else ():
-            found.fields[name] = found.fields.get(name, 0) + 1
-        counted = everywhere and compare(current, replayed, tuple(compare_fields))
-        if counted is not None:
-            found.differing += 1
-            example = Example(each.key, counted.changed_fields, current, replayed)
-            for name in counted.changed_fields:
+            result.fields[name] = result.fields.get(name, 0) + 1
+        comparison = everywhere and compare(current, replayed, tuple(compare_fields))
+        if comparison is not None:
+            result.differing += 1
+            example = Example(item.key, comparison.changed_fields, current, replayed)
+            for name in comparison.changed_fields:
                 said = _change(current.get(name), replayed.get(name), closed.get(name))
                 kind = kinds.setdefault((name, said), ChangeKind(name, said))
                 kind.items += 1
                 if len(kind.examples) < EXAMPLES_OF_A_KIND:
                     kind.examples.append(example)
-        _count_class(found, each, closed)
-        for name, right in (each.expected or {}).items():
-            tally = found.agreement.setdefault(name, Agreement())
-            tally.add(*(name in of and _agree(right, of[name]) for of in (current, replayed)))
-    found.kinds = sorted(
+        _count_class(result, item, closed)
+        for name, label in (item.expected or {}).items():
+            tally = result.agreement.setdefault(name, Agreement())
+            tally.add(*(name in of and _agree(label, of[name]) for of in (current, replayed)))
+    result.kinds = sorted(
         kinds.values(), key=lambda kind: (-kind.items, kind.field_name, kind.change)
     )
-    return found
+    return result
 
 
-def _count_class(found: Diff, of: Answers, closed: Mapping[str, Sequence[Any]]) -> None:
+def _count_class(result: Diff, item: Answers, closed: Mapping[str, Sequence[Any]]) -> None:
     """Count the item in the class of its current answer, and its label in the class of the label."""
-    name, missing = found.class_field, object()
+    name, missing = result.class_field, object()
     if not name:
         return
-    shown, then = of.current.get(name, missing), of.replayed.get(name, missing)
-    if shown in closed[name]:
-        its = found.classes.setdefault(_value(shown), ClassChange())
-        its.items += 1
-        its.changed += not _agree(shown, then)
-    right = (of.expected or {}).get(name, missing)
-    if right in closed[name]:
-        its = found.classes.setdefault(_value(right), ClassChange())
-        its.agreement.add(_agree(right, shown), _agree(right, then))
+    current_value, replayed_value = (
+        item.current.get(name, missing),
+        item.replayed.get(name, missing),
+    )
+    if current_value in closed[name]:
+        class_change = result.classes.setdefault(_value(current_value), ClassChange())
+        class_change.items += 1
+        class_change.changed += not _agree(current_value, replayed_value)
+    label = (item.expected or {}).get(name, missing)
+    if label in closed[name]:
+        class_change = result.classes.setdefault(_value(label), ClassChange())
+        class_change.agreement.add(_agree(label, current_value), _agree(label, replayed_value))
 
 
-def _change(now: Any, then: Any, closed: Sequence[Any] | None) -> str:
+def _change(current: Any, replayed: Any, closed: Sequence[Any] | None) -> str:
     """Return the change of a closed field as text, empty if a value is not one of the closed values."""
-    return f"{_value(now)} → {_value(then)}" if closed and now in closed and then in closed else ""
+    return (
+        f"{_value(current)} → {_value(replayed)}"
+        if closed and current in closed and replayed in closed
+        else ""
+    )
 
 
-def _value(of: Any) -> str:
-    return of if isinstance(of, str) else dumps(of)
+def _value(value: Any) -> str:
+    return value if isinstance(value, str) else dumps(value)
 
 
 def _agree(one: Any, other: Any) -> bool:
     return compare({"value": one}, {"value": other}, ()) is None
 
 
-def resumes(of: Generation) -> str:
+def resumes(generation: Generation) -> str:
     """Return a sentence about the command that resumes the paused replay."""
-    return f"`lanes resume {of.workload} --replay` lets it go on"
+    return f"`lanes resume {generation.workload} --replay` lets it go on"
 
 
-def check_promotable(of: Generation, open_work: int) -> None:
+def check_promotable(generation: Generation, open_work: int) -> None:
     """Check that the replay may be promoted.
 
     Raises:
         ActionRefused: it is not complete; the message gives the next step.
     """
-    if of.state in (ReplayState.PROMOTED, ReplayState.DROPPED):
-        raise ActionRefused(f"{of.name} is {of.state}; only a complete replay can be promoted")
-    if of.paused_at is not None:
-        raise ActionRefused(f"{of.name} is paused: {resumes(of)}")
-    if not of.read_whole:
+    if generation.state in (ReplayState.PROMOTED, ReplayState.DROPPED):
         raise ActionRefused(
-            f"{of.name} has not read its whole range: ask for the same replay again, it goes on there"
+            f"{generation.name} is {generation.state}; only a complete replay can be promoted"
+        )
+    if generation.paused_at is not None:
+        raise ActionRefused(f"{generation.name} is paused: {resumes(generation)}")
+    if not generation.read_whole:
+        raise ActionRefused(
+            f"{generation.name} has not read its whole range: ask for the same replay again, it goes on there"
         )
     if open_work:
         raise ActionRefused(
-            f"{of.name} has open work ({open_work:,} items): let the deployment `depart` send what waits and its "
+            f"{generation.name} has open work ({open_work:,} items): let the deployment `depart` send what waits and its "
             "batches come back, then promote it"
         )
 
 
-def check_demotable(of: Generation, promoted_later: int | None) -> None:
+def check_demotable(generation: Generation, promoted_later: int | None) -> None:
     """Check that the replay may be demoted; `promoted_later` is the number of a generation that was promoted later.
 
     Raises:
         ActionRefused: it is not promoted, or a later promotion is in force.
     """
-    if of.state is not ReplayState.PROMOTED:
-        raise ActionRefused(f"{of.name} is {of.state}; only a promoted replay can be demoted")
+    if generation.state is not ReplayState.PROMOTED:
+        raise ActionRefused(
+            f"{generation.name} is {generation.state}; only a promoted replay can be demoted"
+        )
     if promoted_later is not None:
         raise ActionRefused(
-            f"generation {promoted_later} was promoted after {of.name}; demote that one first"
+            f"generation {promoted_later} was promoted after {generation.name}; demote that one first"
         )
 
 
-def check_droppable(of: Generation) -> None:
+def check_droppable(generation: Generation) -> None:
     """Check that the replay may be dropped.
 
     Raises:
         ActionRefused: it is promoted, or it was dropped before.
     """
-    if of.state is ReplayState.PROMOTED:
-        raise ActionRefused(f"{of.name} is promoted; demote it before you drop it")
-    if of.state is ReplayState.DROPPED:
-        raise ActionRefused(f"{of.name} was dropped before")
+    if generation.state is ReplayState.PROMOTED:
+        raise ActionRefused(f"{generation.name} is promoted; demote it before you drop it")
+    if generation.state is ReplayState.DROPPED:
+        raise ActionRefused(f"{generation.name} was dropped before")

@@ -110,17 +110,17 @@ class Rollout:
 
     def judge_figures(self, figures: Figures) -> list[Judgement]:
         """Return the judgement of each gate of the step in force; empty while its share is not in force, and not measured."""
-        alpha, found = self.playbook.gate_alpha, list[Judgement]()
+        alpha, judgements = self.playbook.gate_alpha, list[Judgement]()
         loosest = {gate.measure: gate for gate in self.playbook.whole_gates(self.step)}
-        whole = {each.measure: each for each in figures.whole}
+        whole = {measurement.measure: measurement for measurement in figures.whole}
         for gate, unnamed in zip(self.now_at.gates, figures.measurements, strict=False):
-            each = replace(unnamed, workload=self.workload)
+            measurement = replace(unnamed, workload=self.workload)
             if gate.measure in loosest:
                 both = loosest[gate.measure], whole.get(gate.measure)
-                found.append(judge_both(gate, each, *both, alpha=alpha))
+                judgements.append(judge_both(gate, measurement, *both, alpha=alpha))
             else:
-                found.append(judge(gate, each, alpha=alpha))
-        return found
+                judgements.append(judge(gate, measurement, alpha=alpha))
+        return judgements
 
     @property
     def basis_points(self) -> int:
@@ -306,7 +306,7 @@ Move = Hold | Advance | Enter | AskApproval | RollBack | Finish
 
 
 def next_move(
-    at: Situation, judgements: Sequence[Judgement], approval: Approval | None, now: datetime
+    situation: Situation, judgements: Sequence[Judgement], approval: Approval | None, now: datetime
 ) -> Move:
     """Return the next move. A rollout advances only if every gate of the step passed; a failed gate always rolls it back.
 
@@ -315,61 +315,61 @@ def next_move(
     before the approval. A declined approval rolls back, and so does a request without an answer in time. A rollout does not
     advance while a critical incident is open.
     """
-    match at.state:
+    match situation.state:
         case RolloutState.FINISHED | RolloutState.ROLLED_BACK | RolloutState.ABORTED:
-            return Hold(HoldReason.ENDED, f"the rollout is {at.state.replace('_', ' ')}")
+            return Hold(HoldReason.ENDED, f"the rollout is {situation.state.replace('_', ' ')}")
         case RolloutState.RUNNING | RolloutState.WAITING_APPROVAL:
             deciding = [each for each in judgements if not each.gate.dry_run]
-            return _open_move(at, deciding, approval, now)
+            return _open_move(situation, deciding, approval, now)
         case _:
-            assert_never(at.state)
+            assert_never(situation.state)
 
 
 def _open_move(
-    at: Situation, judgements: Sequence[Judgement], approval: Approval | None, now: datetime
+    situation: Situation, judgements: Sequence[Judgement], approval: Approval | None, now: datetime
 ) -> Move:
-    decides = worst(judgements) if at.entered else None
-    if decides is not None and decides.verdict is Verdict.FAILED:
-        return RollBack(f"{decides.gate.measure} failed: {decides.explanation}")
+    worst_judgement = worst(judgements) if situation.entered else None
+    if worst_judgement is not None and worst_judgement.verdict is Verdict.FAILED:
+        return RollBack(f"{worst_judgement.gate.measure} failed: {worst_judgement.explanation}")
     if approval is not None and not approval.approved:
         return RollBack(f"declined by {approval.who}: {approval.why}")
-    if approval is None and is_unanswered(at, now):
+    if approval is None and is_unanswered(situation, now):
         return RollBack(
-            f"no answer came within {_days(at.approval_within)} of being asked to approve"
+            f"no answer came within {_days(situation.approval_within)} of being asked to approve"
         )
-    if not at.entered:
-        return _entry(at, approval)
-    lacking = _lacking(at, judgements, decides)
-    if lacking is not None:
-        if is_overdue(at, now):
+    if not situation.entered:
+        return _entry(situation, approval)
+    hold = _lacking(situation, judgements, worst_judgement)
+    if hold is not None:
+        if is_overdue(situation, now):
             since = f" of the approval by {approval.who}" if approval is not None else ""
             return RollBack(
-                f"no evidence within {at.at_most_minutes} minutes{since}: {lacking.why}"
+                f"no evidence within {situation.at_most_minutes} minutes{since}: {hold.why}"
             )
-        return lacking
-    if at.hindrances:
-        return _hold_for_incidents(at)
-    if at.state is RolloutState.WAITING_APPROVAL and approval is None:
+        return hold
+    if situation.hindrances:
+        return _hold_for_incidents(situation)
+    if situation.state is RolloutState.WAITING_APPROVAL and approval is None:
         return Hold(HoldReason.APPROVAL, "a person has to approve")
-    passes = at.passes + 1
-    if approval is None and passes < at.step.consecutive_passes:
-        in_a_row = f"{passes} of {at.step.consecutive_passes} looks in a row"
+    passes = situation.passes + 1
+    if approval is None and passes < situation.step.consecutive_passes:
+        in_a_row = f"{passes} of {situation.step.consecutive_passes} looks in a row"
         return Hold(HoldReason.GATHERING, f"every gate passed at {in_a_row}", passes)
-    if at.step.approval and approval is None:
-        return AskApproval(f"every gate passed at {at.step.percent:g} %")
-    passed = f"every gate passed at {at.step.percent:g} %" + (
+    if situation.step.approval and approval is None:
+        return AskApproval(f"every gate passed at {situation.step.percent:g} %")
+    passed = f"every gate passed at {situation.step.percent:g} %" + (
         f", approved by {approval.who}" if approval else ""
     )
-    return Finish(passed) if at.is_last else Advance(passed)
+    return Finish(passed) if situation.is_last else Advance(passed)
 
 
-def _entry(at: Situation, approval: Approval | None) -> Move:
+def _entry(situation: Situation, approval: Approval | None) -> Move:
     """Return the move of a rollout that has not entered its first step, because a skipped approval is missing."""
-    if at.hindrances:
-        return _hold_for_incidents(at)
+    if situation.hindrances:
+        return _hold_for_incidents(situation)
     if approval is not None:
         return Enter(f"the approval that was passed over was given by {approval.who}")
-    if at.state is RolloutState.WAITING_APPROVAL:
+    if situation.state is RolloutState.WAITING_APPROVAL:
         return Hold(
             HoldReason.APPROVAL,
             "a person has to approve: the share was past a step that asks for it",
@@ -377,15 +377,15 @@ def _entry(at: Situation, approval: Approval | None) -> Move:
     return AskApproval("the share was past a step that asks for approval")
 
 
-def _hold_for_incidents(at: Situation) -> Hold:
-    return Hold(HoldReason.INCIDENT, "; ".join(at.hindrances))
+def _hold_for_incidents(situation: Situation) -> Hold:
+    return Hold(HoldReason.INCIDENT, "; ".join(situation.hindrances))
 
 
-def is_unanswered(at: Situation, now: datetime) -> bool:
+def is_unanswered(situation: Situation, now: datetime) -> bool:
     """Return whether a request for approval has waited longer than the playbook allows."""
-    if at.state is not RolloutState.WAITING_APPROVAL or at.asked_at is None:
+    if situation.state is not RolloutState.WAITING_APPROVAL or situation.asked_at is None:
         return False
-    return now - at.asked_at >= at.approval_within
+    return now - situation.asked_at >= situation.approval_within
 
 
 def _days(time: timedelta) -> str:
@@ -393,40 +393,46 @@ def _days(time: timedelta) -> str:
     return f"{hours} hours" if hours % 24 else f"{hours // 24} days"
 
 
-def is_overdue(at: Situation, now: datetime) -> bool:
+def is_overdue(situation: Situation, now: datetime) -> bool:
     """Return whether the time limit of the step has passed."""
     return (
-        at.state is RolloutState.RUNNING and at.step_ends_at is not None and now >= at.step_ends_at
+        situation.state is RolloutState.RUNNING
+        and situation.step_ends_at is not None
+        and now >= situation.step_ends_at
     )
 
 
 def _lacking(
-    at: Situation, judgements: Sequence[Judgement], decides: Judgement | None
+    situation: Situation, judgements: Sequence[Judgement], worst_judgement: Judgement | None
 ) -> Hold | None:
     """Return the reason to hold for lack of evidence, None if the evidence is complete."""
-    if at.answered < at.step.hold.items:
+    if situation.answered < situation.step.hold.items:
         return Hold(
             HoldReason.GATHERING,
-            f"{at.answered} of {at.step.hold.items} items answered under this step",
+            f"{situation.answered} of {situation.step.hold.items} items answered under this step",
         )
     judged = [each.gate for each in judgements]
-    if decides is None or any(gate not in judged for gate in at.step.deciding):
+    if worst_judgement is None or any(gate not in judged for gate in situation.step.deciding):
         return Hold(HoldReason.ERROR, "not every gate was judged")
-    match decides.verdict:
+    match worst_judgement.verdict:
         case Verdict.ERROR:
             return Hold(
                 HoldReason.ERROR,
-                f"{decides.gate.measure} could not be judged: {decides.explanation}",
+                f"{worst_judgement.gate.measure} could not be judged: {worst_judgement.explanation}",
             )
         case Verdict.INCONCLUSIVE:
             return Hold(
                 HoldReason.INCONCLUSIVE,
-                f"{decides.gate.measure} is inconclusive: {decides.explanation}",
+                f"{worst_judgement.gate.measure} is inconclusive: {worst_judgement.explanation}",
             )
         case Verdict.PASSED | Verdict.FAILED:
-            return Hold(HoldReason.SAMPLE_RATIO, at.mismatch) if at.mismatch is not None else None
+            return (
+                Hold(HoldReason.SAMPLE_RATIO, situation.mismatch)
+                if situation.mismatch is not None
+                else None
+            )
         case _:
-            assert_never(decides.verdict)
+            assert_never(worst_judgement.verdict)
 
 
 def rollout_of(row: Any) -> Rollout:

@@ -124,16 +124,18 @@ def drain_time_s(
 
     None if neither a rate nor a limit is known; 0 if nothing waits.
     """
-    items = sum(each.items for each in waiting)
+    items = sum(group.items for group in waiting)
     if items == 0:
         return 0.0
-    known: list[float] = []
+    durations_s: list[float] = []
     if per_s:
-        known.append(items / per_s)
+        durations_s.append(items / per_s)
     for limit in limits:
-        total = sum(each.each.times(each.items).of(limit.kind) for each in waiting)
-        known.append(max(0.0, total - limit.estimate_remaining(now)) / (limit.limit / WINDOW_S))
-    return max(known, default=None)
+        total = sum(group.each.times(group.items).of(limit.kind) for group in waiting)
+        durations_s.append(
+            max(0.0, total - limit.estimate_remaining(now)) / (limit.limit / WINDOW_S)
+        )
+    return max(durations_s, default=None)
 
 
 def compute_reserve(limit: Limit, need: float, *, presses: bool) -> float:

@@ -176,7 +176,7 @@ def forecast(
     Lines without a due time are due at `by`, if it is given. The forecast respects budgets beyond their soft limits and the
     load of real time.
     """
-    found = Forecast(version.workload, version.number, by)
+    result = Forecast(version.workload, version.number, by)
     plans = FilePlans(version, lanes.sharing)
     prospects = lanes.prospects or Prospects.assume(now)
     estimates = Estimates(now, lanes.sharing.like(version, plans.alone))
@@ -184,7 +184,7 @@ def forecast(
     guards = Guards(lanes.budgets, room)
     for line in lines:
         if isinstance(line, Refusal):
-            found.bad.append(line)
+            result.bad.append(line)
             continue
         item = build_arrived_item(line.submission, now, by)._replace(earlier=line.earlier)
         route = decide(
@@ -198,14 +198,14 @@ def forecast(
         )
         if room is not None and route.lane is Lane.REALTIME:
             room.add(version)
-        found.add(line.submission.place, route, passes=lanes.sharing.passes_of(version))
+        result.add(line.submission.place, route, passes=lanes.sharing.passes_of(version))
         size, told = item.characters, item.history_chars(version)
         plans.add(
             alone=estimates.of(plans.alone, size, told), packed=estimates.of(version, size, told)
         )
-    found.plans = plans.build(prospects, lanes.load, by=by)
-    found.notes = [*_beyond(lanes.budgets, found.as_routed_usd)]
-    return found
+    result.plans = plans.build(prospects, lanes.load, by=by)
+    result.notes = [*_beyond(lanes.budgets, result.as_routed_usd)]
+    return result
 
 
 def _beyond(budgets: Iterable[BudgetStatus], routed_usd: Decimal) -> Iterable[str]:
@@ -311,33 +311,33 @@ class TrialRun:
         Raises:
             LookupError: No price is known for one of their models.
         """
-        at, trial = item.received_at, self.trial
-        minute = at.replace(second=0, microsecond=0)
+        received_at, trial = item.received_at, self.trial
+        minute = received_at.replace(second=0, microsecond=0)
         if minute != self._minute:
             self._prospects, self._minute = Prospects(self._turnarounds, minute), minute
         before = self._decide(item, trial.in_force, trial.before)
         after = self._decide(item, trial.changed, trial.after)
         trial.items += 1
-        trial.due += item.due_at is not None and item.due_at > at
+        trial.due += item.due_at is not None and item.due_at > received_at
         was, would_be = (before.lane, before.reason), (after.lane, after.reason)
         trial.routes[was, would_be] += 1
         if was[0] is not would_be[0] and len(trial.examples) < MOST_EXAMPLES:
             trial.examples.append(MovedItem(item.key, was, would_be, after.explanation))
 
     def _decide(self, item: ArrivedItem, version: Version, side: TrialSide) -> Route:
-        at = item.received_at
+        received_at = item.received_at
         route = decide(
             item,
             version,
             self._splits,
-            now=at,
+            now=received_at,
             estimates=self._estimates,
             prospects=self._prospects,
         )
         side.usd += as_routed_usd(route, passes=self._sharing.passes_of(version))
-        if route.lane is Lane.BATCH and item.due_at is not None and item.due_at > at:
+        if route.lane is Lane.BATCH and item.due_at is not None and item.due_at > received_at:
             side.late += 1 - self._prospects.of(version).chance(item.due_at).probability
-        if faults := rule_faults(item, version, now=at):
+        if faults := rule_faults(item, version, now=received_at):
             side.faults += 1
             side.first_fault = side.first_fault or f"{item.key}: {faults[0]}"
         return route

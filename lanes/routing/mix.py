@@ -62,33 +62,36 @@ def compute_change(counts: Sequence[RoutedCount]) -> MixChange | None:
     - The part of the split is the change of its rate.
     - The part of the traffic is the change of the weights of consumers and versions.
     """
-    first = [each for each in counts if each.reason not in LATER]
-    whole = sum(each.before for each in first), sum(each.now for each in first)
+    first = [count for count in counts if count.reason not in LATER]
+    whole = sum(count.before for count in first), sum(count.now for count in first)
     if not all(whole):
         return None
 
-    def share(of: Iterable[RoutedCount]) -> _Both:
-        some = list(of)
-        before, now = sum(each.before for each in some), sum(each.now for each in some)
+    def share(source_counts: Iterable[RoutedCount]) -> _Both:
+        some = list(source_counts)
+        before, now = sum(count.before for count in some), sum(count.now for count in some)
         return _Both(before / whole[0], now / whole[1])
 
     usual = _split_rate(first, share, _Both(0.5, 0.5))
     parts = defaultdict[tuple[str, str, int | None], float](float)
-    for source in dict.fromkeys((each.consumer, each.version) for each in first):
-        of = [each for each in first if (each.consumer, each.version) == source]
-        rate, free = _split_rate(of, share, usual), share(filter(_is_free, of))
+    for source in dict.fromkeys((count.consumer, count.version) for count in first):
+        source_counts = [count for count in first if (count.consumer, count.version) == source]
+        rate, free = (
+            _split_rate(source_counts, share, usual),
+            share(filter(_is_free, source_counts)),
+        )
         parts[Reason.SPLIT, *source] = free.mean * rate.change
-        parts[TRAFFIC, *source] = share(of).change * (rate.mean - usual.mean)
-        for each in of:
-            grew, in_batch = share([each]).change, each.lane == Lane.BATCH
-            if each.reason != Reason.SPLIT:
-                otherwise = 0.0 if each.reason in KEPT else rate.mean
-                parts[each.reason, *source] += grew * (in_batch - otherwise)
-    batch = share(each for each in first if each.lane == Lane.BATCH)
-    for each in counts:
-        if each.reason in LATER:
-            sign, moved = LATER[Reason(each.reason)], share([each])
-            parts[each.reason, each.consumer, each.version] += sign * moved.change
+        parts[TRAFFIC, *source] = share(source_counts).change * (rate.mean - usual.mean)
+        for count in source_counts:
+            grew, in_batch = share([count]).change, count.lane == Lane.BATCH
+            if count.reason != Reason.SPLIT:
+                otherwise = 0.0 if count.reason in KEPT else rate.mean
+                parts[count.reason, *source] += grew * (in_batch - otherwise)
+    batch = share(count for count in first if count.lane == Lane.BATCH)
+    for count in counts:
+        if count.reason in LATER:
+            sign, moved = LATER[Reason(count.reason)], share([count])
+            parts[count.reason, count.consumer, count.version] += sign * moved.change
             batch = _Both(batch.before + sign * moved.before, batch.now + sign * moved.now)
     told = [MixPart(*key, change) for key, change in parts.items() if change]
     return MixChange(*whole, *batch, told)
@@ -115,37 +118,37 @@ def _is_free(of: RoutedCount) -> bool:
 
 
 def _split_rate(
-    of: Sequence[RoutedCount], share: Callable[[Iterable[RoutedCount]], _Both], otherwise: _Both
+    counts: Sequence[RoutedCount], share: Callable[[Iterable[RoutedCount]], _Both], otherwise: _Both
 ) -> _Both:
     """Return the split's batch rate; a period without such items uses the rate of the other period, or else `otherwise`."""
-    pool = share(filter(_is_free, of))
-    batch = share(each for each in of if each.reason == Reason.SPLIT and each.lane == Lane.BATCH)
+    pool = share(filter(_is_free, counts))
+    batch = share(
+        each for each in counts if each.reason == Reason.SPLIT and each.lane == Lane.BATCH
+    )
     rates = [part / whole if whole else None for part, whole in zip(batch, pool, strict=True)]
     known = [each for each in rates if each is not None]
     return _Both(*(known[0] if each is None else each for each in rates)) if known else otherwise
 
 
-def sentence(workload: str, of: MixChange | None, because: Callable[[str], str]) -> str:
+def sentence(workload: str, mix_change: MixChange | None, because: Callable[[str], str]) -> str:
     """Return the change and its reasons in one sentence; `because` returns the events to append to a reason, or ""."""
-    if of is None:
+    if mix_change is None:
         return f"{workload} had no items in one of the periods: there is nothing to compare."
-    found = defaultdict[tuple[str, str], float](float)
-    for each in of.parts:
-        found[each.reason, each.consumer] += each.change
-    large = sorted(found.items(), key=lambda each: -abs(each[1]))
+    totals = defaultdict[tuple[str, str], float](float)
+    for each in mix_change.parts:
+        totals[each.reason, each.consumer] += each.change
+    large = sorted(totals.items(), key=lambda each: -abs(each[1]))
     # True: in the direction of the change; False: against it
-    named = {True: list[str](), False: list[str]()}
+    phrases = {True: list[str](), False: list[str]()}
     for (reason, consumer), change in large:
         if abs(change) >= LEAST_PART:
             what = f"the {TRAFFIC}" if reason == TRAFFIC else f"`{reason}`"
             whose = f" from consumer {consumer}" if consumer else ""
             points = f"{round(abs(100 * change), 1):g} points by {what}{whose}{because(reason)}"
-            named[change * of.change > 0].append(points)
-    if abs(of.change) < LEAST_PART:
-        return f"Batch share of {workload} stayed at {units.share(of.now)}."
-    verb = "rose" if of.change > 0 else "fell"
-    said = (
-        f"Batch share of {workload} {verb} from {units.share(of.before)} to {units.share(of.now)}"
-    )
-    said += f": {', '.join(named[True][:MOST_NAMED])}" if named[True] else ""
-    return f"{said}{f'; against it {named[False][0]}' if named[False] else ''}."
+            phrases[change * mix_change.change > 0].append(points)
+    if abs(mix_change.change) < LEAST_PART:
+        return f"Batch share of {workload} stayed at {units.share(mix_change.now)}."
+    verb = "rose" if mix_change.change > 0 else "fell"
+    text = f"Batch share of {workload} {verb} from {units.share(mix_change.before)} to {units.share(mix_change.now)}"
+    text += f": {', '.join(phrases[True][:MOST_NAMED])}" if phrases[True] else ""
+    return f"{text}{f'; against it {phrases[False][0]}' if phrases[False] else ''}."

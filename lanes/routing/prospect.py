@@ -96,16 +96,14 @@ class Prospect:
         asked = due_at, due_at.tzinfo
         if self._known is not None and self._known[0] == asked:
             return self._known[1]
-        probability, by = self._scheduled.back_by(due_at), self._scheduled
+        probability, departure = self._scheduled.back_by(due_at), self._scheduled
         if probability < self.confidence and (early := self._early.back_by(due_at)) >= probability:
-            probability, by = early, self._early
+            probability, departure = early, self._early
         enough = probability >= self.confidence
         required = "" if enough else self._asked
         due = due_at.isoformat(timespec="seconds")
-        said = (
-            f"{percent(probability)} chance that {by.leaves} is back by {due}, {by.told}{required}"
-        )
-        chance = Chance(probability, enough, said, early=by is self._early)
+        said = f"{percent(probability)} chance that {departure.leaves} is back by {due}, {departure.told}{required}"
+        chance = Chance(probability, enough, said, early=departure is self._early)
         self._known = asked, chance
         return chance
 
@@ -256,10 +254,10 @@ class Calibration:
     bins: Sequence[Bin]
 
 
-def calibrations(told: Iterable[StatedBin]) -> list[Calibration]:
+def calibrations(stated_bins: Iterable[StatedBin]) -> list[Calibration]:
     """Return the calibration of each workload with items, by name."""
     ordered = sorted(
-        (each for each in told if each.items), key=lambda each: (each.workload, each.bin)
+        (each for each in stated_bins if each.items), key=lambda each: (each.workload, each.bin)
     )
     return [
         _of(workload, list(rows))
@@ -267,23 +265,23 @@ def calibrations(told: Iterable[StatedBin]) -> list[Calibration]:
     ]
 
 
-def _of(workload: str, told: Sequence[StatedBin]) -> Calibration:
-    items = sum(each.items for each in told)
+def _of(workload: str, stated_bins: Sequence[StatedBin]) -> Calibration:
+    items = sum(row.items for row in stated_bins)
     bins = [
         Bin(
-            EDGES[each.bin - 1],
-            EDGES[each.bin],
-            each.items,
-            each.stated / each.items,
-            each.back / each.items,
+            EDGES[row.bin - 1],
+            EDGES[row.bin],
+            row.items,
+            row.stated / row.items,
+            row.back / row.items,
         )
-        for each in told
+        for row in stated_bins
     ]
     return Calibration(
         workload,
         items,
-        stated=sum(each.stated for each in told) / items,
-        back=sum(each.back for each in told) / items,
-        brier=sum(each.squares for each in told) / items,
+        stated=sum(row.stated for row in stated_bins) / items,
+        back=sum(row.back for row in stated_bins) / items,
+        brier=sum(row.squares for row in stated_bins) / items,
         bins=bins,
     )

@@ -144,11 +144,11 @@ NO_GUARDS = Guards()
 
 def _less_the_reserve(limits: Iterable[Limit], at: datetime) -> Iterable[Limit]:
     """Yield the limits with the amounts that are left for items that may wait."""
-    for each in limits:
+    for limit in limits:
         yield Limit(
-            each.kind,
-            each.limit,
-            max(0.0, each.estimate_remaining(at) - RESERVE * each.limit),
+            limit.kind,
+            limit.limit,
+            max(0.0, limit.estimate_remaining(at) - RESERVE * limit.limit),
             at + WINDOW,
             at,
         )

@@ -142,10 +142,10 @@ def leave(reason: Reason, why: str, costs: Estimate, chance: Chance | None) -> R
 
     `chance` is the chance that its batch is in time, None for an item without a due time.
     """
-    said, probability = f"{why}{MAY_WAIT}", None
+    explanation, probability = f"{why}{MAY_WAIT}", None
     if chance is not None:
-        said, probability = f"{said}: {chance.said}", chance.probability
-    return Route(Lane.BATCH, reason, said, costs.realtime, costs.batch, probability)
+        explanation, probability = f"{explanation}: {chance.said}", chance.probability
+    return Route(Lane.BATCH, reason, explanation, costs.realtime, costs.batch, probability)
 
 
 class _Choice(NamedTuple):
@@ -212,11 +212,13 @@ def _choose(
     place = bucket(item.workload, entity=item.entity, key=item.key)
     realtime = to_realtime(split, place)
     whose = "" if split.consumer is None else f" of consumer {split.consumer}"
-    said = (
+    explanation = (
         f"the split{whose} sends {split.basis_points / 100:g} % to real time, "
         f"and bucket {place:,} of {BUCKETS:,} is {'inside' if realtime else 'outside'}"
     )
-    return _Choice(Lane.REALTIME if realtime else Lane.BATCH, Reason.SPLIT, said + note, chance)
+    return _Choice(
+        Lane.REALTIME if realtime else Lane.BATCH, Reason.SPLIT, explanation + note, chance
+    )
 
 
 def _apply_guards(

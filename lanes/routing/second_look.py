@@ -159,23 +159,23 @@ def rescue(doubtful: Iterable[DoubtfulItem], load: Load, *, now: datetime) -> Lo
     served: list[DoubtfulItem] = []
     unserved: dict[tuple[str, UnservedReason], list[DoubtfulItem]] = {}
     at_risk: list[DoubtfulItem] = []
-    for each in sorted(doubtful, key=_due):
-        if each.of.binds is Lane.BATCH:
-            at_risk.append(each)
+    for item in sorted(doubtful, key=_due):
+        if item.of.binds is Lane.BATCH:
+            at_risk.append(item)
         elif (
-            held := load.find_unserved_reason(
-                each.of.version.workload, each.of.consumer, each.model
+            reason := load.find_unserved_reason(
+                item.of.version.workload, item.of.consumer, item.model
             )
         ) is None:
-            served.append(each)
+            served.append(item)
         else:
-            unserved.setdefault((each.model, held), []).append(each)
-    seen = [_pressing(served, load, now)]
-    for (model, held), candidates in unserved.items():
-        probes = held.outage and not load.waiting(model)
-        seen.append(_hold_back(_pressing(candidates, load, now), held, probes=probes))
-    taken = [each for looked in seen for each in looked.taken]
-    at_risk += [each for looked in seen for each in looked.at_risk]
+            unserved.setdefault((item.model, reason), []).append(item)
+    results = [_pressing(served, load, now)]
+    for (model, reason), candidates in unserved.items():
+        probes = reason.outage and not load.waiting(model)
+        results.append(_hold_back(_pressing(candidates, load, now), reason, probes=probes))
+    taken = [item for looked in results for item in looked.taken]
+    at_risk += [item for looked in results for item in looked.at_risk]
     return LookResult(sorted(taken, key=_due), sorted(at_risk, key=_due))
 
 
@@ -184,12 +184,13 @@ def compute_horizon(load: Load, versions: Iterable[Version], due: Mapping[str, i
 
     Even behind all of these items, a later item would not have to start now.
     """
-    of = {each.workload: each for each in versions}
+    by_workload = {each.workload: each for each in versions}
     added = {
-        name: _build_added_items(version, due.get(name, 0), load) for name, version in of.items()
+        name: _build_added_items(version, due.get(name, 0), load)
+        for name, version in by_workload.items()
     }
     ends = [load.at]
-    for each in of.values():
+    for each in by_workload.values():
         model, workload = each.spec.realtime_model, each.workload
         drain_s = load.drain_s(workload, model, more=added.get(workload), beside=added)
         ends.append(load.at + timedelta(seconds=UNSURE * drain_s) + load.call_of(model) + MARGIN)
@@ -211,38 +212,42 @@ def _pressing(candidates: Sequence[DoubtfulItem], load: Load, now: datetime) -> 
     at_risk: list[DoubtfulItem] = []
     # how many of the chosen items must start: of all models (None), and of each model
     presses = Counter[str | None]()
-    for each in candidates:
-        of, call = each.of, load.call_of(each.model)
-        workload = of.version.workload
-        more = _build_added_items(of.version, of.items, load).plus(added.get(workload))
-        drain_s = load.drain_s(workload, each.model, until=of.due_at, more=more, beside=added)
-        if is_too_late(of.due_at, drain_s, call, now):
-            if of.items == 1:
-                at_risk.append(each)
+    for item in candidates:
+        late_item, call = item.of, load.call_of(item.model)
+        workload = late_item.version.workload
+        more = _build_added_items(late_item.version, late_item.items, load).plus(
+            added.get(workload)
+        )
+        drain_s = load.drain_s(
+            workload, item.model, until=late_item.due_at, more=more, beside=added
+        )
+        if is_too_late(late_item.due_at, drain_s, call, now):
+            if late_item.items == 1:
+                at_risk.append(item)
             continue
-        if now >= latest(of.due_at, drain_s, call):
-            presses[each.model] = len(chosen) + 1
-            line = load.line(workload, until=of.due_at, more=more, beside=added)
-            if now >= latest(of.due_at, line.places / load.per_s, call):
+        if now >= latest(late_item.due_at, drain_s, call):
+            presses[item.model] = len(chosen) + 1
+            line = load.line(workload, until=late_item.due_at, more=more, beside=added)
+            if now >= latest(late_item.due_at, line.places / load.per_s, call):
                 presses[None] = len(chosen) + 1
         added[workload] = more
-        chosen.append((each, drain_s))
-    firsts = {each.of.version.workload: each for each, _ in reversed(chosen)}
+        chosen.append((item, drain_s))
+    firsts = {item.of.version.workload: item for item, _ in reversed(chosen)}
     begins_s = {
         name: load.drain_s(name, first.model, until=first.of.due_at)
         for name, first in firsts.items()
     }
     taken = [
         replace(
-            each,
-            said=f"{each.said}; real time needs {seconds(drain_s)} for the work before it and its own call",
+            item,
+            said=f"{item.said}; real time needs {seconds(drain_s)} for the work before it and its own call",
         )
-        for nth, (each, drain_s) in enumerate(chosen)
-        if nth < max(presses[None], presses[each.model])
-        and each.of.items == 1
+        for nth, (item, drain_s) in enumerate(chosen)
+        if nth < max(presses[None], presses[item.model])
+        and item.of.items == 1
         and (
-            each is firsts[each.of.version.workload]
-            or drain_s - begins_s[each.of.version.workload] <= AHEAD.total_seconds()
+            item is firsts[item.of.version.workload]
+            or drain_s - begins_s[item.of.version.workload] <= AHEAD.total_seconds()
         )
     ]
     return LookResult(taken, at_risk)

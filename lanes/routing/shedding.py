@@ -102,15 +102,15 @@ class Shedding:
 
         Work of a version that cannot be read stays.
         """
-        left: dict[WorkId, Shed] = {}
-        for each in waiting:
-            line.passes(each.workload)
+        leaving_work: dict[WorkId, Shed] = {}
+        for work in waiting:
+            line.passes(work.workload)
             if (
-                each.version_id in versions
-                and (shed := self.of(each, versions[each.version_id], line)) is not None
+                work.version_id in versions
+                and (shed := self.of(work, versions[work.version_id], line)) is not None
             ):
-                left[each.id] = shed
-        return left
+                leaving_work[work.id] = shed
+        return leaving_work
 
     def of(self, waiting: QueuedWork, version: Version, line: "QueueAhead") -> Shed | None:
         """Return why this work leaves, None if it stays: it is bound, nothing presses, or a batch would be too late."""
@@ -162,15 +162,15 @@ class QueueAhead:
 
     def passes(self, workload: str) -> None:
         """Pass one item of the workload: one item fewer is ahead."""
-        if (left := self._left.get(workload)) is not None and left.items:
-            one_less = left.items - 1
+        if (ahead := self._left.get(workload)) is not None and ahead.items:
+            one_less = ahead.items - 1
             self._left[workload] = AddedItems(
-                left.model, one_less, left.taking.times(one_less / left.items)
+                ahead.model, one_less, ahead.taking.times(one_less / ahead.items)
             )
 
     def before_s(self, workload: str) -> float:
         """Return the seconds until real time has answered the queue ahead; 0 for a workload that is not served now."""
-        left = self._left.get(workload)
-        if left is None:
+        ahead = self._left.get(workload)
+        if ahead is None:
             return 0.0
-        return self._lane.drain_s(workload, left.model, more=left, beside=self._left)
+        return self._lane.drain_s(workload, ahead.model, more=ahead, beside=self._left)

@@ -180,27 +180,27 @@ class Turnarounds:
     def _learn(
         self, model: str, size: int | None, hour: int | None, usual: timedelta, least_back: int
     ) -> Turnaround:
-        seen, median = self._in_force(model, usual, least_back), usual
+        batches, median = self._in_force(model, usual, least_back), usual
         if size is not None:
-            seen = seen.only(_size_classes(seen) == size)
+            batches = batches.only(_size_classes(batches) == size)
             median = self._law(model, None, None, usual, least_back).within(0.5)
         if hour is not None:
-            left_hour = (self.read_at.timestamp() - seen.age_s) // 3_600 % 24
-            seen = seen.only(numpy.abs((left_hour - hour + 12) % 24 - 12) <= HOURS_BESIDE)
-            if seen.weight.sum() < ENOUGH:
+            left_hour = (self.read_at.timestamp() - batches.age_s) // 3_600 % 24
+            batches = batches.only(numpy.abs((left_hour - hour + 12) % 24 - 12) <= HOURS_BESIDE)
+            if batches.weight.sum() < ENOUGH:
                 return self._law(model, size, None, usual, least_back)
-        return Turnaround(seen, usual=median, shift=correction(self.seen.get(model, NOTHING)))
+        return Turnaround(batches, usual=median, shift=correction(self.seen.get(model, NOTHING)))
 
     def _since_change(self, model: str, usual: timedelta, least_back: int) -> ObservedBatches:
         if least_back:
             newer = self._in_force(model, usual, 0)
-            seen = newer if newer.back.sum() >= least_back else self.seen.get(model, NOTHING)
-            return seen.only((seen.back == 1) | (seen.took_s < seen.age_s))
-        seen = self.seen.get(model, NOTHING)
-        return seen.only(slice(len(seen.age_s) - since_change(seen, usual), None))
+            batches = newer if newer.back.sum() >= least_back else self.seen.get(model, NOTHING)
+            return batches.only((batches.back == 1) | (batches.took_s < batches.age_s))
+        batches = self.seen.get(model, NOTHING)
+        return batches.only(slice(len(batches.age_s) - since_change(batches, usual), None))
 
 
-def since_change(seen: ObservedBatches, usual: timedelta) -> int:
+def since_change(batches: ObservedBatches, usual: timedelta) -> int:
     """Return the number of newest batches that left after a change at the provider; all batches if there was no change.
 
     Under the distribution of the older batches of their size, the cumulative hazards of the newer batches are exponential,
@@ -208,42 +208,44 @@ def since_change(seen: ObservedBatches, usual: timedelta) -> int:
     batches back is the sum of the hazards. The function compares the likelihood ratio of each split, less a discount if there
     are few older batches.
     """
-    number, weight, classes = len(seen.age_s), seen.decay, _size_classes(seen)
-    place = numpy.minimum(numpy.searchsorted(GRID, seen.took_s, "right"), len(GRID) - 1)
+    number, weight, classes = len(batches.age_s), batches.decay, _size_classes(batches)
+    place = numpy.minimum(numpy.searchsorted(GRID, batches.took_s, "right"), len(GRID) - 1)
     alike = [classes == size for size in numpy.unique(classes)]
     medians = [
-        _median_s(_kaplan_meier(seen.only(those), weight[those], usual.total_seconds()))
-        for those in alike
+        _median_s(_kaplan_meier(batches.only(mask), weight[mask], usual.total_seconds()))
+        for mask in alike
     ]
     found, most, newer = number, ALARM, 2
     while newer <= number - 2:
         is_newer = numpy.arange(number) >= number - newer
         expected = 0.0
-        back = float(seen.back[is_newer].sum())
+        back = float(batches.back[is_newer].sum())
         known = float(weight[~is_newer].sum())
-        for those, median_s in zip(alike, medians, strict=True):
-            out = _kaplan_meier(seen.only(those & ~is_newer), weight[those & ~is_newer], median_s)
+        for mask, median_s in zip(alike, medians, strict=True):
+            out = _kaplan_meier(batches.only(mask & ~is_newer), weight[mask & ~is_newer], median_s)
             # the mean of the hazards before and after the cell, because many batches may be back at once
-            cells = place[those & is_newer]
+            cells = place[mask & is_newer]
             expected -= float(numpy.log(out[cells] * out[numpy.maximum(cells - 1, 0)]).sum()) / 2
         ratio = (back * math.log(back / expected) if back else 0.0) - back + expected
         ratio *= known / (known + expected)
-        is_believed = back < expected or (ratio > DOUBT * ALARM and seen.age_s[-newer] >= A_DAY_S)
+        is_believed = back < expected or (
+            ratio > DOUBT * ALARM and batches.age_s[-newer] >= A_DAY_S
+        )
         if is_believed and ratio > most:
             found, most = newer, ratio
         newer += max(1, newer // 2)
     return found
 
 
-def correction(seen: ObservedBatches) -> float:
+def correction(batches: ObservedBatches) -> float:
     """Return the shift of the log odds of being still out, learned from the results of earlier statements.
 
     Hits and misses both count only after the stated time has passed, because before then only hits are known.
     """
-    missed = seen.took_s > seen.stated_s
+    missed = batches.took_s > batches.stated_s
     # a batch that expired or was canceled before that time shows nothing
-    decided = (seen.age_s >= seen.stated_s) & (missed | (seen.back == 1))
-    surprise = (seen.only(decided).weight * (missed[decided] - (1.0 - STATED))).sum()
+    decided = (batches.age_s >= batches.stated_s) & (missed | (batches.back == 1))
+    surprise = (batches.only(decided).weight * (missed[decided] - (1.0 - STATED))).sum()
     return float(numpy.clip(GAIN * surprise, -LIMIT, LIMIT))
 
 
@@ -255,15 +257,15 @@ def _median_s(out: Column) -> float:
     return float(GRID[min(numpy.searchsorted(-out, -0.5), len(GRID) - 1)])
 
 
-def _kaplan_meier(seen: ObservedBatches, weight: Column, median_s: float) -> Column:
+def _kaplan_meier(batches: ObservedBatches, weight: Column, median_s: float) -> Column:
     """Return the share of batches that is still out at each time of the grid, with a prior around `median_s`.
 
     A batch counts as back from the next time of the grid.
     """
     assumed = numpy.concatenate(([1.0], 1.0 / (1.0 + _GRID_SHAPED / median_s**SHAPE)))
-    place = numpy.searchsorted(GRID, seen.took_s, "left")
+    place = numpy.searchsorted(GRID, batches.took_s, "left")
     back, ends = (
-        numpy.bincount(place, each, len(GRID) + 1) for each in (weight * seen.back, weight)
+        numpy.bincount(place, each, len(GRID) + 1) for each in (weight * batches.back, weight)
     )
     at_risk = numpy.cumsum(ends[::-1])[::-1]
     hazard = (back[:-1] + PSEUDO_BATCHES * (assumed[:-1] - assumed[1:])) / (

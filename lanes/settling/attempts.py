@@ -141,7 +141,7 @@ class Refusals:
         return self.calls >= LEAST_REFUSED
 
 
-def judge_refusal(judged: Judgment, refusals: Refusals) -> Judgment:
+def judge_refusal(judgment: Judgment, refusals: Refusals) -> Judgment:
     """Return the judgment of a refused call, given whether its version is to blame.
 
     A version is to blame when several different calls are refused with the same error text and none is answered. Until the
@@ -150,24 +150,24 @@ def judge_refusal(judged: Judgment, refusals: Refusals) -> Judgment:
     """
     if refusals.of_version:
         return Judgment(
-            Outcome.UNSERVED, error=judged.error, spends=False, refused_call=judged.refused_call
+            Outcome.UNSERVED, error=judgment.error, spends=False, refused_call=judgment.refused_call
         )
     at_fault = refusals.answered_since or refusals.times >= LEAST_REFUSED
-    if at_fault or judged.outcome is Outcome.PACK_REFUSED:
-        return judged._replace(refused_call=None)
+    if at_fault or judgment.outcome is Outcome.PACK_REFUSED:
+        return judgment._replace(refused_call=None)
     return Judgment(
         Outcome.UNSERVED,
-        error=judged.error,
+        error=judgment.error,
         spends=False,
         alone=True,
-        refused_call=judged.refused_call,
+        refused_call=judgment.refused_call,
     )
 
 
 def build_for_request(
     version: Version,
     claims: Sequence[Claim],
-    said: Response | Judgment,
+    reply: Response | Judgment,
     times: CallTimes,
     *,
     ids: Sequence[str],
@@ -176,10 +176,13 @@ def build_for_request(
 
     The items share its response; without a response, all attempts are alike. `ids` has the items' names in the request.
     """
-    if isinstance(said, Judgment):
-        return [_attempt(claim, said, times) for claim in claims]
-    judged = _judge(version, said, ids)
-    return [_attempt(claim, how, times, said) for claim, how in zip(claims, judged, strict=True)]
+    if isinstance(reply, Judgment):
+        return [_attempt(claim, reply, times) for claim in claims]
+    judgments = _judge(version, reply, ids)
+    return [
+        _attempt(claim, judgment, times, reply)
+        for claim, judgment in zip(claims, judgments, strict=True)
+    ]
 
 
 def build_missing(claims: Sequence[Claim], *, started_at: datetime, now: datetime) -> list[Attempt]:
@@ -222,19 +225,22 @@ def _judge(version: Version, response: Response, ids: Sequence[str]) -> list[Jud
 
 
 def _attempt(
-    of: Claim | ClaimedWork, judged: Judgment, times: CallTimes, response: Response | None = None
+    work: Claim | ClaimedWork,
+    judgment: Judgment,
+    times: CallTimes,
+    response: Response | None = None,
 ) -> Attempt:
-    if isinstance(of, Claim):
-        return Attempt(of, judged, response, times.started_at, times.ended_at, times.ms)
+    if isinstance(work, Claim):
+        return Attempt(work, judgment, response, times.started_at, times.ended_at, times.ms)
     return Attempt(
-        of.claim,
-        judged,
+        work.claim,
+        judgment,
         response,
         times.started_at,
         times.ended_at,
         times.ms,
-        gathered=of.gathered,
-        version_id=of.version_id,
+        gathered=work.gathered,
+        version_id=work.version_id,
     )
 
 

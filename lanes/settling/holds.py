@@ -38,7 +38,7 @@ class Holds:
     waits: Sequence[CallWait] = ()
 
 
-def explain_hold(work: Row, by: Holds, now: datetime) -> str | None:
+def explain_hold(work: Row, holds: Holds, now: datetime) -> str | None:
     """Return the cause that holds this open work, its start, and its end; None if the work only waits for its turn.
 
     `work` is a row of `lanes.work` with the `model` of its lane and with `urgent` of its item. If there are several causes, a
@@ -60,68 +60,69 @@ def explain_hold(work: Row, by: Holds, now: datetime) -> str | None:
                 _explain_turn,
             )
             return next(
-                (said for cause in causes if (said := cause(work, by, now)) is not None), None
+                (said for cause in causes if (said := cause(work, holds, now)) is not None), None
             )
         case WorkState.CLAIMED:
-            return _explain_turn(work, by, now)
+            return _explain_turn(work, holds, now)
         case WorkState.SUBMITTED:
-            return _explain_batch(work, by, now)
+            return _explain_batch(work, holds, now)
         case _:
             return None
 
 
-def _explain_refused_version(work: Row, by: Holds, now: datetime) -> str | None:
+def _explain_refused_version(work: Row, holds: Holds, now: datetime) -> str | None:
     """Explain that the provider refuses every call of its version, for example because of its schema."""
-    found = next(
+    incident = next(
         (
             e
-            for e in by.incidents
+            for e in holds.incidents
             if e["promise"] == "provider_frozen" and e["subject"].startswith("version ")
         ),
         None,
     )
-    if found is None:
+    if incident is None:
         return None
     return (
-        f"waits: the provider has refused {found['subject']} since {clock(found['opened_at'], beside=now)} ({found['why']}); "
-        f"a corrected version, once published, goes on with it, and `lanes resume {work['workload']}` asks the same one again"
+        f"waits: the provider has refused {incident['subject']} since {clock(incident['opened_at'], beside=now)} "
+        f"({incident['why']}); a corrected version, once published, goes on with it, and "
+        f"`lanes resume {work['workload']}` asks the same one again"
     )
 
 
-def _explain_paused(work: Row, by: Holds, now: datetime) -> str | None:
-    if by.paused_at is None:
+def _explain_paused(work: Row, holds: Holds, now: datetime) -> str | None:
+    if holds.paused_at is None:
         return None
-    since = clock(by.paused_at, beside=now)
+    since = clock(holds.paused_at, beside=now)
     return f"waits: its workload has been paused since {since}; `lanes resume {work['workload']}` ends that"
 
 
-def _explain_frozen(work: Row, by: Holds, now: datetime) -> str | None:
+def _explain_frozen(work: Row, holds: Holds, now: datetime) -> str | None:
     """Explain that the provider refuses the account (its key, its spend limit, a setting), or has no such model for it."""
     refused = [
         each
-        for each in by.incidents
+        for each in holds.incidents
         if each["promise"] == "provider_frozen" and not each["subject"].startswith("version ")
     ]
     mine = f"model {work['model']}"
-    found = [
+    incidents = [
         each
         for each in refused
         if each["subject"] == mine or not each["subject"].startswith("model ")
     ]
-    if not found:
+    if not incidents:
         return None
-    since = clock(found[0]["opened_at"], beside=now)
-    why = found[0]["why"] or "the provider refuses every call"
+    since = clock(incidents[0]["opened_at"], beside=now)
+    why = incidents[0]["why"] or "the provider refuses every call"
     return (
         f"waits: the provider has refused calls since {since} ({why}); it ends with the first call that is accepted: correct "
         "the setting (after a new key, `lanes up`), `lanes doctor` names it"
     )
 
 
-def _explain_unpaid(work: Row, by: Holds, now: datetime) -> str | None:
-    spent = next((each for each in by.budgets if each.is_used_up), None)
+def _explain_unpaid(work: Row, holds: Holds, now: datetime) -> str | None:
+    spent = next((each for each in holds.budgets if each.is_used_up), None)
     if spent is None:
-        return _explain_reserved(work, by, now)
+        return _explain_reserved(work, holds, now)
     since = f" since {clock(spent.refused_at, beside=now)}" if spent.refused_at else ""
     return (
         f"waits for money: {spent.sentence}; it has paid for no call{since}, and pays again once it is raised "
@@ -129,55 +130,57 @@ def _explain_unpaid(work: Row, by: Holds, now: datetime) -> str | None:
     )
 
 
-def _explain_reserved(work: Row, by: Holds, now: datetime) -> str | None:
+def _explain_reserved(work: Row, holds: Holds, now: datetime) -> str | None:
     """Explain that its call costs more than the remaining budget, or waits for money that is reserved for other calls."""
     if (bound := work.get("bound_usd")) is not None and work["ready_at"] > now:
-        stands = "; ".join(each.sentence for each in by.budgets)
+        stands = "; ".join(each.sentence for each in holds.budgets)
         return (
             f"waits for money: its call may cost {usd(bound)}, more than is left ({stands}); it is tried again when a "
             f"budget is raised (`lanes budget {work['workload']}`), or at {clock(work['ready_at'], beside=now)}"
         )
-    waits = next((each for each in by.budgets if each.waits), None)
+    waits = next((each for each in holds.budgets if each.waits), None)
     if waits is None:
         return None
     since = f" since {clock(waits.refused_at, beside=now)}" if waits.refused_at else ""
     return f"has waited for reserved money{since}: {waits.sentence}; it goes on by itself as calls and batches end"
 
 
-def _explain_context(work: Row, by: Holds, now: datetime) -> str | None:
+def _explain_context(work: Row, holds: Holds, now: datetime) -> str | None:
     """Explain that the context that its batch would read is missing, forbidden or slow."""
-    found = [e for e in by.incidents if e["subject"] == "context" and work["lane"] == Lane.BATCH]
-    if not found:
+    incidents = [
+        e for e in holds.incidents if e["subject"] == "context" and work["lane"] == Lane.BATCH
+    ]
+    if not incidents:
         return None
-    since = clock(found[0]["opened_at"], beside=now)
+    since = clock(incidents[0]["opened_at"], beside=now)
     return (
-        f"has waited since {since}, because its context cannot be read ({found[0]['why']}); `depart` tries it again by itself, "
-        f"or at once by `lanes depart {work['workload']}`"
+        f"has waited since {since}, because its context cannot be read ({incidents[0]['why']}); `depart` tries it again by "
+        f"itself, or at once by `lanes depart {work['workload']}`"
     )
 
 
-def _explain_circuit(work: Row, by: Holds, now: datetime) -> str | None:
-    if work["lane"] != Lane.REALTIME or work["model"] not in by.circuits:
+def _explain_circuit(work: Row, holds: Holds, now: datetime) -> str | None:
+    if work["lane"] != Lane.REALTIME or work["model"] not in holds.circuits:
         return None
-    account, circuit = by.circuits[work["model"]]
+    account, circuit = holds.circuits[work["model"]]
     return f"waits: {circuit.describe(work['model'], account, now)}; it ends with the first call that is answered"
 
 
-def _explain_back_off(work: Row, by: Holds, now: datetime) -> str | None:
+def _explain_back_off(work: Row, holds: Holds, now: datetime) -> str | None:
     if work["ready_at"] <= now:
         return None
     failures = f" after {pluralize(work['failures'], 'failure')}" if work["failures"] else ""
     return f"rests{failures} until {clock(work['ready_at'], beside=now)}, then it is tried again by itself"
 
 
-def _explain_limit(work: Row, by: Holds, now: datetime) -> str | None:
+def _explain_limit(work: Row, holds: Holds, now: datetime) -> str | None:
     """Explain that the provider's limits leave nothing for it; work that is not urgent must leave a share of each limit."""
     if work["lane"] != Lane.REALTIME:
         return None
     kept = 0.0 if work["urgent"] else RESERVE
     reached = [
         each
-        for each in by.limits.get(work["model"], ())
+        for each in holds.limits.get(work["model"], ())
         if each.estimate_remaining(now) <= max(1, kept * each.limit)
     ]
     if not reached:
@@ -190,20 +193,20 @@ def _explain_limit(work: Row, by: Holds, now: datetime) -> str | None:
     )
 
 
-def _explain_turn(work: Row, by: Holds, now: datetime) -> str | None:
+def _explain_turn(work: Row, holds: Holds, now: datetime) -> str | None:
     """Explain why drains hold back the calls of its workload: the reason that most of them wait for."""
-    if work["lane"] != Lane.REALTIME or not by.waits:
+    if work["lane"] != Lane.REALTIME or not holds.waits:
         return None
-    turns = (each for each in by.waits if each.reason is WaitReason.TURN)
+    turns = (each for each in holds.waits if each.reason is WaitReason.TURN)
     if work["state"] == WorkState.READY and (turn := next(turns, None)) is not None:
         return f"waits for its turn: {turn.reason.explanation}"
-    most = by.waits[0]
+    most = holds.waits[0]
     return f"waits for its turn among {pluralize(most.calls, 'call')} of its workload: {most.reason.explanation}"
 
 
-def _explain_primer(work: Row, by: Holds, now: datetime) -> str | None:
+def _explain_primer(work: Row, holds: Holds, now: datetime) -> str | None:
     """Explain that the batches of its version wait for the first one, whose prefix they then read from the provider's cache."""
-    primer = by.primer
+    primer = holds.primer
     if work["lane"] != Lane.BATCH or primer is None or primer["version_id"] != work["version_id"]:
         return None
     until = clock(primer["stated_back_at"], beside=now)
@@ -213,29 +216,29 @@ def _explain_primer(work: Row, by: Holds, now: datetime) -> str | None:
     )
 
 
-def _explain_window(work: Row, by: Holds, now: datetime) -> str | None:
+def _explain_window(work: Row, holds: Holds, now: datetime) -> str | None:
     if (
         work["lane"] != Lane.BATCH
-        or by.departs_at is None
-        or by.departs_at - now < timedelta(minutes=1)
+        or holds.departs_at is None
+        or holds.departs_at - now < timedelta(minutes=1)
     ):
         return None
     return (
         f"has waited for the off-peak window since {clock(work['ready_at'], beside=now)}: the next batch leaves at "
-        f"{clock(by.departs_at, beside=now)}, or at once by `lanes depart {work['workload']}`"
+        f"{clock(holds.departs_at, beside=now)}, or at once by `lanes depart {work['workload']}`"
     )
 
 
-def _explain_batch(work: Row, by: Holds, now: datetime) -> str | None:
+def _explain_batch(work: Row, holds: Holds, now: datetime) -> str | None:
     """Explain which batch has the work, and whether a person must decide about that batch."""
     number = work["batch_id"]
-    batch = by.batches.get(number)
+    batch = holds.batches.get(number)
     if batch is None:
         return None
     decide = f"a person decides: `lanes batches`, then `lanes adopt`, `lanes resubmit` or `lanes give-up {number}`"
     unclear = [
         e
-        for e in by.incidents
+        for e in holds.incidents
         if e["promise"] == "batch_unclear" and e["subject"] == f"batch {number}"
     ]
     if unclear or batch["state"] == BatchState.HELD:
@@ -256,7 +259,7 @@ def _explain_batch(work: Row, by: Holds, now: datetime) -> str | None:
             expected = batch["expected_end_at"]
             when = "" if expected is None else f", expected at {clock(expected, beside=now)}"
             told = ("batch_slow", f"batch {number}")
-            late = any((e["promise"], e["subject"]) == told for e in by.incidents)
+            late = any((e["promise"], e["subject"]) == told for e in holds.incidents)
             late = late or (expected is not None and expected < now)
             overdue = "; it is late: a batch ends within a day" if late else ""
             return f"batch {number} has been at the provider since {clock(batch['submitted_at'], beside=now)}{when}{overdue}"
@@ -353,11 +356,11 @@ def _describe_realtime(owed: Sequence[OpenWork]) -> list[str]:
 
 def _describe_departing(owed: Sequence[OpenWork], unrouted: int, movers: Movers) -> list[str]:
     waiting = [
-        each for each in owed if each.lane is Lane.BATCH and each.state is not WorkState.SUBMITTED
+        work for work in owed if work.lane is Lane.BATCH and work.state is not WorkState.SUBMITTED
     ]
-    answering = {each.workload for each in owed if each.lane is Lane.REALTIME}
-    said: list[str] = []
-    for name in sorted({each.workload for each in waiting}):
+    answering = {work.workload for work in owed if work.lane is Lane.REALTIME}
+    sentences: list[str] = []
+    for name in sorted({work.workload for work in waiting}):
         if movers.departing is not None and movers.departing.workload in (name, None):
             why = f"`depart` takes them, its run is {movers.departing.state.lower()}"
         elif unrouted or name in answering:
@@ -366,9 +369,9 @@ def _describe_departing(owed: Sequence[OpenWork], unrouted: int, movers: Movers)
             why = f"`depart` takes them after those of {movers.departing.workload}"
         else:
             why = "`depart` is asked for next"
-        mine = pluralize(_sum(each for each in waiting if each.workload == name), "item")
-        said.append(f"{mine} of {name} to leave in a batch: {why}")
-    return said
+        mine = pluralize(_sum(work for work in waiting if work.workload == name), "item")
+        sentences.append(f"{mine} of {name} to leave in a batch: {why}")
+    return sentences
 
 
 def _describe_paused(owed: Sequence[OpenWork]) -> list[str]:
@@ -380,16 +383,16 @@ def _describe_paused(owed: Sequence[OpenWork]) -> list[str]:
 
 
 def _describe_out(awaited: OpenCounts, movers: Movers, now: datetime) -> list[str]:
-    said: list[str] = []
+    sentences: list[str] = []
     for batch in awaited.batches[:MOST_BATCHES]:
         inside = [each for each in awaited.owed if each.batch_id == batch.id]
         authoritative = all(each.purpose is Purpose.AUTHORITATIVE for each in inside)
         kind = "authoritative answer" if authoritative else "batch answer"
-        said.append(
+        sentences.append(
             f"{pluralize(_sum(inside), kind)}: batch {batch.id} {_describe_batch_state(batch, movers, now)}"
         )
     more = len(awaited.batches) - MOST_BATCHES
-    return said + ([f"{pluralize(more, 'more batch')}"] if more > 0 else [])
+    return sentences + ([f"{pluralize(more, 'more batch')}"] if more > 0 else [])
 
 
 def _describe_batch_state(batch: FollowedBatch, movers: Movers, now: datetime) -> str:
@@ -398,14 +401,14 @@ def _describe_batch_state(batch: FollowedBatch, movers: Movers, now: datetime) -
         case BatchState.INTENDED:
             return f"is being created for {age}"
         case BatchState.SUBMITTED:
-            said = [f"is in progress for {age}"]
+            parts = [f"is in progress for {age}"]
             if batch.processed:
-                said.append(f"{batch.processed:,} of {pluralize(batch.requests, 'request')} done")
+                parts.append(f"{batch.processed:,} of {pluralize(batch.requests, 'request')} done")
             if movers.usual_time and batch.expected_end_at is not None:
-                said.append(f"expected by {clock(batch.expected_end_at, beside=now)}")
+                parts.append(f"expected by {clock(batch.expected_end_at, beside=now)}")
             if movers.looks_every_s is not None:
-                said.append(f"`collect` looks every {movers.looks_every_s:g} s")
-            return ", ".join(said)
+                parts.append(f"`collect` looks every {movers.looks_every_s:g} s")
+            return ", ".join(parts)
         case BatchState.ENDED:
             return "has ended, its results are being read"
         case BatchState.HELD:

@@ -100,23 +100,25 @@ class Attempt(NamedTuple):
 
 def without_repeats(attempts: Sequence[Attempt]) -> list[Attempt]:
     """Return the attempts without repeats, in order; each attempt with a response gets its share of it."""
-    names = [each.response.message_id for each in attempts if each.response is not None]
-    if len({each.claim for each in attempts}) == len(attempts) and len({*names}) == len(names):
+    names = [attempt.response.message_id for attempt in attempts if attempt.response is not None]
+    if len({attempt.claim for attempt in attempts}) == len(attempts) and len({*names}) == len(
+        names
+    ):
         return list(attempts)  # the usual case: nothing is repeated or shared
     known: dict[tuple[Claim, Response | None], Attempt] = {}
-    for each in attempts:
-        known.setdefault(each.name, each)
+    for attempt in attempts:
+        known.setdefault(attempt.name, attempt)
     sharers: Counter[Response] = Counter(
-        each.response for each in known.values() if each.response is not None
+        attempt.response for attempt in known.values() if attempt.response is not None
     )
-    given: Counter[Response] = Counter()
+    next_index: Counter[Response] = Counter()
     once: list[Attempt] = []
-    for each in known.values():
-        said = each.response
-        if said is not None and each.share == WHOLE and sharers[said] > 1:
-            each = each._replace(share=PackShare(given[said], sharers[said]))
-            given[said] += 1
-        once.append(each)
+    for attempt in known.values():
+        response = attempt.response
+        if response is not None and attempt.share == WHOLE and sharers[response] > 1:
+            attempt = attempt._replace(share=PackShare(next_index[response], sharers[response]))
+            next_index[response] += 1
+        once.append(attempt)
     return once
 
 
@@ -181,37 +183,37 @@ def judge(response: Response, ids: Sequence[str], check: AnswerCheck) -> list[Ju
             f"the answer was cut at {response.usage.output} tokens; raise max_output_tokens",
         )
     try:
-        said = json_data.loads(response.text)
+        content = json_data.loads(response.text)
     except (ValueError, RecursionError) as error:
         return unusable(Outcome.INVALID, f"the answer is not JSON: {error}")
-    if not alone and not (isinstance(said, dict) and isinstance(said.get("answers"), list)):
+    if not alone and not (isinstance(content, dict) and isinstance(content.get("answers"), list)):
         return unusable(Outcome.INVALID, 'the pack has no list "answers"')
     if alone:
-        return [_check(said, check)]
-    return _unpack(said["answers"], ids, check)
+        return [_check(content, check)]
+    return _unpack(content["answers"], ids, check)
 
 
 def _unpack(answers: Sequence[Any], ids: Sequence[str], check: AnswerCheck) -> list[Judgment]:
-    found: dict[str, list[Any]] = {}
+    answers_by_id: dict[str, list[Any]] = {}
     for each in answers:
         if isinstance(each, dict):
-            found.setdefault(str(each.get("id")), []).append(each.get("answer"))
-    judged: list[Judgment] = []
+            answers_by_id.setdefault(str(each.get("id")), []).append(each.get("answer"))
+    judgments: list[Judgment] = []
     for id_ in ids:
-        match found.get(id_, []):
+        match answers_by_id.get(id_, []):
             case [answer]:
-                judged.append(_check(answer, check))
+                judgments.append(_check(answer, check))
             case []:
-                judged.append(
+                judgments.append(
                     Judgment(Outcome.INVALID, error=f"the pack has no answer for id {id_}")
                 )
             case several:
-                judged.append(
+                judgments.append(
                     Judgment(
                         Outcome.INVALID, error=f"the pack has {len(several)} answers for id {id_}"
                     )
                 )
-    return judged
+    return judgments
 
 
 def _check(answer: Any, check: AnswerCheck) -> Judgment:

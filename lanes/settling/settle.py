@@ -78,8 +78,8 @@ class Consequence:
 
 
 def consequence(
-    of: Obligation,
-    judged: Judgment,
+    obligation: Obligation,
+    judgment: Judgment,
     *,
     provisional: dict[str, Any] | None,
     earlier: dict[str, Any] | None = None,
@@ -91,9 +91,9 @@ def consequence(
     corrects it. The first valid answer of a standing wins; a late answer is recorded and never shown. A replay's answer has its
     standing in its own generation and never moves the item.
     """
-    if judged.outcome is Outcome.VALID:
-        return _decide_after_answer(of, judged.output or {}, provisional, earlier)
-    return _decide_after_failure(of, judged, provisional, now)
+    if judgment.outcome is Outcome.VALID:
+        return _decide_after_answer(obligation, judgment.output or {}, provisional, earlier)
+    return _decide_after_failure(obligation, judgment, provisional, now)
 
 
 def compare(
@@ -111,34 +111,42 @@ def compare(
 
 
 def _decide_after_answer(
-    of: Obligation,
+    obligation: Obligation,
     output: dict[str, Any],
     provisional: dict[str, Any] | None,
     earlier: dict[str, Any] | None,
 ) -> Consequence:
-    done = Consequence(WorkState.DONE, of.failures)
-    if of.purpose in MEASURING or of.item_canceled or not of.is_newest_revision:
+    done = Consequence(WorkState.DONE, obligation.failures)
+    if (
+        obligation.purpose in MEASURING
+        or obligation.item_canceled
+        or not obligation.is_newest_revision
+    ):
         return done
-    if of.purpose is Purpose.REPLAY:
-        return Consequence(WorkState.DONE, of.failures, standing=Standing.AUTHORITATIVE)
-    if of.item_settled:
+    if obligation.purpose is Purpose.REPLAY:
+        return Consequence(WorkState.DONE, obligation.failures, standing=Standing.AUTHORITATIVE)
+    if obligation.item_settled:
         return done
-    if of.purpose is Purpose.ANSWER and of.mode is Mode.LAMBDA and of.lane is Lane.REALTIME:
+    if (
+        obligation.purpose is Purpose.ANSWER
+        and obligation.mode is Mode.LAMBDA
+        and obligation.lane is Lane.REALTIME
+    ):
         if provisional is not None:  # from work that was taken out of the batch that owed the pass
-            owes = None if of.others_open else BatchDebt.PASS
-            return Consequence(WorkState.DONE, of.failures, owes=owes)
+            owes = None if obligation.others_open else BatchDebt.PASS
+            return Consequence(WorkState.DONE, obligation.failures, owes=owes)
         # open work is the owed pass, or will owe the pass once it is answered
-        settles = of.not_sampled and not of.others_open
-        owes = None if of.others_open or settles else BatchDebt.PASS
+        settles = obligation.not_sampled and not obligation.others_open
+        owes = None if obligation.others_open or settles else BatchDebt.PASS
         standing = Standing.PROVISIONAL
         return Consequence(
-            WorkState.DONE, of.failures, standing=standing, owes=owes, settles=settles
+            WorkState.DONE, obligation.failures, standing=standing, owes=owes, settles=settles
         )
     shown = earlier if provisional is None else provisional
-    correction = compare(shown, output, of.compare_fields) if shown is not None else None
+    correction = compare(shown, output, obligation.compare_fields) if shown is not None else None
     return Consequence(
         WorkState.DONE,
-        of.failures,
+        obligation.failures,
         standing=Standing.AUTHORITATIVE,
         settles=True,
         correction=correction,
@@ -146,33 +154,33 @@ def _decide_after_answer(
 
 
 def _decide_after_failure(
-    of: Obligation, judged: Judgment, provisional: dict[str, Any] | None, now: datetime
+    obligation: Obligation, judgment: Judgment, provisional: dict[str, Any] | None, now: datetime
 ) -> Consequence:
-    if of.item_canceled or not of.is_newest_revision:
-        return Consequence(WorkState.CANCELED, of.failures)
-    failures = of.failures + (judged.spends and judged.outcome not in FREE)
-    aside = of.purpose is Purpose.REPLAY or of.purpose in MEASURING
-    if of.item_settled and not aside:  # another answer came first
+    if obligation.item_canceled or not obligation.is_newest_revision:
+        return Consequence(WorkState.CANCELED, obligation.failures)
+    failures = obligation.failures + (judgment.spends and judgment.outcome not in FREE)
+    aside = obligation.purpose is Purpose.REPLAY or obligation.purpose in MEASURING
+    if obligation.item_settled and not aside:  # another answer came first
         return Consequence(WorkState.DONE, failures)
     # the provider, another item of the call or the version may be to blame: the item does not fail
-    if not judged.spends:
-        rest = timedelta(0) if judged.refused_call is None else BACKOFF.first
-        return Consequence(WorkState.READY, failures, ready_at=now + rest, alone=judged.alone)
-    if judged.outcome not in FINAL and failures < of.max_failures:
-        alone = judged.outcome is Outcome.PACK_REFUSED
+    if not judgment.spends:
+        rest = timedelta(0) if judgment.refused_call is None else BACKOFF.first
+        return Consequence(WorkState.READY, failures, ready_at=now + rest, alone=judgment.alone)
+    if judgment.outcome not in FINAL and failures < obligation.max_failures:
+        alone = judgment.outcome is Outcome.PACK_REFUSED
         return Consequence(
-            WorkState.READY, failures, ready_at=now + _rest(judged.outcome, failures), alone=alone
+            WorkState.READY, failures, ready_at=now + _rest(judgment.outcome, failures), alone=alone
         )
-    said = f"{judged.outcome}: {judged.error or 'no detail'} (after {pluralize(failures, 'failed attempt')})"
+    said = f"{judgment.outcome}: {judgment.error or 'no detail'} (after {pluralize(failures, 'failed attempt')})"
     if aside:
         return Consequence(WorkState.FAILED, failures, failure=said)
-    if of.others_open:  # the last open work to fail decides
+    if obligation.others_open:  # the last open work to fail decides
         return Consequence(WorkState.FAILED, failures, failure=said)
-    if _falls_back(of, judged.outcome):
+    if _falls_back(obligation, judgment.outcome):
         return Consequence(
             WorkState.FAILED,
             failures,
-            owes=BatchDebt.PASS if of.item_answered else BatchDebt.ANSWER,
+            owes=BatchDebt.PASS if obligation.item_answered else BatchDebt.ANSWER,
             failure=said,
         )
     if provisional is not None:
@@ -180,15 +188,19 @@ def _decide_after_failure(
     return Consequence(WorkState.FAILED, failures, fails=True, failure=said)
 
 
-def _falls_back(of: Obligation, last: Outcome) -> bool:
+def _falls_back(obligation: Obligation, last: Outcome) -> bool:
     """Return whether a batch answers after real time could not; work that must be real-time never falls back to a batch.
 
     A batch is not tried where it would fail in the same way. The provider refuses a poisoned input on both lanes. If the model
     refused, or its answers were unusable until the retry budget was spent, a batch retries only with another model, or in
     Lambda mode, which owes that pass anyway. Errors, timeouts, lost claims and given-up work reveal nothing about the input.
     """
-    repeats = last in ANSWERED and of.mode is Mode.PLAIN and not of.other_model
-    free = of.purpose is Purpose.ANSWER and of.lane is Lane.REALTIME and of.may_wait
+    repeats = last in ANSWERED and obligation.mode is Mode.PLAIN and not obligation.other_model
+    free = (
+        obligation.purpose is Purpose.ANSWER
+        and obligation.lane is Lane.REALTIME
+        and obligation.may_wait
+    )
     return free and not repeats and last not in HOPELESS
 
 

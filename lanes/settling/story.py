@@ -49,34 +49,34 @@ class ItemRecords:
     archived_at: datetime | None = None
 
 
-def happenings(of: ItemRecords) -> list[StoryEvent]:
+def happenings(records: ItemRecords) -> list[StoryEvent]:
     """Return all events of the item, oldest first."""
-    item = of.item
-    told = [StoryEvent(item["received_at"], "received", _door(item))]
-    told += [StoryEvent(each["received_at"], *_revision(each)) for each in of.revisions]
-    told += _each(of.routes[:1], "decided_at", "routed", _route)
-    told += _each(of.attempts, "ended_at", "tried", _attempt)
-    told += [
+    item = records.item
+    events = [StoryEvent(item["received_at"], "received", _door(item))]
+    events += [StoryEvent(each["received_at"], *_revision(each)) for each in records.revisions]
+    events += _each(records.routes[:1], "decided_at", "routed", _route)
+    events += _each(records.attempts, "ended_at", "tried", _attempt)
+    events += [
         StoryEvent(each["decided_at"], _name_move(before, each), _route(each))
-        for before, each in pairwise(of.routes)
+        for before, each in pairwise(records.routes)
     ]
-    told += _each(of.results, "created_at", "answered", _result)
-    told += _each(of.corrections, "corrected_at", "corrected", _correction)
-    told += _each(of.reads, "read_at", "read", _read)
-    told += _each(of.checks, "compared_at", "compared", _check)
-    told += _each(of.checks, "repeated_at", "compared", _describe_repeat)
+    events += _each(records.results, "created_at", "answered", _result)
+    events += _each(records.corrections, "corrected_at", "corrected", _correction)
+    events += _each(records.reads, "read_at", "read", _read)
+    events += _each(records.checks, "compared_at", "compared", _check)
+    events += _each(records.checks, "repeated_at", "compared", _describe_repeat)
     if item["settled_at"] is not None:
         why = f"on the provisional answer: {item['failure']}" if item["failure"] else ""
         if item["settled_reason"] == SettledReason.NOT_SAMPLED:
             why = "on the provisional answer: its second pass was not sampled"
-        told.append(StoryEvent(item["settled_at"], "settled", why))
+        events.append(StoryEvent(item["settled_at"], "settled", why))
     if item["emptied_at"] is not None:
         why = "because of its age: its workload keeps payloads and answers for a limited time"
-        told.append(StoryEvent(item["emptied_at"], "emptied", why))
-    if of.archived_at is not None:
+        events.append(StoryEvent(item["emptied_at"], "emptied", why))
+    if records.archived_at is not None:
         why = "because of its age: its workload keeps rows in their tables for a limited time"
-        told.append(StoryEvent(of.archived_at, "archived", why))
-    return sorted(told, key=lambda each: each.at)
+        events.append(StoryEvent(records.archived_at, "archived", why))
+    return sorted(events, key=lambda each: each.at)
 
 
 def _each(rows: Sequence[Row], at: str, what: str, say: Callable[[Row], str]) -> list[StoryEvent]:
@@ -84,31 +84,31 @@ def _each(rows: Sequence[Row], at: str, what: str, say: Callable[[Row], str]) ->
     return [StoryEvent(row[at], what, say(row)) for row in rows if row[at] is not None]
 
 
-def next_step(of: ItemRecords, now: datetime) -> str:
+def next_step(records: ItemRecords, now: datetime) -> str:
     """Describe the cause that holds the item, or its next step. Work for older revisions is ignored."""
     owed = [
-        each
-        for each in of.work
-        if each["state"] in OPEN_WORK and each["revision"] == of.item["revision"]
+        work
+        for work in records.work
+        if work["state"] in OPEN_WORK and work["revision"] == records.item["revision"]
     ]
     if owed:
-        return "; ".join(_moves(each, of, now) for each in owed)
-    match of.item["state"]:
+        return "; ".join(_moves(work, records, now) for work in owed)
+    match records.item["state"]:
         case ItemState.RECEIVED:
             return "the router routes it: see `lanes status` for a drain that runs"
-        case ItemState.FAILED if of.item["emptied_at"] is not None:
+        case ItemState.FAILED if records.item["emptied_at"] is not None:
             return "Done: its input was deleted because of its age, so it cannot be retried"
-        case _ if of.archived_at is not None:
+        case _ if records.archived_at is not None:
             return "Done: it is archived, and it can no longer be amended, labeled or retried"
         case ItemState.FAILED:
-            return f"Failed; to try again: lanes retry {of.item['workload']} --key {of.item['key']}"
+            return f"Failed; to try again: lanes retry {records.item['workload']} --key {records.item['key']}"
         case _:
             return "Done"
 
 
-def describe_shared_context(of: ItemRecords) -> list[str]:
+def describe_shared_context(records: ItemRecords) -> list[str]:
     """Return for each lane whether calls of its workload mark their prefix for the provider's cache, and why."""
-    return [f"{how.describe(lane)}: {how.why}" for lane, how in of.caching]
+    return [f"{how.describe(lane)}: {how.why}" for lane, how in records.caching]
 
 
 def _door(item: Row) -> str:
@@ -189,10 +189,10 @@ def _describe_repeat(check: Row) -> str:
     return f"asked alone again, it answers {'the same' if check['repeats'] else 'something else'}"
 
 
-def _moves(work: Row, of: ItemRecords, now: datetime) -> str:
+def _moves(work: Row, records: ItemRecords, now: datetime) -> str:
     failures = f" after {pluralize(work['failures'], 'failure')}" if work["failures"] else ""
     name = f"{work['purpose']} work on the {work['lane']} lane"
-    cause = explain_hold(work, of.holds, now)
+    cause = explain_hold(work, records.holds, now)
     match WorkState(work["state"]):
         case WorkState.READY if cause is not None:
             return f"{name} {cause}"
@@ -207,7 +207,7 @@ def _moves(work: Row, of: ItemRecords, now: datetime) -> str:
         case _:
             late = (
                 "; its answer is billed and recorded, never shown"
-                if of.item["settled_at"] is not None
+                if records.item["settled_at"] is not None
                 else ""
             )
             return f"{name} is in batch {work['batch_id']}: {cause or '`collect` fetches its results'}{late}"

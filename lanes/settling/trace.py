@@ -156,19 +156,19 @@ def attempt_ref(item: TracedItem, attempt_id: int) -> SpanRef:
     return SpanRef(root.trace_id, _child(root, "attempt", attempt_id))
 
 
-def spans(of: ItemFacts) -> list[Span]:
+def spans(facts: ItemFacts) -> list[Span]:
     """Return the spans of one item: its own span, then its descendants by start time.
 
     The item's span ends with its first answer, failure or withdrawal; later spans are still its descendants.
     """
-    root = item_ref(of.item)
-    below = [*_routes(of, root), *_attempts(of, root), *_corrections(of, root)]
-    return [_item(of, root), *sorted(below, key=lambda each: each.began_at)]
+    root = item_ref(facts.item)
+    below = [*_routes(facts, root), *_attempts(facts, root), *_corrections(facts, root)]
+    return [_item(facts, root), *sorted(below, key=lambda each: each.began_at)]
 
 
-def _item(of: ItemFacts, root: SpanRef) -> Span:
-    item, last = of.item, of.attempts[-1].id if of.attempts else None
-    shown = (each.id for each in of.attempts if each.shown and each.purpose in LASTING)
+def _item(facts: ItemFacts, root: SpanRef) -> Span:
+    item, last = facts.item, facts.attempts[-1].id if facts.attempts else None
+    shown = (each.id for each in facts.attempts if each.shown and each.purpose in LASTING)
     if item.answered_at is not None:
         ended_at, told_with, failure = item.answered_at, next(shown, last), None
     else:
@@ -187,16 +187,16 @@ def _item(of: ItemFacts, root: SpanRef) -> Span:
     )
 
 
-def _routes(of: ItemFacts, root: SpanRef) -> Iterable[Span]:
+def _routes(facts: ItemFacts, root: SpanRef) -> Iterable[Span]:
     """Yield the decisions, each completed by the next attempt: the first starts at the item's arrival, others last no time."""
-    tried = sorted((each.started_at, each.id) for each in of.attempts)
-    for place, each in enumerate(of.routes):
+    tried = sorted((each.started_at, each.id) for each in facts.attempts)
+    for place, each in enumerate(facts.routes):
         yield Span(
             SpanRef(root.trace_id, _child(root, "route", each.id)),
             root.span_id,
             f"route {each.lane}",
             SpanKind.INTERNAL,
-            of.item.received_at if place == 0 else each.decided_at,
+            facts.item.received_at if place == 0 else each.decided_at,
             each.decided_at,
             {
                 "lanes.lane": each.lane,
@@ -207,41 +207,41 @@ def _routes(of: ItemFacts, root: SpanRef) -> Iterable[Span]:
         )
 
 
-def _attempts(of: ItemFacts, root: SpanRef) -> Iterable[Span]:
+def _attempts(facts: ItemFacts, root: SpanRef) -> Iterable[Span]:
     """Yield a span for each attempt: the call itself, or the item's part of a call or batch that served several items."""
-    for each in of.attempts:
-        shared = _carrier(each)
-        says: dict[str, Value] = {
-            "lanes.workload": of.item.workload,
-            "lanes.lane": each.lane,
-            "lanes.purpose": each.purpose,
-            "lanes.outcome": each.outcome,
+    for attempt in facts.attempts:
+        shared = _carrier(attempt)
+        attributes: dict[str, Value] = {
+            "lanes.workload": facts.item.workload,
+            "lanes.lane": attempt.lane,
+            "lanes.purpose": attempt.purpose,
+            "lanes.outcome": attempt.outcome,
         }
-        if each.gathered_ms is not None:
-            says["lanes.gathered_ms"] = each.gathered_ms
-        if each.batch_id is not None:
-            says["lanes.batch.id"] = each.batch_id
-        part = shared is not None and each.batch_id is None
+        if attempt.gathered_ms is not None:
+            attributes["lanes.gathered_ms"] = attempt.gathered_ms
+        if attempt.batch_id is not None:
+            attributes["lanes.batch.id"] = attempt.batch_id
+        part = shared is not None and attempt.batch_id is None
         if not part:
-            says |= _call(each)
+            attributes |= _call(attempt)
         yield Span(
-            SpanRef(root.trace_id, _child(root, "attempt", each.id)),
+            SpanRef(root.trace_id, _child(root, "attempt", attempt.id)),
             root.span_id,
-            f"part of chat {each.asked}" if part else f"chat {each.asked}",
+            f"part of chat {attempt.asked}" if part else f"chat {attempt.asked}",
             SpanKind.INTERNAL if part else SpanKind.CLIENT,
-            each.started_at,
-            max(each.started_at, each.ended_at),
-            says,
+            attempt.started_at,
+            max(attempt.started_at, attempt.ended_at),
+            attributes,
             links=() if shared is None else (shared,),
-            failure=_failure(each),
-            told_with=each.id,
+            failure=_failure(attempt),
+            told_with=attempt.id,
         )
 
 
-def _corrections(of: ItemFacts, root: SpanRef) -> Iterable[Span]:
+def _corrections(facts: ItemFacts, root: SpanRef) -> Iterable[Span]:
     """Yield the corrections, each as a child of the attempt that caused it."""
-    shown = {each.work_id: each.id for each in of.attempts if each.shown}
-    for each in of.corrections:
+    shown = {each.work_id: each.id for each in facts.attempts if each.shown}
+    for each in facts.corrections:
         by = shown.get(each.work_id)
         yield Span(
             SpanRef(root.trace_id, _child(root, "correction", each.id)),
@@ -250,7 +250,7 @@ def _corrections(of: ItemFacts, root: SpanRef) -> Iterable[Span]:
             SpanKind.INTERNAL,
             each.corrected_at,
             each.corrected_at,
-            {"lanes.workload": of.item.workload},
+            {"lanes.workload": facts.item.workload},
             told_with=by,
         )
 
@@ -329,59 +329,63 @@ def tree(of: Sequence[Span]) -> list[SpanLine]:
     began_at = min((each.began_at for each in of), default=None)
 
     def lines(parent: SpanRef | None, depth: int) -> Iterator[SpanLine]:
-        for each in below[parent]:
+        for span in below[parent]:
             took = (
-                None if each.ended_at is None else (each.ended_at - each.began_at).total_seconds()
+                None if span.ended_at is None else (span.ended_at - span.began_at).total_seconds()
             )
-            after = (each.began_at - began_at).total_seconds() if began_at is not None else 0.0
+            after = (span.began_at - began_at).total_seconds() if began_at is not None else 0.0
             yield SpanLine(
-                each.name, depth, after, took, _describe_span(each), each.ref.trace_id.hex()
+                span.name, depth, after, took, _describe_span(span), span.ref.trace_id.hex()
             )
-            yield from lines(each.ref, depth + 1)
+            yield from lines(span.ref, depth + 1)
 
     return list(lines(None, 0))
 
 
-def _describe_span(of: Span) -> str:
+def _describe_span(span: Span) -> str:
     """Return the details that distinguish a span from its neighbors, and its number of linked spans."""
-    said = [str(of.says[name]) for name in TOLD if name in of.says]
-    if (tokens := of.says.get("gen_ai.usage.input_tokens")) is not None:
-        said.append(f"{tokens} tokens in, {of.says['gen_ai.usage.output_tokens']} out")
-    if (batch := of.says.get("lanes.batch.id")) is not None:
-        said.append(f"batch {batch}")
-    if linked := len(of.links) + of.unlinked:
-        said.append(f"linked with {pluralize(linked, 'span')}")
-    return ", ".join(said)
+    parts = [str(span.says[name]) for name in TOLD if name in span.says]
+    if (tokens := span.says.get("gen_ai.usage.input_tokens")) is not None:
+        parts.append(f"{tokens} tokens in, {span.says['gen_ai.usage.output_tokens']} out")
+    if (batch := span.says.get("lanes.batch.id")) is not None:
+        parts.append(f"batch {batch}")
+    if linked := len(span.links) + span.unlinked:
+        parts.append(f"linked with {pluralize(linked, 'span')}")
+    return ", ".join(parts)
 
 
-def _carrier(of: TracedAttempt) -> SpanRef | None:
+def _carrier(attempt: TracedAttempt) -> SpanRef | None:
     """Return the span of the batch or shared call that carried an attempt; None if the attempt had its own call."""
-    if of.batch_id is not None and of.intended_at is not None:
-        return _root("batch", of.batch_id, of.intended_at)
-    if of.response_id is not None and of.billed_at is not None and (of.sharers or 1) > 1:
-        return _root("call", of.response_id, of.billed_at)
+    if attempt.batch_id is not None and attempt.intended_at is not None:
+        return _root("batch", attempt.batch_id, attempt.intended_at)
+    if (
+        attempt.response_id is not None
+        and attempt.billed_at is not None
+        and (attempt.sharers or 1) > 1
+    ):
+        return _root("call", attempt.response_id, attempt.billed_at)
     return None
 
 
-def _call(of: TracedAttempt) -> dict[str, Value]:
+def _call(attempt: TracedAttempt) -> dict[str, Value]:
     """Return the attributes of a call by the OpenTelemetry conventions for generative AI."""
-    says: dict[str, Value] = {
+    attributes: dict[str, Value] = {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": PROVIDER,
-        "gen_ai.request.model": of.asked,
+        "gen_ai.request.model": attempt.asked,
     }
-    if of.message_id is not None:
-        read, wrote = of.cache_read_tokens, of.cache_write_tokens
-        says["gen_ai.response.id"] = of.message_id
-        says["gen_ai.response.model"] = of.model
+    if attempt.message_id is not None:
+        read, wrote = attempt.cache_read_tokens, attempt.cache_write_tokens
+        attributes["gen_ai.response.id"] = attempt.message_id
+        attributes["gen_ai.response.model"] = attempt.model
         # by convention, the input tokens include the cache tokens
-        says["gen_ai.usage.input_tokens"] = of.input_tokens + read + wrote
-        says["gen_ai.usage.output_tokens"] = of.output_tokens
+        attributes["gen_ai.usage.input_tokens"] = attempt.input_tokens + read + wrote
+        attributes["gen_ai.usage.output_tokens"] = attempt.output_tokens
         if read:
-            says["gen_ai.usage.cache_read.input_tokens"] = read
+            attributes["gen_ai.usage.cache_read.input_tokens"] = read
         if wrote:
-            says["gen_ai.usage.cache_write.input_tokens"] = wrote
-    return says
+            attributes["gen_ai.usage.cache_write.input_tokens"] = wrote
+    return attributes
 
 
 def _sum(parts: Sequence[TracedAttempt]) -> TracedAttempt:

@@ -172,26 +172,26 @@ class Bot:
         return self._find(uid, id_, thread.ts, since) if id_ else None
 
     def _find(self, uid: str, channel: str, ts: str | None, since: datetime) -> MessagePlace | None:
-        asked: Any = {"channel": channel, "oldest": f"{since.timestamp():.6f}"} | (
+        arguments: Any = {"channel": channel, "oldest": f"{since.timestamp():.6f}"} | (
             {"ts": ts} if ts else {}
         )
         pages = self._again.conversations_replies if ts else self._again.conversations_history
-        for page in _pages(pages, **asked, include_all_metadata=True):
-            for each in page["messages"]:
-                said = each.get("metadata") or {}
+        for page in _pages(pages, **arguments, include_all_metadata=True):
+            for message in page["messages"]:
+                metadata = message.get("metadata") or {}
                 if (
-                    str(said.get("event_type")).startswith("lanes_")
-                    and said.get("event_payload", {}).get("uid") == uid
+                    str(metadata.get("event_type")).startswith("lanes_")
+                    and metadata.get("event_payload", {}).get("uid") == uid
                 ):
-                    return MessagePlace(channel, each["ts"])
+                    return MessagePlace(channel, message["ts"])
         return None
 
     def _id_of(self, name: str) -> str | None:
         bare = name.removeprefix("#")
         for page in _pages(self._again.conversations_list, types="public_channel,private_channel"):
-            for each in page["channels"]:
-                if each["name"] == bare:
-                    return each["id"]
+            for channel_info in page["channels"]:
+                if channel_info["name"] == bare:
+                    return channel_info["id"]
         return None
 
 
@@ -269,10 +269,10 @@ class _ShortRest(RateLimitErrorRetryHandler):
     ) -> bool:
         if response is None or response.status_code != 429:
             return False
-        asked = {name.lower(): value for name, value in response.headers.items()}.get(
+        retry_after = {name.lower(): value for name, value in response.headers.items()}.get(
             "retry-after", ["1"]
         )
-        wait = retry_after_s(asked[0] if isinstance(asked, list) else asked)
+        wait = retry_after_s(retry_after[0] if isinstance(retry_after, list) else retry_after)
         return wait is not None and wait <= SHORT_REST_S
 
 

@@ -121,34 +121,34 @@ def reminder(
 ) -> SlackMessage:
     """Return a reply for the thread of the incident's message, because Slack notifies people of replies but not of edits."""
     waited = seconds((now - incident.opened_at).total_seconds())
-    said = (
+    text = (
         f"{TERMS[incident.promise].title}: {escape(incident.whose, most=60)}, for {waited} so far."
     )
-    said += f" Without an answer, it is rolled back {moment(_answer_by(incident))}."
+    text += f" Without an answer, it is rolled back {moment(_answer_by(incident))}."
     page = _overview(incident) if run_id is None else run_page(run_id)
     blocks = [
-        {"type": "section", "text": markdown(said)},
+        {"type": "section", "text": markdown(text)},
         {
             "type": "actions",
             "elements": [button("Open in Prefect", ui_url.rstrip("/") + page, "run")],
         },
     ]
     return SlackMessage(
-        said, blocks, {"event_type": "lanes_reminder", "event_payload": {"uid": incident.uid}}
+        text, blocks, {"event_type": "lanes_reminder", "event_payload": {"uid": incident.uid}}
     )
 
 
 def trial(now: datetime, *, ui_url: str) -> SlackMessage:
     """Return a test message, to check that alerts arrive."""
-    said = "Alerts of Lanes arrive here. This is a test: nothing is wrong."
+    text = "Alerts of Lanes arrive here. This is a test: nothing is wrong."
     blocks = [
         header(":wave: Lanes: a test"),
-        {"type": "section", "text": markdown(said)},
+        {"type": "section", "text": markdown(text)},
         {"type": "actions", "elements": [button("Open in Prefect", ui_url.rstrip("/"), "run")]},
         context(f"Sent {moment(now)} by `lanes alerts --test`"),
     ]
     return SlackMessage(
-        said, blocks, {"event_type": "lanes_test", "event_payload": {"sent_at": now.isoformat()}}
+        text, blocks, {"event_type": "lanes_test", "event_payload": {"sent_at": now.isoformat()}}
     )
 
 
@@ -157,10 +157,10 @@ def _notification(
 ) -> str:
     """Return the notification for a phone; it includes the most frequent error, because a phone shows nothing else."""
     status = "Resolved" if over else incident.severity.capitalize()
-    said = f"{mark} {status}: {heading}. {escape(incident.sentence, most=MOST_SENTENCE)}"
+    text = f"{mark} {status}: {heading}. {escape(incident.sentence, most=MOST_SENTENCE)}"
     if over or not briefing.causes or incident.why:
-        return said
-    return f"{said} Why: {escape(_format_cause(briefing.causes[0]), most=MOST_ERROR)}"
+        return text
+    return f"{text} Why: {escape(_format_cause(briefing.causes[0]), most=MOST_ERROR)}"
 
 
 def _list_open_fields(incident: Incident, briefing: Briefing) -> list[tuple[str, str]]:
@@ -201,13 +201,13 @@ def _render_handling(incident: Incident) -> list[Block]:
 
 def _render_explained(explains: Sequence[Incident]) -> Block:
     """Return the number and the first of the incidents that this one explains; they are posted only if they outlast it."""
-    named = [
+    names = [
         f"{format_line(each.whose, most=60)}: {TERMS[each.promise].title}" for each in explains
     ]
-    more = len(named) - MOST_NAMED
+    more = len(names) - MOST_NAMED
     rest = [f"{more:,} more"] if more > 0 else []
-    count = pluralize(len(named), "other incident")
-    return rich(section(bold("Explains"), f"  {count}:"), bullets(named[:MOST_NAMED] + rest))
+    count = pluralize(len(names), "other incident")
+    return rich(section(bold("Explains"), f"  {count}:"), bullets(names[:MOST_NAMED] + rest))
 
 
 def _list_ended_fields(incident: Incident) -> list[tuple[str, str]]:
@@ -261,11 +261,11 @@ def _links(
     incident: Incident, briefing: Briefing, pages: IncidentPages, root: str, *, over: bool
 ) -> list[Block]:
     """Return the links: the most helpful form first, no page twice, and the lane's runs if there are no other links."""
-    wanted, links = form(incident), list[Block]()
-    at = pages.form or (block_page(incident.block_id) if incident.block_id else None)
-    if wanted is not None and at is not None and not over:
-        links.append(button(wanted.label, root + at, "form"))
-    if briefing.flow_run_id is not None and (over or at != run_page(briefing.flow_run_id)):
+    main_form, links = form(incident), list[Block]()
+    form_path = pages.form or (block_page(incident.block_id) if incident.block_id else None)
+    if main_form is not None and form_path is not None and not over:
+        links.append(button(main_form.label, root + form_path, "form"))
+    if briefing.flow_run_id is not None and (over or form_path != run_page(briefing.flow_run_id)):
         links.append(button("Open the run", root + run_page(briefing.flow_run_id), "run"))
     if pages.artifact is not None:
         links.append(button("Details", root + pages.artifact, "artifact"))
@@ -281,12 +281,12 @@ def _links(
 
 
 def _render_unknown(briefing: Briefing, pages: IncidentPages) -> list[Block]:
-    lacking = {
+    reasons = {
         "run": briefing.no_run,
         "artifact": pages.no_artifact,
         "sample item": briefing.unsampled,
     }
-    said = [f"No {part}: {escape(reason)}." for part, reason in lacking.items() if reason]
+    said = [f"No {part}: {escape(reason)}." for part, reason in reasons.items() if reason]
     return [context(" ".join(said))] if said else []
 
 

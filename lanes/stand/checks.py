@@ -138,9 +138,9 @@ def workers(patient: Patient) -> str:
                 raise StandError(
                     f"no worker of the work pool `{pool}` is online: run `lanes worker`, or `lanes up`"
                 )
-        told = patient.reports()
-        online = [each for each in fleet(api, told) if each.is_online]
-    if wrong := troubles(told):
+        host_reports = patient.reports()
+        online = [each for each in fleet(api, host_reports) if each.is_online]
+    if wrong := troubles(host_reports):
         raise StandError("; ".join(wrong))
     return f"online: {', '.join(map(str, online))}"
 
@@ -260,16 +260,19 @@ def _check_accepted(answer: httpx2.Response, base: str) -> None:
 def models(patient: Patient) -> str:
     if patient.provider is None:
         raise NotLooked("the model provider has to run first")
-    wanted, of = _models_of_workloads(patient), {BLOCK: patient.provider}
+    wanted, providers = _models_of_workloads(patient), {BLOCK: patient.provider}
     for (block, model), workload in sorted(wanted.items()):
-        if block not in of and (found := provider_in(patient.usable_prefect(), block)) is not None:
-            of[block] = found
-        if block not in of:
+        if (
+            block not in providers
+            and (found := provider_in(patient.usable_prefect(), block)) is not None
+        ):
+            providers[block] = found
+        if block not in providers:
             raise StandError(
                 f'workload "{workload}" names provider block "{block}", which Prefect does not have: create it, or correct the '
                 "workload"
             )
-        base, key = of[block]
+        base, key = providers[block]
         answer, at = ask(base, key, f"/v1/models/{model}"), mask_address(base)
         if answer.status_code in (401, 403):
             raise StandError(
@@ -284,7 +287,9 @@ def models(patient: Patient) -> str:
             raise NotLooked(f"the provider answered {answer.status_code} for {model}")
     if not wanted:
         return "no workload is published yet"
-    others = "".join(f", for provider block {block}" for block in sorted(of.keys() - {BLOCK}))
+    others = "".join(
+        f", for provider block {block}" for block in sorted(providers.keys() - {BLOCK})
+    )
     return f"{', '.join(sorted({model for _, model in wanted}))} known{others}"
 
 
@@ -315,13 +320,17 @@ def standing(patient: Patient) -> str:
 def webhooks(patient: Patient) -> str:
     from lanes.store.webhooks import list_subscribers
 
-    found = query_database(patient, list_subscribers)
-    away = [f'webhook "{each.name}" rests: {each.last_error}' for each in found if each.rests]
-    lost = [f'"{each.name}" was not sent {each.given_up}' for each in found if each.given_up]
+    subscribers = query_database(patient, list_subscribers)
+    away = [f'webhook "{each.name}" rests: {each.last_error}' for each in subscribers if each.rests]
+    lost = [f'"{each.name}" was not sent {each.given_up}' for each in subscribers if each.given_up]
     if away or lost:
         again = "`lanes webhooks test NAME` tries one, `lanes webhooks replay NAME` sends what was given up"
         raise StandError("; ".join([*away, *lost, again]))
-    return f"{pluralize(len(found), 'webhook')} set, none in trouble" if found else "none is set"
+    return (
+        f"{pluralize(len(subscribers), 'webhook')} set, none in trouble"
+        if subscribers
+        else "none is set"
+    )
 
 
 def slack(patient: Patient) -> str:

@@ -91,25 +91,25 @@ def check_answers(url: URL, called: str = DATABASE, *, direct: bool = False) -> 
 
 def _explain(url: URL, error: Exception, called: str) -> str:
     """Explain in a sentence which part of the address is wrong and what to do."""
-    said = " ".join(str(error).split()).casefold()
-    where = f"the database at {format_address(url)} ({called})"
+    message = " ".join(str(error).split()).casefold()
+    place = f"the database at {format_address(url)} ({called})"
     refusals = ("authentication failed", "no password supplied", "no pg_hba.conf entry")
-    if any(each in said for each in refusals):
-        return f"{where} refuses user {url.username or '(none)'}: correct the user or the password"
-    if "does not exist" in said and "role" in said:
-        return f"{where} knows no user {url.username}: correct the user or create that role"
-    if "does not exist" in said:
-        return f"{where} does not exist on that server: create it, or correct the name"
-    if "resolve" in said or "name or service not known" in said or "nodename" in said:
-        return f"the host of {where} has no address: correct the host name"
-    if "timeout" in said:
-        return f"{where} did not answer within 5 s: check the host, the port and the firewall"
-    if "refused" in said or "no such file" in said or "unreachable" in said:
-        return f"nothing answers for {where}: start that server, or correct host and port"
-    if "too many" in said:
-        return f"{where} has no connection left: raise its max_connections, or end other clients"
+    if any(each in message for each in refusals):
+        return f"{place} refuses user {url.username or '(none)'}: correct the user or the password"
+    if "does not exist" in message and "role" in message:
+        return f"{place} knows no user {url.username}: correct the user or create that role"
+    if "does not exist" in message:
+        return f"{place} does not exist on that server: create it, or correct the name"
+    if "resolve" in message or "name or service not known" in message or "nodename" in message:
+        return f"the host of {place} has no address: correct the host name"
+    if "timeout" in message:
+        return f"{place} did not answer within 5 s: check the host, the port and the firewall"
+    if "refused" in message or "no such file" in message or "unreachable" in message:
+        return f"nothing answers for {place}: start that server, or correct host and port"
+    if "too many" in message:
+        return f"{place} has no connection left: raise its max_connections, or end other clients"
     first = str(getattr(error, "orig", error)).strip().splitlines()
-    return f"{where} cannot be used: {_without_secrets(first[0], url) if first else type(error).__name__}"
+    return f"{place} cannot be used: {_without_secrets(first[0], url) if first else type(error).__name__}"
 
 
 def _without_secrets(said: str, url: URL) -> str:

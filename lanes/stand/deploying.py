@@ -54,30 +54,30 @@ def shortcomings(
 ) -> list[str]:
     """Return sentences on how the deployments and automations in Prefect differ from those of this release (`ours`)."""
     present, automations, ours = api.deployments(), api.automations(), ours or release()
-    found: dict[str, list[str]] = defaultdict(list)
+    problems: dict[str, list[str]] = defaultdict(list)
     names = [SILENT_RUNS, *(each["name"] for each in yaml.safe_load(AUTOMATIONS.read_text()))]
-    for name, says in sorted(wanted.items()):
-        names += [each["name"] for each in says.get("triggers", ())]
+    for name, declaration in sorted(wanted.items()):
+        names += [each["name"] for each in declaration.get("triggers", ())]
         if (has := present.get(name)) is None:
-            found["Prefect lacks the deployments {}"].append(name)
+            problems["Prefect lacks the deployments {}"].append(name)
             continue
         if folder := has.get("path") or _folders(has):
-            found[
+            problems[
                 f"the deployments {{}} load their code from {folder}, a folder of one machine"
             ].append(name)
-        wants = {"version": ours, "entrypoint": says["entrypoint"]}
-        wants["work_pool_name"] = says["work_pool"]["name"]
+        wants = {"version": ours, "entrypoint": declaration["entrypoint"]}
+        wants["work_pool_name"] = declaration["work_pool"]["name"]
         for field in (each for each in wants if has.get(each) != wants[each]):
-            found[f"the deployments {{}} have {field} {has.get(field)}, not {wants[field]}"].append(
-                name
-            )
+            problems[
+                f"the deployments {{}} have {field} {has.get(field)}, not {wants[field]}"
+            ].append(name)
     for name in names:
         if (automation := automations.get(name)) is None:
-            found["Prefect lacks the automations {}"].append(name)
+            problems["Prefect lacks the automations {}"].append(name)
         elif not automation["enabled"]:
-            found["the automations {} are switched off"].append(name)
+            problems["the automations {} are switched off"].append(name)
     every, short = f"the deployments {', '.join(sorted(wanted))}", f"all {len(wanted)} deployments"
-    said = [what.format(", ".join(which)) for what, which in found.items()]
+    said = [what.format(", ".join(which)) for what, which in problems.items()]
     return [each.replace(every, short) for each in said]
 
 

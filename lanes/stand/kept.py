@@ -131,8 +131,8 @@ def server_settings(environment: Mapping[str, str]) -> dict[str, str]:
 
 def fingerprint(variable: str, secret: str) -> str:
     """Return the fingerprint of a secret, the same on every machine; guessing the secret from it is slow and uncertain."""
-    told = _as_one_writes_it(secret) if variable in (DATABASE, DIRECT) else secret
-    return hashlib.scrypt(told.encode(), salt=f"lanes {variable}".encode(), dklen=4, **COST).hex()
+    text = _as_one_writes_it(secret) if variable in (DATABASE, DIRECT) else secret
+    return hashlib.scrypt(text.encode(), salt=f"lanes {variable}".encode(), dklen=4, **COST).hex()
 
 
 def differences(

@@ -124,16 +124,16 @@ def family(metric: Metric, samples: Sequence[MetricSample], examples: Examples) 
     if metric.kind is MetricKind.HISTOGRAM:
         return _histogram(metric, samples, examples)
     kinds = {MetricKind.GAUGE: GaugeMetricFamily, MetricKind.COUNTER: CounterMetricFamily}
-    made = kinds[metric.kind](metric.name, metric.help, labels=metric.labels)
+    metric_family = kinds[metric.kind](metric.name, metric.help, labels=metric.labels)
     for each in samples:
-        made.add_metric(each.labels, each.value)
-    return made
+        metric_family.add_metric(each.labels, each.value)
+    return metric_family
 
 
 def _histogram(
     metric: Metric, samples: Sequence[MetricSample], examples: Examples
 ) -> HistogramMetricFamily:
-    made = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
+    metric_family = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
     of_each = defaultdict[tuple[str, ...], dict[str, float]](dict)
     for each in samples:
         *labels, bound = each.labels
@@ -146,8 +146,8 @@ def _histogram(
             buckets[place] += (
                 Exemplar({"trace_id": example.trace_id}, example.seconds, example.at.timestamp()),
             )
-        made.add_metric(labels, buckets, sum_value=total)
-    return made
+        metric_family.add_metric(labels, buckets, sum_value=total)
+    return metric_family
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -125,12 +125,12 @@ class PrefectApi:
         return self._by_name("automations")
 
     def _by_name(self, kind: str) -> dict[str, dict[str, Any]]:
-        found: list[dict[str, Any]] = []
+        rows: list[dict[str, Any]] = []
         while True:
-            asked = {"limit": PAGE, "offset": len(found), "sort": "NAME_ASC"}
-            found += (page := self._post(f"{kind}/filter", asked))
+            asked = {"limit": PAGE, "offset": len(rows), "sort": "NAME_ASC"}
+            rows += (page := self._post(f"{kind}/filter", asked))
             if len(page) < PAGE:
-                return {str(each["name"]): each for each in found}
+                return {str(each["name"]): each for each in rows}
 
     def block(self, slug: str, name: str, *, with_secrets: bool = False) -> dict[str, Any] | None:
         """Return the data of a block, including its secrets if `with_secrets` is set; None if there is no such block."""
@@ -203,10 +203,10 @@ class PrefectApi:
 
     def resume(self, run_id: str, answer: Mapping[str, Any]) -> str | None:
         """Resume a suspended run with the answer that it waits for; return the reason if Prefect refuses, else None."""
-        said = self._post(f"flow_runs/{run_id}/resume", {"run_input": answer})
-        if said["status"] == "ACCEPT":
+        reply = self._post(f"flow_runs/{run_id}/resume", {"run_input": answer})
+        if reply["status"] == "ACCEPT":
             return None
-        return str((said.get("details") or {}).get("reason") or said["status"])
+        return str((reply.get("details") or {}).get("reason") or reply["status"])
 
     def cancel_suspended(self, run_id: str, *, why: str) -> None:
         """Cancel the run if it is suspended."""

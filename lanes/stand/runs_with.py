@@ -72,10 +72,12 @@ def runs_with(shell: Settings, home: Path) -> RunsWith:
     info = load_info(home)
     if info is None or info.settings is None:
         return RunsWith(shell, info)
-    here = list_variables(shell)
-    same = [name for name, each in info.settings.items() if here.get(name) == each]
+    shell_variables = list_variables(shell)
+    same = [name for name, each in info.settings.items() if shell_variables.get(name) == each]
     alike = _in_clear(shell, same)
-    others = ((name, each) for name, each in info.settings.items() if here.get(name) != each)
+    others = (
+        (name, each) for name, each in info.settings.items() if shell_variables.get(name) != each
+    )
     lacking = {name: each for name, each in others if each.fingerprint}
     found = from_vault(info, lacking)
     values = {name: each.shown for name, each in info.settings.items() if not each.fingerprint}
@@ -83,7 +85,7 @@ def runs_with(shell: Settings, home: Path) -> RunsWith:
         Settings.model_validate({"LANES_HOME": str(shell.home), **values, **alike, **found}),
         info,
         {variable: each for variable, each in lacking.items() if variable not in found},
-        differences(info.settings, here, _own(info, here)),
+        differences(info.settings, shell_variables, _own(info, shell_variables)),
     )
 
 
@@ -95,17 +97,23 @@ def conflicts(shell: Settings, home: Path) -> list[Difference]:
     info = load_info(home)
     if info is None or info.settings is None:
         return []
-    here = list_variables(shell)
-    return [each for each in differences(info.settings, here, _own(info, here)) if each.is_conflict]
+    shell_variables = list_variables(shell)
+    return [
+        each
+        for each in differences(info.settings, shell_variables, _own(info, shell_variables))
+        if each.is_conflict
+    ]
 
 
 def less_own(shell: Settings, info: StandInfo | None) -> Settings:
     """Return the shell's settings without the variables that only lead to the stand's own parts, which change nothing."""
     if info is None:
         return shell
-    here = list_variables(shell)
-    own = _own(info, here)
-    asked = [variable for variable in shell.variables() if own.get(variable) != here[variable]]
+    shell_variables = list_variables(shell)
+    own = _own(info, shell_variables)
+    asked = [
+        variable for variable in shell.variables() if own.get(variable) != shell_variables[variable]
+    ]
     return Settings.model_validate({"LANES_HOME": str(shell.home), **_in_clear(shell, asked)})
 
 

@@ -74,11 +74,11 @@ class Stand:
         waits = "another `lanes` command is busy with this stand: waiting for it"
         with self._lock(lambda: progress.say(waits)):
             others = bool(self.users.others())
-            before = load_info(self.home)
-            settings = less_own(self.settings, before)
+            previous = load_info(self.home)
+            settings = less_own(self.settings, previous)
             if others:
-                settings = _complete_settings(settings, before, self.home)
-            changed = _report_changes(settings, before, progress)
+                settings = _complete_settings(settings, previous, self.home)
+            changed = _report_changes(settings, previous, progress)
             if (warning := self._try_key(settings)) is not None:
                 progress.say(warning)
             site = Site(
@@ -98,7 +98,7 @@ class Stand:
                 self.users.leave()
                 self._stop(set(site.started))
                 raise
-            owed = set(before.transient if before else ()) | set(site.started)
+            owed = set(previous.transient if previous else ()) | set(site.started)
             transient = () if keep else tuple(sorted(owed))
             info = replace(site.info(), transient=transient, settings=list_variables(settings))
             info.save()
@@ -251,12 +251,16 @@ def _report_changes(
     if before is None or before.settings is None:
         return ()
     found = differences(before.settings, list_variables(settings), {})
-    if forgotten := [each for each in found if each.here is None and each.variable in OWN]:
-        theirs = " and ".join(f"{each.variable} {each.stand}" for each in forgotten)
+    if forgotten := [
+        difference for difference in found if difference.here is None and difference.variable in OWN
+    ]:
+        theirs = " and ".join(
+            f"{difference.variable} {difference.stand}" for difference in forgotten
+        )
         raise StandError(
             f"the stand runs with {theirs}, and this shell sets none: set it as where `lanes up` ran, or `lanes down` first, "
             "after which the stand brings its own"
         )
-    for each in found:
-        progress.say(each.change)
-    return tuple(each.variable for each in found)
+    for difference in found:
+        progress.say(difference.change)
+    return tuple(difference.variable for difference in found)

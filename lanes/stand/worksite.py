@@ -116,11 +116,11 @@ class Site:
 
     def environment(self, **more: str) -> dict[str, str]:
         """Return the environment of the processes that belong to the stand."""
-        said = self.info().environment()
+        variables = self.info().environment()
         if self.database_url is not None:
-            said["LANES_DATABASE_URL"] = self.database_url
-            said["LANES_DIRECT_DATABASE_URL"] = self.direct_url or self.database_url
-        return self.base_environment() | said | path_to_python() | more
+            variables["LANES_DATABASE_URL"] = self.database_url
+            variables["LANES_DIRECT_DATABASE_URL"] = self.direct_url or self.database_url
+        return self.base_environment() | variables | path_to_python() | more
 
     def ensure(
         self,

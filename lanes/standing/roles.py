@@ -97,10 +97,10 @@ class Vacancies:
         self._asked_at[role] = now
 
 
-def replacement(of: StandingRun, now: datetime) -> WantedRun:
+def replacement(run: StandingRun, now: datetime) -> WantedRun:
     """Return the run that takes the free role; requests within the same `KEY_S` seconds share one key."""
-    key = f"standing {of.role.name.lower()} {int(now.timestamp()) // KEY_S}"
-    return replace(of.next, key=key)
+    key = f"standing {run.role.name.lower()} {int(now.timestamp()) // KEY_S}"
+    return replace(run.next, key=key)
 
 
 @dataclass(frozen=True)

@@ -133,7 +133,7 @@ def _most_likely(strata: Strata, difference: float) -> float:
     The value is the Lagrange dual: the same force pulls each share until their mean difference is the given one. An
     inexact force yields a larger value, never a smaller one.
     """
-    number = sum(of.samples for of, _ in strata)
+    number = sum(sample.samples for sample, _ in strata)
     sides = [
         (each, weight * pair[0].samples / number)
         for pair in strata
@@ -141,7 +141,10 @@ def _most_likely(strata: Strata, difference: float) -> float:
     ]
 
     def excess(force: float) -> float:
-        return sum(weight * _pull_share(of, force * weight) for of, weight in sides) - difference
+        return (
+            sum(weight * _pull_share(sample, force * weight) for sample, weight in sides)
+            - difference
+        )
 
     sign = 1 if excess(0.0) > 0 else -1
     weak, strong = 0.0, float(sign)
@@ -150,17 +153,19 @@ def _most_likely(strata: Strata, difference: float) -> float:
     for _ in range(STEPS // 2):  # the likelihood's error is the square of the force's error
         middle = (weak + strong) / 2
         weak, strong = (middle, strong) if sign * excess(middle) > 0 else (weak, middle)
-    likely = sum(log_likelihood(of, _pull_share(of, strong * weight)) for of, weight in sides)
+    likely = sum(
+        log_likelihood(sample, _pull_share(sample, strong * weight)) for sample, weight in sides
+    )
     return likely - strong * excess(strong)
 
 
-def _pull_share(of: SampleShare, force: float) -> float:
+def _pull_share(sample: SampleShare, force: float) -> float:
     """Return the share p with the largest log-likelihood minus `force` times p."""
-    misses = of.samples - of.hits
+    misses = sample.samples - sample.hits
     if force < 0:
-        return 1 - _pull_share(SampleShare(misses, of.samples), -force)
-    root = sqrt((of.samples - force) ** 2 + 4 * force * misses)
-    return 2 * of.hits / (of.samples + force + root)
+        return 1 - _pull_share(SampleShare(misses, sample.samples), -force)
+    root = sqrt((sample.samples - force) ** 2 + 4 * force * misses)
+    return 2 * sample.hits / (sample.samples + force + root)
 
 
 def _times_log(count: int, share: float) -> float:

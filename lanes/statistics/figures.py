@@ -112,8 +112,8 @@ class Durations:
     @cached_property
     def _ranking(self) -> tuple[list[int], list[int]]:
         """Return the used buckets, the shortest first, and the running count up to each."""
-        held = sorted(bucket for bucket, n in self._counts.items() if n > 0)
-        return held, list(accumulate(self._counts[bucket] for bucket in held))
+        buckets = sorted(bucket for bucket, n in self._counts.items() if n > 0)
+        return buckets, list(accumulate(self._counts[bucket] for bucket in buckets))
 
     @property
     def count(self) -> int:
@@ -128,8 +128,8 @@ class Durations:
 
     def list_counts(self) -> list[tuple[float, int]]:
         """Return the length in seconds and the count of each used bucket."""
-        held, _ = self._ranking
-        return [(seconds_of(bucket), self._counts[bucket]) for bucket in held]
+        buckets, _ = self._ranking
+        return [(seconds_of(bucket), self._counts[bucket]) for bucket in buckets]
 
     def percentile_s(self, share: float) -> float:
         """Return a percentile, interpolated as percentile_cont does; `share` is 0 to 1.
@@ -143,5 +143,5 @@ class Durations:
 
     def _number(self, number: int) -> float:
         """Return the duration at a position in ascending order, counted from 0."""
-        held, upto = self._ranking
-        return seconds_of(held[bisect_right(upto, number)])
+        buckets, upto = self._ranking
+        return seconds_of(buckets[bisect_right(upto, number)])

@@ -38,46 +38,52 @@ class SampleShare(NamedTuple):
 NOTHING = SampleShare(0, 0)
 
 
-def log_likelihood(of: SampleShare, share: float) -> float:
+def log_likelihood(sample: SampleShare, share: float) -> float:
     """Return the logarithm of p^hits (1 - p)^misses; minus infinity if the likelihood is 0."""
-    misses = of.samples - of.hits
-    if (of.hits and share <= 0) or (misses and share >= 1):
+    misses = sample.samples - sample.hits
+    if (sample.hits and share <= 0) or (misses and share >= 1):
         return -inf
-    return (of.hits * log(share) if of.hits else 0.0) + (misses * log(1 - share) if misses else 0.0)
+    return (sample.hits * log(share) if sample.hits else 0.0) + (
+        misses * log(1 - share) if misses else 0.0
+    )
 
 
-def log_mixture(of: SampleShare) -> float:
+def log_mixture(sample: SampleShare) -> float:
     """Return the logarithm of the mean likelihood over all shares from 0 to 1."""
-    return lgamma(of.hits + 1) + lgamma(of.samples - of.hits + 1) - lgamma(of.samples + 2)
+    return (
+        lgamma(sample.hits + 1)
+        + lgamma(sample.samples - sample.hits + 1)
+        - lgamma(sample.samples + 2)
+    )
 
 
-def excludes(of: SampleShare, share: float, *, alpha: float) -> bool:
+def excludes(sample: SampleShare, share: float, *, alpha: float) -> bool:
     """Return whether `share`, 0 to 1, lies outside the `bounds`."""
-    return log_mixture(of) - log_likelihood(of, share) >= -log(alpha)
+    return log_mixture(sample) - log_likelihood(sample, share) >= -log(alpha)
 
 
-def is_above(of: SampleShare, share: float, *, alpha: float) -> bool:
+def is_above(sample: SampleShare, share: float, *, alpha: float) -> bool:
     """Return whether the true share is surely larger than `share`: whether the lower bound exceeds it."""
-    return of.hits > share * of.samples and excludes(of, share, alpha=alpha)
+    return sample.hits > share * sample.samples and excludes(sample, share, alpha=alpha)
 
 
-def is_below(of: SampleShare, share: float, *, alpha: float) -> bool:
+def is_below(sample: SampleShare, share: float, *, alpha: float) -> bool:
     """Return whether the true share is surely smaller than `share`: whether the upper bound is below it."""
-    return of.hits < share * of.samples and excludes(of, share, alpha=alpha)
+    return sample.hits < share * sample.samples and excludes(sample, share, alpha=alpha)
 
 
-def confidence_below(of: SampleShare, share: float) -> float:
+def confidence_below(sample: SampleShare, share: float) -> float:
     """Return the confidence, 0 to 1, that the true share is smaller than `share`: 1 - alpha of `is_below`."""
-    if of.hits >= share * of.samples:
+    if sample.hits >= share * sample.samples:
         return 0.0
-    return max(0.0, 1 - exp(log_likelihood(of, share) - log_mixture(of)))
+    return max(0.0, 1 - exp(log_likelihood(sample, share) - log_mixture(sample)))
 
 
-def bounds(of: SampleShare, *, alpha: float) -> tuple[float, float]:
+def bounds(sample: SampleShare, *, alpha: float) -> tuple[float, float]:
     """Return bounds that contain the true share, 0 to 1, at all looks together with a probability of 1 - alpha."""
-    if of.samples <= 0:
+    if sample.samples <= 0:
         return 0.0, 1.0
-    misses, whole = of.samples - of.hits, of.hits / of.samples
+    misses, whole = sample.samples - sample.hits, sample.hits / sample.samples
 
     def edge(outside: float) -> float:
         """Return the first possible share on the way from `outside` to the observed share."""
@@ -85,11 +91,11 @@ def bounds(of: SampleShare, *, alpha: float) -> tuple[float, float]:
         for _ in range(STEPS):
             middle = (outside + inside) / 2
             outside, inside = (
-                (middle, inside) if excludes(of, middle, alpha=alpha) else (outside, middle)
+                (middle, inside) if excludes(sample, middle, alpha=alpha) else (outside, middle)
             )
         return outside
 
-    return (edge(0.0) if of.hits else 0.0), (edge(1.0) if misses else 1.0)
+    return (edge(0.0) if sample.hits else 0.0), (edge(1.0) if misses else 1.0)
 
 
 def clean_samples(share: float, *, alpha: float, hits: int = 0) -> int:

@@ -80,10 +80,10 @@ class KeptReading(Generic[T]):
             kept = self._kept.get(connection.engine)
         if kept is not None and kept[0] <= now < kept[0] + self._kept_for:
             return kept[1]
-        found = read(through(connection))
+        reading = read(through(connection))
         with self._lock:
-            self._kept[connection.engine] = now, found
-        return found
+            self._kept[connection.engine] = now, reading
+        return reading
 
     def forget(self, engine: "Engine") -> None:
         """Drop the engine's cached reading: for tests that roll back their writes or point the engine to another database."""
@@ -93,8 +93,12 @@ class KeptReading(Generic[T]):
 
 def read_as(kind: type[T], row: Any, **others: Any) -> T:
     """Return the row as a dataclass or named tuple: columns fill the fields of the same name, `others` override them."""
-    of: Any = kind  # the type system cannot express "a dataclass"
-    names = of._fields if issubclass(kind, tuple) else [each.name for each in fields(of)]
+    record_type: Any = kind  # the type system cannot express "a dataclass"
+    names = (
+        record_type._fields
+        if issubclass(kind, tuple)
+        else [each.name for each in fields(record_type)]
+    )
     read = {name: getattr(row, name) for name in names if name not in others and hasattr(row, name)}
     return kind(**read, **others)
 

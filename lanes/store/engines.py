@@ -89,10 +89,10 @@ IS_KEPT: LiteralString = """
 """
 
 
-def session_arguments(told: int, **more: str) -> tuple[list[str], list[str], int]:
+def session_arguments(known_pid: int, **more: str) -> tuple[list[str], list[str], int]:
     """Return the arguments of BEGIN_SESSION; `told` is the backend's process id according to the driver."""
     given = OF_SESSION | more
-    return list(given), list(given.values()), told
+    return list(given), list(given.values()), known_pid
 
 
 def _begin_session(connection: Any, entry: ConnectionPoolEntry) -> None:
@@ -102,15 +102,15 @@ def _begin_session(connection: Any, entry: ConnectionPoolEntry) -> None:
     clients.
     """
     driver: Any = entry.driver_connection
-    told, commits = driver.info.backend_pid, connection.autocommit
+    known_pid, commits = driver.info.backend_pid, connection.autocommit
     connection.autocommit = True
     cursor = connection.cursor()
-    cursor.execute(BEGIN_SESSION, session_arguments(told))
-    found = cursor.fetchone()[0]
+    cursor.execute(BEGIN_SESSION, session_arguments(known_pid))
+    actual_pid = cursor.fetchone()[0]
     cursor.close()
     connection.autocommit = commits
-    entry.info["pooled"] = found != told
-    if found != told and not _keeps_prepared(connection, driver):
+    entry.info["pooled"] = actual_pid != known_pid
+    if actual_pid != known_pid and not _keeps_prepared(connection, driver):
         driver.prepare_threshold = None
 
 
@@ -165,15 +165,15 @@ def _say_less(context: ExceptionContext) -> None:
         for each in filter(None, (error, wrapped)):
             each.args = tuple(mask_secrets(it) if isinstance(it, str) else it for it in each.args)
         return
-    said = error.diag.message_primary or "no message"
+    message = error.diag.message_primary or "no message"
     if error.sqlstate.startswith(BAD_VALUE) and error.sqlstate != NO_VALUE:
-        said = "a value cannot be stored as it is"
+        message = "a value cannot be stored as it is"
     about = (error.diag.table_name, error.diag.column_name, error.diag.constraint_name)
-    more = dict.fromkeys(name for name in about if name and name not in said)
-    said = " ".join([said, f"[{error.sqlstate}]", *more])
-    error.args = (said,)
+    more = dict.fromkeys(name for name in about if name and name not in message)
+    message = " ".join([message, f"[{error.sqlstate}]", *more])
+    error.args = (message,)
     if wrapped is not None:
-        wrapped.args = (f"({type(error).__module__}.{type(error).__name__}) {said}",)
+        wrapped.args = (f"({type(error).__module__}.{type(error).__name__}) {message}",)
 
 
 BELIEVED_S = 5.0  # a connection that has been idle in the pool for longer is pinged before use

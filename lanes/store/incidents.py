@@ -143,38 +143,42 @@ def record(
     """
     is_told = sa.exists().where(slack_post.c.incident_id == incident.c.id)
     untold = sa.and_(incident.c.parent_id.is_not(None), ~is_told)
-    stands = sa.select(*KEY, incident.c.opened_at, untold.label("untold")).where(_open())
-    rows = connection.execute(stands)
-    standing = {(row.promise, row.workload, row.subject): row for row in rows}
+    query = sa.select(*KEY, incident.c.opened_at, untold.label("untold")).where(_open())
+    rows = connection.execute(query)
+    open_incidents = {(row.promise, row.workload, row.subject): row for row in rows}
     recorded = IncidentChanges()
     for are_causes in (True, False):
-        found = connection.execute(sa.text(STANDSTILLS), {"since": now - MISSED_WITHIN}).all()
-        explained = [ExplainedStandstill(*row) for row in found]
+        standstills = connection.execute(sa.text(STANDSTILLS), {"since": now - MISSED_WITHIN}).all()
+        explained = [ExplainedStandstill(*row) for row in standstills]
         judged = [each for each in assessments if (each.promise in CAUSES) is are_causes]
-        _record(connection, judged, standing, explained, recorded, now)
+        _record(connection, judged, open_incidents, explained, recorded, now)
     return recorded
 
 
 def _record(
     connection: sa.Connection,
     assessments: Iterable[Assessment],
-    standing: Mapping[Any, Any],
+    open_incidents: Mapping[Any, Any],
     causes: Sequence[ExplainedStandstill],
     recorded: IncidentChanges,
     now: datetime,
 ) -> None:
-    for each in assessments:
-        parent_id = next((c.id for c in causes if c.explains(each)), None)
-        if each.verdict is Verdict.FAILED:
+    for assessment in assessments:
+        parent_id = next((c.id for c in causes if c.explains(assessment)), None)
+        if assessment.verdict is Verdict.FAILED:
             opens = partial(open, parent_id=parent_id)
-            _alone(connection, each, recorded.opened, recorded, now, opens)
+            _alone(connection, assessment, recorded.opened, recorded, now, opens)
             continue
-        known = standing.get((each.promise, each.workload, each.subject))
-        if known is None:
+        incident_row = open_incidents.get(
+            (assessment.promise, assessment.workload, assessment.subject)
+        )
+        if incident_row is None:
             continue
-        outlived = known.untold and parent_id is None and each.verdict is not Verdict.ERROR
-        if outlived or (each.ends and now - known.opened_at >= each.stays):
-            _alone(connection, each, recorded.resolved, recorded, now, _resolve_as_judged)
+        outlived = (
+            incident_row.untold and parent_id is None and assessment.verdict is not Verdict.ERROR
+        )
+        if outlived or (assessment.ends and now - incident_row.opened_at >= assessment.stays):
+            _alone(connection, assessment, recorded.resolved, recorded, now, _resolve_as_judged)
 
 
 def open(
@@ -200,20 +204,26 @@ def open(
     met = {"why": breach.why, "flow_run_id": breach.flow_run_id, "block_id": breach.block_id}
     figures |= {name: each for name, each in met.items() if each is not None}
     of_key = _of_key(breach.promise, breach.workload, breach.subject)
-    stands = sa.select(incident.c.id, incident.c.parent_id, incident.c.severity)
-    known = connection.execute(stands.where(_open(), *of_key)).first()
-    if known is None and (added := _add(connection, breach, figures, parent_id, now)) is not None:
+    query = sa.select(incident.c.id, incident.c.parent_id, incident.c.severity)
+    open_row = connection.execute(query.where(_open(), *of_key)).first()
+    if (
+        open_row is None
+        and (added := _add(connection, breach, figures, parent_id, now)) is not None
+    ):
         return added
-    was_told = known is None or (known.parent_id is None and known.severity is not Severity.DIGEST)
-    if known is not None and not was_told and parent_id is None:
-        _queue_post(connection, known.id, breach.severity, now)
+    was_told = open_row is None or (
+        open_row.parent_id is None and open_row.severity is not Severity.DIGEST
+    )
+    if open_row is not None and not was_told and parent_id is None:
+        _queue_post(connection, open_row.id, breach.severity, now)
     worse = list(Severity)[list(Severity).index(breach.severity) + 1 :]
     worst = sa.case((incident.c.severity.in_(worse), incident.c.severity), else_=breach.severity)
     written = {**figures, "severity": worst}
-    before, after = (
-        sa.tuple_(*(of[name] for name in (*FIGURES, "samples"))) for of in (incident.c, written)
+    old_values, new_values = (
+        sa.tuple_(*(columns[name] for name in (*FIGURES, "samples")))
+        for columns in (incident.c, written)
     )
-    changed = sa.update(incident).where(_open(), *of_key, before != after)
+    changed = sa.update(incident).where(_open(), *of_key, old_values != new_values)
     connection.execute(changed.values(written))
     return None
 
@@ -267,20 +277,22 @@ def resolve(
 
     The incident keeps its cause and the last value that broke the promise.
     """
-    ended = connection.execute(
+    row = connection.execute(
         sa.update(incident)
         .where(_open(), *_of_key(promise, workload, subject))
         .values(state=IncidentState.RESOLVED, resolved_at=now, updated_at=now, sentence=sentence)
         .returning(incident)
     ).first()
-    if ended is None:
+    if row is None:
         return None
-    over = read_incident(ended)
-    if over.is_silent(now):
+    resolved_incident = read_incident(row)
+    if resolved_incident.is_silent(now):
         untold = slack_post.c.posted_state.is_(None) & ~slack_post.c.unsure
-        connection.execute(sa.delete(slack_post).where(slack_post.c.incident_id == over.id, untold))
-    _announce(connection, RESOLVED, over, now)
-    return over.id
+        connection.execute(
+            sa.delete(slack_post).where(slack_post.c.incident_id == resolved_incident.id, untold)
+        )
+    _announce(connection, RESOLVED, resolved_incident, now)
+    return resolved_incident.id
 
 
 def handle(
@@ -322,17 +334,19 @@ def record_invalid(
 ) -> IncidentChanges:
     """Open an incident for the first breach of each workload with an invalid block; resolve those of all other workloads."""
     invalid, recorded = dict[str, Assessment](), IncidentChanges()
-    for each in breaches:
-        invalid.setdefault(each.workload, each)
-    for each in invalid.values():
-        _alone(connection, each, recorded.opened, recorded, now, open)
+    for breach in breaches:
+        invalid.setdefault(breach.workload, breach)
+    for breach in invalid.values():
+        _alone(connection, breach, recorded.opened, recorded, now, open)
     is_invalid = incident.c.promise == Promise.WORKLOAD_INVALID
     mended = sa.and_(is_invalid, incident.c.workload.not_in(list(invalid)))
     over = sa.select(incident.c.workload, incident.c.why).where(_open(), mended)
     for row in connection.execute(over).all():
-        said = describe_mended_workload(row.workload, row.why)
-        ended = resolve(connection, Promise.WORKLOAD_INVALID, row.workload, sentence=said, now=now)
-        recorded.resolved.extend([ended] if ended is not None else [])
+        message = describe_mended_workload(row.workload, row.why)
+        incident_id = resolve(
+            connection, Promise.WORKLOAD_INVALID, row.workload, sentence=message, now=now
+        )
+        recorded.resolved.extend([incident_id] if incident_id is not None else [])
     return recorded
 
 
@@ -351,7 +365,7 @@ def find(connection: sa.Connection, id: IncidentId) -> Incident | None:
 
 def _alone(
     connection: sa.Connection,
-    judged: Assessment,
+    assessment: Assessment,
     done: list[IncidentId],
     recorded: IncidentChanges,
     now: datetime,
@@ -359,12 +373,12 @@ def _alone(
 ) -> None:
     try:
         with connection.begin_nested():
-            id_ = write(connection, judged, now=now)
+            id_ = write(connection, assessment, now=now)
     except DBAPIError as error:
         if error.connection_invalidated:
             raise
-        subject = f", {judged.subject}" if judged.subject else ""
-        of = f"{judged.promise} of {judged.workload}{subject}"
+        subject = f", {assessment.subject}" if assessment.subject else ""
+        of = f"{assessment.promise} of {assessment.workload}{subject}"
         recorded.refused.append(f"{of} could not be written: {type(error.orig).__name__}")
         return
     if id_ is not None:
@@ -409,8 +423,16 @@ def record_briefing(connection: sa.Connection, id: IncidentId, briefing: Mapping
     )
 
 
-def _announce(connection: sa.Connection, event: str, told: Incident, now: datetime) -> None:
+def _announce(
+    connection: sa.Connection, event: str, changed_incident: Incident, now: datetime
+) -> None:
     names = ("promise", "subject", "unit", "parent_id", *FIGURES)
-    payload = {"incident_id": told.id} | {name: getattr(told, name) for name in names}
-    resource = "lanes.provider" if told.workload == EVERYBODY else f"lanes.workload.{told.workload}"
+    payload = {"incident_id": changed_incident.id} | {
+        name: getattr(changed_incident, name) for name in names
+    }
+    resource = (
+        "lanes.provider"
+        if changed_incident.workload == EVERYBODY
+        else f"lanes.workload.{changed_incident.workload}"
+    )
     outbox.add(connection, [EventOut(event, resource, payload)], now=now)

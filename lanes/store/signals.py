@@ -74,10 +74,10 @@ async def listening(
     Commits of the sessions in `but` and of the sender `of` do not set the event: the caller made them itself. The sender is
     needed behind a pooler, where the caller has no sessions of its own.
     """
-    heard = asyncio.Event()
-    task = asyncio.create_task(_listen(url, await _listener(url), heard, but, of))
+    event = asyncio.Event()
+    task = asyncio.create_task(_listen(url, await _listener(url), event, but, of))
     try:
-        yield heard
+        yield event
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -86,20 +86,22 @@ async def listening(
 async def _listen(
     url: str,
     connection: psycopg.AsyncConnection,
-    heard: asyncio.Event,
-    but: Collection[int],
-    of: str,
+    event: asyncio.Event,
+    own_sessions: Collection[int],
+    own_sender: str,
 ) -> None:
     """Listen until cancelled. A lost connection sets the event, because notifications may have been missed."""
     while True:
         with suppress(psycopg.Error):
             async with connection:
-                async for each in connection.notifies():
-                    if each.pid not in but and not (of and each.payload == of):
-                        heard.set()
-        heard.set()  # the caller's next query meets the same outage and reports it
+                async for notification in connection.notifies():
+                    if notification.pid not in own_sessions and not (
+                        own_sender and notification.payload == own_sender
+                    ):
+                        event.set()
+        event.set()  # the caller's next query meets the same outage and reports it
         connection = await _reconnect(url)
-        heard.set()
+        event.set()
 
 
 async def _reconnect(url: str) -> psycopg.AsyncConnection:
@@ -135,10 +137,10 @@ async def _connect(
             await (await connecting).close()
         raise
     try:
-        told = connection.info.backend_pid
-        limits = session_arguments(told, statement_timeout=_ms(STATEMENT_S))
+        known_pid = connection.info.backend_pid
+        limits = session_arguments(known_pid, statement_timeout=_ms(STATEMENT_S))
         row = await (await connection.execute(BEGIN_SESSION, limits)).fetchone()
-        if row is None or row[0] != told:
+        if row is None or row[0] != known_pid:
             raise SetupError(
                 POOLED.format(place=f"the database at {place_of(url) or 'its address'}")
             )

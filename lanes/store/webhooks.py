@@ -94,7 +94,7 @@ def stamp(connection: sa.Connection, *, now: datetime) -> int:
     """
     new = sa.exists().where(sa.text("position is null")).select_from(webhook_event)
     last = LAST.where(new).with_for_update(skip_locked=True)
-    if (before := connection.execute(last).scalar()) is None:
+    if (last_position := connection.execute(last).scalar()) is None:
         return 0
     stamped = connection.execute(
         sa.text("""
@@ -103,11 +103,11 @@ def stamp(connection: sa.Connection, *, now: datetime) -> int:
                       from (select id from lanes.webhook_event where position is null order by id limit :most) f) n
              where e.id = n.id
         """),
-        {"before": before, "most": MOST_STAMPED},
+        {"before": last_position, "most": MOST_STAMPED},
     ).rowcount
     if stamped:
         moved = sa.update(watermark).where(watermark.c.name == STREAM)
-        connection.execute(moved.values(position=before + stamped, seen_until=now))
+        connection.execute(moved.values(position=last_position + stamped, seen_until=now))
     return stamped
 
 
@@ -137,23 +137,23 @@ def take(
     sent, or until the process of `holder` dies.
     """
     ours = sa.select(webhook).where(webhook.c.id == id_, *_free(now))
-    to = connection.execute(ours.with_for_update(skip_locked=True)).one_or_none()
-    if to is None:
+    subscriber = connection.execute(ours.with_for_update(skip_locked=True)).one_or_none()
+    if subscriber is None:
         return None
-    most = 1 if to.rests else most
+    most = 1 if subscriber.rests else most
     last = connection.scalar(LAST) or 0
-    again = _list_retries(connection, id_, most, now)
-    fresh = _list_fresh(connection, to, most - len(again)) if len(again) < most else []
-    reached = max([to.position, *(each.position for each in fresh)])
-    end = last if len(again) + len(fresh) < most else reached
-    held = {each.subject for each in again} | _list_held(connection, id_, fresh)
-    send = [*again, *(each for each in fresh if each.subject not in held)]
-    behind = [each for each in fresh if each.subject in held]
-    send = _with_outputs(connection, send) if to.sends_outputs else send
-    if send or behind:
+    retries = _list_retries(connection, id_, most, now)
+    fresh = _list_fresh(connection, subscriber, most - len(retries)) if len(retries) < most else []
+    reached = max([subscriber.position, *(each.position for each in fresh)])
+    end = last if len(retries) + len(fresh) < most else reached
+    blocked_subjects = {each.subject for each in retries} | _list_held(connection, id_, fresh)
+    send = [*retries, *(each for each in fresh if each.subject not in blocked_subjects)]
+    blocked = [each for each in fresh if each.subject in blocked_subjects]
+    send = _with_outputs(connection, send) if subscriber.sends_outputs else send
+    if send or blocked:
         change(connection, id_, holder=holder, lease_until=now + lease)
-        return WebhookPage(to, send, behind, end)
-    if end > to.position:
+        return WebhookPage(subscriber, send, blocked, end)
+    if end > subscriber.position:
         change(connection, id_, position=end)
     return None
 
@@ -178,13 +178,13 @@ def _with_outputs(connection: sa.Connection, send: Sequence[KeptEvent]) -> list[
     return [replace(each, payload={**each.payload, **find_output(each)}) for each in send]
 
 
-def _beyond(position: int, to: Subscriber) -> list[sa.ColumnElement[bool]]:
+def _beyond(position: int, subscriber: Subscriber) -> list[sa.ColumnElement[bool]]:
     """Match the events after a position that a subscriber is subscribed to."""
     of = webhook_event.c
-    wanted = [of.position > position, of.event.in_(to.types)]
-    if to.workload is not None:
-        wanted.append(of.resource == f"lanes.workload.{to.workload}")
-    return wanted if to.consumer is None else [*wanted, of.consumer == to.consumer]
+    wanted = [of.position > position, of.event.in_(subscriber.types)]
+    if subscriber.workload is not None:
+        wanted.append(of.resource == f"lanes.workload.{subscriber.workload}")
+    return wanted if subscriber.consumer is None else [*wanted, of.consumer == subscriber.consumer]
 
 
 def _list_fresh(connection: sa.Connection, to: Subscriber, most: int) -> list[KeptEvent]:
@@ -195,18 +195,18 @@ def _list_fresh(connection: sa.Connection, to: Subscriber, most: int) -> list[Ke
 
 def _list_retries(connection: sa.Connection, id_: int, most: int, now: datetime) -> list[KeptEvent]:
     """Return up to `most` events that are due for another try, only the first of each subject."""
-    earlier, of = webhook_try.alias("earlier"), webhook_try.c
+    earlier, tries = webhook_try.alias("earlier"), webhook_try.c
     blocked = sa.exists().where(
         earlier.c.webhook_id == id_,
-        earlier.c.subject == of.subject,
-        earlier.c.position < of.position,
+        earlier.c.subject == tries.subject,
+        earlier.c.position < tries.position,
         earlier.c.next_try_at.is_not(None),
     )
     found = (
-        sa.select(webhook_event, of.attempts)
-        .join(webhook_try, of.position == webhook_event.c.position)
-        .where(of.webhook_id == id_, of.next_try_at <= now, ~blocked)
-        .order_by(of.next_try_at, of.position)
+        sa.select(webhook_event, tries.attempts)
+        .join(webhook_try, tries.position == webhook_event.c.position)
+        .where(tries.webhook_id == id_, tries.next_try_at <= now, ~blocked)
+        .order_by(tries.next_try_at, tries.position)
         .limit(most)
     )
     return [_read_event(row, row.attempts) for row in connection.execute(found)]
@@ -239,29 +239,35 @@ def save(
     Save nothing and return False if this process has lost its lease, or a person has moved the subscriber's position. An event
     without a reply was not sent, and waits for another try.
     """
-    to, failed = page.to, [each for each in replies.values() if each.error is not None]
+    subscriber, failed = page.to, [each for each in replies.values() if each.error is not None]
     taken = len(failed) < len(replies)
-    failures = 0 if taken else to.failures + len(failed)
-    opens = failed and not taken and (to.rests or failures >= OPENS_AFTER)
-    rests = to.rests + 1 if opens else 0 if taken else to.rests
+    failures = 0 if taken else subscriber.failures + len(failed)
+    opens = failed and not taken and (subscriber.rests or failures >= OPENS_AFTER)
+    rests = subscriber.rests + 1 if opens else 0 if taken else subscriber.rests
     rest = max([REST.after(rests), *(min(each.retry_after, LONGEST_WISH) for each in failed)])
     values: dict[str, Any] = {"position": page.end, "lease_until": now, "failures": failures}
     values |= {"rests": rests, "rest_until": now + rest if rest else None}
     values |= {"last_error": failed[-1].error} if failed else {}
     values |= {"delivered_at": now, "last_error": None} if taken and not failed else {}
-    ours = (webhook.c.id == to.id, webhook.c.holder == holder, webhook.c.lease_until > now)
-    unmoved = webhook.c.position == to.position
+    ours = (webhook.c.id == subscriber.id, webhook.c.holder == holder, webhook.c.lease_until > now)
+    unmoved = webhook.c.position == subscriber.position
     saved = sa.update(webhook).where(*ours, unmoved).values(**values).returning(webhook.c.id)
     if connection.execute(saved).scalar() is None:
         return False
     if any(each.gone for each in failed):
-        change(connection, to.id, gone_at=now)
-        incidents.open(connection, webhook_gone(to.name, to.host), now=now)
-    took = [position for position, reply in replies.items() if reply.error is None]
-    gone = webhook_try.c.webhook_id == to.id, webhook_try.c.position.in_(took)
+        change(connection, subscriber.id, gone_at=now)
+        incidents.open(connection, webhook_gone(subscriber.name, subscriber.host), now=now)
+    delivered_positions = [position for position, reply in replies.items() if reply.error is None]
+    gone = (
+        webhook_try.c.webhook_id == subscriber.id,
+        webhook_try.c.position.in_(delivered_positions),
+    )
     connection.execute(sa.delete(webhook_try).where(*gone))
-    waits = [_try(to, each, replies.get(each.position), now) for each in [*page.send, *page.behind]]
-    if rows := [each for each in waits if each["position"] not in took]:
+    waits = [
+        _try(subscriber, each, replies.get(each.position), now)
+        for each in [*page.send, *page.behind]
+    ]
+    if rows := [each for each in waits if each["position"] not in delivered_positions]:
         new = insert(webhook_try).values(rows)
         changed = {name: new.excluded[name] for name in ("attempts", "next_try_at", "last_error")}
         connection.execute(
@@ -271,12 +277,12 @@ def save(
 
 
 def _try(
-    to: Subscriber, each: KeptEvent, reply: WebhookReply | None, now: datetime
+    to: Subscriber, event: KeptEvent, reply: WebhookReply | None, now: datetime
 ) -> dict[str, Any]:
-    attempts = each.attempts + (reply is not None)
+    attempts = event.attempts + (reply is not None)
     again = None if attempts >= MOST_TRIES else now + AGAIN.after(attempts)
     error = reply.error if reply else None
-    key = {"webhook_id": to.id, "position": each.position, "subject": each.subject}
+    key = {"webhook_id": to.id, "position": event.position, "subject": event.subject}
     return {**key, "attempts": attempts, "next_try_at": again, "last_error": error}
 
 
@@ -333,7 +339,7 @@ def _end_incident(connection: sa.Connection, to: Subscriber, said: str, *, now: 
 
 def replay(
     connection: sa.Connection,
-    to: Subscriber,
+    subscriber: Subscriber,
     *,
     position: int | None = None,
     since: datetime | None = None,
@@ -344,22 +350,22 @@ def replay(
     Raises:
         ActionRefused: the position is ahead of the subscriber, which gets those events anyway.
     """
-    of, tries = webhook_event.c, webhook_try.c
-    ours = tries.webhook_id == to.id
+    events, tries = webhook_event.c, webhook_try.c
+    ours = tries.webhook_id == subscriber.id
     if position is None and since is None:
         again = sa.update(webhook_try).where(ours, tries.next_try_at.is_(None))
         return connection.execute(again.values(next_try_at=now, attempts=0)).rowcount
     if position is None:
-        first = sa.select(sa.func.min(of.position)).where(of.occurred_at >= since)
+        first = sa.select(sa.func.min(events.position)).where(events.occurred_at >= since)
         if (position := connection.execute(first).scalar()) is None:
             return 0
-    if position > to.position + 1:
+    if position > subscriber.position + 1:
         raise ActionRefused(
-            f'webhook "{to.name}" is at position {to.position}: it gets everything behind it anyway'
+            f'webhook "{subscriber.name}" is at position {subscriber.position}: it gets everything behind it anyway'
         )
-    change(connection, to.id, position=position - 1, failures=0, rests=0, rest_until=None)
+    change(connection, subscriber.id, position=position - 1, failures=0, rests=0, rest_until=None)
     connection.execute(sa.delete(webhook_try).where(ours, tries.position >= position))
-    ahead = sa.select(sa.func.count(of.id)).where(*_beyond(position - 1, to))
+    ahead = sa.select(sa.func.count(events.id)).where(*_beyond(position - 1, subscriber))
     return connection.execute(ahead).scalar_one()
 
 

@@ -146,11 +146,11 @@ def waiting(
         },
     ).all()
     readable = versions(connection, [row.id for row in rows])
-    there = [row for row in rows if row.id in readable]
+    readable_rows = [row for row in rows if row.id in readable]
     return WaitingWork(
-        {row.name: readable[row.id] for row in there},
-        {row.name: row.rank_at for row in there},
-        {row.name for row in there if row.limited},
+        {row.name: readable[row.id] for row in readable_rows},
+        {row.name: row.rank_at for row in readable_rows},
+        {row.name for row in readable_rows if row.limited},
     )
 
 
@@ -161,20 +161,22 @@ def _waiting(lane: Lane) -> sa.Select[*tuple[Any, ...]]:
     Versions in :but are excluded. For each :of_workload, the search starts at the rank :of_since.
     """
     heads = _table("heads", _LISTS, workload=sa.Text(), since=Moment)
-    here = work.c.workload == workload.c.name, claimable(lane, _now), _askable
-    head = sa.select(work.c.rank_at, work.c.version_id).where(*here)
+    conditions = work.c.workload == workload.c.name, claimable(lane, _now), _askable
+    head = sa.select(work.c.rank_at, work.c.version_id).where(*conditions)
     head = head.order_by(work.c.rank_at, work.c.id).limit(1)
     within = work.c.rank_at >= _from(heads), work.c.rank_at < _before
     first = head.where(*within).lateral("first")
     # Urgent work is read through an index of its own, without the bounds of :of_since and :before.
     urgent = head.where(sa.text("work.urgent")).lateral("urgent")
-    before = sa.func.coalesce(urgent.c.rank_at < first.c.rank_at, first.c.rank_at.is_(None))
+    is_urgent_first = sa.func.coalesce(
+        urgent.c.rank_at < first.c.rank_at, first.c.rank_at.is_(None)
+    )
     of_it = budget.c.workload == workload.c.name
     limited = sa.exists().where(of_it, budget.c.hard_usd.is_not(None))
     return (
         sa.select(
             workload.c.name,
-            sa.case((before, urgent.c.version_id), else_=first.c.version_id).label("id"),
+            sa.case((is_urgent_first, urgent.c.version_id), else_=first.c.version_id).label("id"),
             sa.func.least(urgent.c.rank_at, first.c.rank_at).label("rank_at"),
             limited.label("limited"),
         )
@@ -306,17 +308,19 @@ def claim(
     """
     if not most:
         return []
-    of = within or ClaimBounds()
-    asked = {_LISTS[each].key: value for each, value in _build_parameters(most, of).items()} | {
+    bounds = within or ClaimBounds()
+    parameters = {
+        _LISTS[each].key: value for each, value in _build_parameters(most, bounds).items()
+    } | {
         "now": now,
-        "before": of.before or now + EVER,
+        "before": bounds.before or now + EVER,
         "by": worker,
         "until": now + lease,
-        "bytes": of.most_bytes // len(most),
-        **({"only": list(of.only)} if of.only else {"but": list(of.but)}),
+        "bytes": bounds.most_bytes // len(most),
+        **({"only": list(bounds.only)} if bounds.only else {"but": list(bounds.but)}),
     }
-    statement = _claim(lane, of.kind, chosen=bool(of.only))
-    return [read_claimed(row) for row in connection.execute(statement, asked).all()]
+    statement = _claim(lane, bounds.kind, chosen=bool(bounds.only))
+    return [read_claimed(row) for row in connection.execute(statement, parameters).all()]
 
 
 @cache
@@ -353,12 +357,12 @@ def read_claimed(row: Any) -> ClaimedWork:
 
     Values are read by position, because SQLAlchemy would look up each name for every row.
     """
-    id_, claim_no, workload_, of, purpose, failures, rank_at, alone, *of_item = row[:13]
+    id_, claim_no, workload_, version_id, purpose, failures, rank_at, alone, *of_item = row[:13]
     key, payload, due_at, urgent, consumer = of_item
     presses = purpose in ANSWERING
     return ClaimedWork(
         Claim(id_, claim_no),
-        of,
+        version_id,
         workload_,
         key,
         payload,
@@ -380,10 +384,10 @@ def list_abandoned(connection: sa.Connection, *, now: datetime, limit: int = 500
     not renew it.
     """
     up = sa.func.pg_postmaster_start_time(type_=Moment)
-    over = sa.and_(work.c.lease_until < now, ~sa.literal(now, Moment).between(up, up + LEASE))
-    claimed_ = sa.select(work.c.id).where(is_(work.c.state, WorkState.CLAIMED), over)
+    is_expired = sa.and_(work.c.lease_until < now, ~sa.literal(now, Moment).between(up, up + LEASE))
+    claimed_ = sa.select(work.c.id).where(is_(work.c.state, WorkState.CLAIMED), is_expired)
     moved_on = is_none_of(work.c.state, OUTSIDE_BATCHES)
-    reserved = sa.select(work.c.id).where(work.c.bound_usd.is_not(None), moved_on, over)
+    reserved = sa.select(work.c.id).where(work.c.bound_usd.is_not(None), moved_on, is_expired)
     columns = [work.c[name] for name in ("id", "claim_no", "version_id", "lane", "bound_usd")]
     rows = connection.execute(
         sa.select(*columns, work.c.lease_until.label("until"), item.c.payload)
@@ -392,14 +396,14 @@ def list_abandoned(connection: sa.Connection, *, now: datetime, limit: int = 500
         .order_by(work.c.id)
         .limit(limit)
     ).all()
-    known = versions(connection, {row.version_id for row in rows})
+    known_versions = versions(connection, {row.version_id for row in rows})
     lost = Judgment(
         Outcome.UNKNOWN,
         error=f"{LOST_LEASE}: the claim was not renewed in time; the call may have been billed",
     )
 
     def compute_bound(row: Any) -> Decimal:
-        of = known.get(row.version_id)
+        of = known_versions.get(row.version_id)
         if row.bound_usd is not None or of is None:
             return row.bound_usd or Decimal(0)
         with suppress(LookupError):  # the model's price is no longer known
@@ -434,17 +438,17 @@ def give_back(
     if not claims:
         return []
     numbers = {each.work_id: each.number for each in claims}
-    free = connection.execute(
+    unlocked = connection.execute(
         sa.select(work.c.id, work.c.claim_no)
         .join(item, item.c.id == work.c.item_id)
         .where(one_of(set(numbers), work.c.id))
         .order_by(work.c.item_id, work.c.id)
         .with_for_update(of=(item, work), key_share=True, skip_locked=True)
     ).all()
-    ours = [row.id for row in free if row.claim_no == numbers[row.id]]
+    own_ids = [row.id for row in unlocked if row.claim_no == numbers[row.id]]
     connection.execute(
         sa.update(work)
-        .where(one_of(ours, work.c.id), work.c.state == WorkState.CLAIMED)
+        .where(one_of(own_ids, work.c.id), work.c.state == WorkState.CLAIMED)
         .values(
             state=ready_again(),
             ready_at=ready_at,
@@ -453,7 +457,7 @@ def give_back(
             bound_usd=None,
         )
     )
-    seen = {row.id for row in free}
+    seen = {row.id for row in unlocked}
     return [each for each in claims if each.work_id not in seen]
 
 

@@ -93,12 +93,12 @@ class AnswerCheck:
         if self._first.is_valid(answer):
             return None
         if self._second is not None and steps <= MOST_WORDED:
-            worded = next(iter(self._second.iter_errors(answer)), None)
-            return worded and AnswerFault(
-                tuple(worded.absolute_path),
-                str(worded.validator),
-                worded.validator_value,
-                worded.message,
+            error = next(iter(self._second.iter_errors(answer)), None)
+            return error and AnswerFault(
+                tuple(error.absolute_path),
+                str(error.validator),
+                error.validator_value,
+                error.message,
             )
         return self._build_fault(next(iter(self._first.iter_errors(answer))))
 
@@ -189,9 +189,9 @@ class SchemaCosts:
         """Return the steps of a part of the schema for the values along one path of `depth` levels."""
         if not isinstance(part, dict):
             return 1
-        known = self._by_depth[depth]
-        if id(part) in known:
-            return known[id(part)]
+        steps_by_part = self._by_depth[depth]
+        if id(part) in steps_by_part:
+            return steps_by_part[id(part)]
         if id(part) in above:
             raise ValueError(
                 'a "$ref" leads back to itself without going into the answer; remove the loop'
@@ -217,8 +217,8 @@ class SchemaCosts:
                 (self._steps(each, depth - 1, ()) for each in part.get("prefixItems", [])),
                 default=0,
             )
-        known[id(part)] = min(steps, MOST_COUNTED)
-        return known[id(part)]
+        steps_by_part[id(part)] = min(steps, MOST_COUNTED)
+        return steps_by_part[id(part)]
 
     def _in_place(self, part: dict[str, Any]) -> Iterator[Any]:
         """Yield the subschemas of a part that apply to the same value as the part."""

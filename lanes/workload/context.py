@@ -90,11 +90,11 @@ class ContextPart:
         return call_bytes(said) + call_bytes({"": [self.answer, self.label]}) + FRAME_CHARS
 
 
-def part_chars(of: ContextPart) -> int:
+def part_chars(context_part: ContextPart) -> int:
     """Return the characters of an earlier item for estimates, without its own frame. The database uses the same count."""
-    within = ((ContextTag.ANSWER, of.answer), (ContextTag.LABEL, of.label))
+    within = ((ContextTag.ANSWER, context_part.answer), (ContextTag.LABEL, context_part.label))
     told = [characters(value) + WITHIN[part] for part, value in within if value is not None]
-    return characters(of.said) + sum(told)
+    return characters(context_part.said) + sum(told)
 
 
 def fingerprint(parts: Iterable[ContextPart]) -> dict[str, list[str]]:
@@ -102,15 +102,17 @@ def fingerprint(parts: Iterable[ContextPart]) -> dict[str, list[str]]:
 
     Answers of earlier items are left out: a corrected answer would cause another pass of every later item.
     """
-    found = dict[str, list[str]]()
-    for each in parts:
-        if each.part is ContextTag.HISTORY:
-            found.setdefault("history", []).append(_digest(each.id, each.said))
-            if each.label is not None:
-                found.setdefault("label", []).append(_digest(each.id, each.label))
-        elif each.part is ContextTag.REFERENCE:
-            found.setdefault("reference", []).append(_digest(each.name, each.said))
-    return found
+    digests = dict[str, list[str]]()
+    for context_part in parts:
+        if context_part.part is ContextTag.HISTORY:
+            digests.setdefault("history", []).append(_digest(context_part.id, context_part.said))
+            if context_part.label is not None:
+                digests.setdefault("label", []).append(_digest(context_part.id, context_part.label))
+        elif context_part.part is ContextTag.REFERENCE:
+            digests.setdefault("reference", []).append(
+                _digest(context_part.name, context_part.said)
+            )
+    return digests
 
 
 def _digest(*said: Any) -> str:

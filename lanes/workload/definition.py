@@ -100,20 +100,20 @@ def examine(name: str, data: dict[str, Any]) -> tuple[Spec | None, list[Problem]
 
 def _of_second_pass(spec: Spec) -> Iterator[Problem]:
     """Yield the contradictions between the second pass and the rest of the definition."""
-    of, fields, place = spec.second_pass, spec.output_schema["properties"], "second_pass"
-    if spec.mode is Mode.PLAIN and of != SecondPass():
-        said = "an answer in plain mode has no second pass; set mode to lambda, or remove this"
-        yield Problem((place,), said)
-    rules = fields.get(of.confidence_field)
+    config, fields, place = spec.second_pass, spec.output_schema["properties"], "second_pass"
+    if spec.mode is Mode.PLAIN and config != SecondPass():
+        message = "an answer in plain mode has no second pass; set mode to lambda, or remove this"
+        yield Problem((place,), message)
+    rules = fields.get(config.confidence_field)
     kind = rules.get("type") if isinstance(rules, dict) else None
-    if of.confidence_below and kind not in ("number", "integer"):
-        said = f'"{of.confidence_field}" is not a number in output_schema; name a property of type number'
-        yield Problem((place, "confidence_field"), said)
-    read = Rule(of.when, OF_ANSWERS).fields if of.when else None
+    if config.confidence_below and kind not in ("number", "integer"):
+        message = f'"{config.confidence_field}" is not a number in output_schema; name a property of type number'
+        yield Problem((place, "confidence_field"), message)
+    read = Rule(config.when, OF_ANSWERS).fields if config.when else None
     unknown = [each for each in read or () if each not in fields]
     if unknown:
-        said = f"{', '.join(unknown)} is not a property of output_schema"
-        yield Problem((place, "when"), said)
+        message = f"{', '.join(unknown)} is not a property of output_schema"
+        yield Problem((place, "when"), message)
 
 
 def problems_of(error: ValidationError) -> list[Problem]:
@@ -231,13 +231,13 @@ def compare(
     changed = differences(in_force.spec, spec) if in_force else []
     if block is None:
         return Comparison(in_force, BlockState.MISSING, changed)
-    said, problems = examine(name, dict(block))
-    if said is None or problems:
+    block_spec, problems = examine(name, dict(block))
+    if block_spec is None or problems:
         return Comparison(in_force, BlockState.INVALID, changed, problems=list(map(str, problems)))
-    overwritten = differences(said, spec)
+    overwritten = differences(block_spec, spec)
     if not overwritten:
         return Comparison(in_force, BlockState.SAME, changed)
-    if in_force and not differences(said, in_force.spec):
+    if in_force and not differences(block_spec, in_force.spec):
         return Comparison(in_force, BlockState.BEHIND, changed)
     return Comparison(in_force, BlockState.EDITED, changed, overwritten)
 

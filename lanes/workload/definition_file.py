@@ -54,8 +54,8 @@ def read(content: bytes, *, file: str) -> NamedSpec:
         SpecInvalid: the error lists line, column and field of every fault, in the order of the file.
     """
     if len(content) > MOST_BYTES:
-        said = f"it is larger than {MOST_BYTES // 1024:,} KiB; a workload's file is not: shorten its instructions or schemas"
-        raise SpecInvalid(file, [said])
+        message = f"it is larger than {MOST_BYTES // 1024:,} KiB; a workload's file is not: shorten its instructions or schemas"
+        raise SpecInvalid(file, [message])
     try:
         root, data = yaml_places.read(content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
@@ -72,7 +72,8 @@ def read(content: bytes, *, file: str) -> NamedSpec:
     odd = [*yaml_places.odd_keys(root), *yaml_places.surprises(root)]
     if odd:
         raise SpecInvalid(
-            file, [_format_fault(place, f"{field}: {said}") for place, field, said in sorted(odd)]
+            file,
+            [_format_fault(place, f"{field}: {message}") for place, field, message in sorted(odd)],
         )
     return _examine(data, root, file)
 

@@ -82,14 +82,14 @@ def score(
 
     `compares`: a version was in force.
     """
-    right = [
+    results = [
         (key, is_right(label, now), is_right(label, before)) for key, label, now, before in answered
     ]
-    lost = [key for key, now, before in right if compares and before and not now]
+    lost = [key for key, now, before in results if compares and before and not now]
     return GoldenScore(
-        len(right),
-        sum(now for _, now, _ in right),
-        sum(before for *_, before in right) if compares else None,
+        len(results),
+        sum(now for _, now, _ in results),
+        sum(before for *_, before in results) if compares else None,
         len(lost),
         lost[:SHOWN],
     )
@@ -130,19 +130,19 @@ class GoldenRun:
             return f"{said} unless it is surely worse"
         if self.score is None:
             return f"version {self.version} was no candidate any more before its golden set was answered"
-        of, now = self.score, self.score.right_now
-        if of.right_before is None:
-            low, high = map(share, bounds(SampleShare(now, of.items), alpha=SURE))
-            answered = f"answered {now} of {pluralize(of.items, 'golden item')} right"
+        result, now = self.score, self.score.right_now
+        if result.right_before is None:
+            low, high = map(share, bounds(SampleShare(now, result.items), alpha=SURE))
+            answered = f"answered {now} of {pluralize(result.items, 'golden item')} right"
             return (
                 f"version {self.version} {answered} (99 % bounds of its accuracy: {low} to {high})"
             )
-        low, high = (100 * each for each in of.bounds())
+        low, high = (100 * each for each in result.bounds())
         figures = (
-            f"it answered {now} of {pluralize(of.items, 'golden item')} right, version {self.before} {of.right_before} "
+            f"it answered {now} of {pluralize(result.items, 'golden item')} right, version {self.before} {result.right_before} "
             f"(99 % bounds of the gain: {low:+.1f} to {high:+.1f} points)"
         )
-        lost = f"; lost: {_format_keys(of.lost_keys, of.lost)}" if of.lost else ""
+        lost = f"; lost: {_format_keys(result.lost_keys, result.lost)}" if result.lost else ""
         if self.state is GoldenState.REFUSED:
             return (
                 f"version {self.version} is surely worse than version {self.before} and stays out of force: {figures}{lost}. "

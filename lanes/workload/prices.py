@@ -149,15 +149,15 @@ def _per_token(model: str, lane: Lane, day: date, tier: int) -> PerToken:
     def usd(usage: Usage) -> Decimal:
         return calculate_price(usage, model=model, lane=lane, at=_noon(day)).total_price
 
-    plain = usd(Usage(input=prompt))
-    into = plain / prompt
+    base_usd = usd(Usage(input=prompt))
+    into = base_usd / prompt
 
     def instead(**kind: int) -> Decimal:
-        return usd(Usage(input=prompt - 1, **kind)) - plain + into
+        return usd(Usage(input=prompt - 1, **kind)) - base_usd + into
 
     return PerToken(
         into,
-        usd(Usage(input=prompt, output=1)) - plain,
+        usd(Usage(input=prompt, output=1)) - base_usd,
         instead(cache_read=1),
         instead(cache_write_5m=1),
         instead(cache_write_1h=1),

@@ -65,21 +65,21 @@ def tokens(text: str) -> list[Token]:
     Raises:
         TooComplex: it has more than `MOST_TOKENS` tokens.
     """
-    found: list[Token] = []
-    at = 0
-    while at < len(text):
-        match = RAW_TEXT.match(text, at)
+    result: list[Token] = []
+    position = 0
+    while position < len(text):
+        match = RAW_TEXT.match(text, position)
         kind = "text"
         if match is None:
-            match = TOKEN.match(text, at)
+            match = TOKEN.match(text, position)
             assert match is not None
             kind = match.lastgroup or "sign"
         if kind != "blank":
-            found.append(Token(kind, match[0], at))
-        if len(found) > MOST_TOKENS:
+            result.append(Token(kind, match[0], position))
+        if len(result) > MOST_TOKENS:
             raise TooComplex(f"it has more than {MOST_TOKENS:,} words and signs")
-        at = match.end()
-    return found
+        position = match.end()
+    return result
 
 
 def cost(text: str) -> Polynomial:
@@ -115,22 +115,22 @@ def size(value: object, most: int) -> int:
     """Return the size of a JSON value; the count may stop once it exceeds `most`."""
     kind = type(value)
     if kind is dict:
-        found, inner = 1 + len(value), value.values()  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
+        total, inner = 1 + len(value), value.values()  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
     elif kind is list or kind is tuple:
-        found, inner = 1, value
+        total, inner = 1, value
     else:
         return 1 + len(value) // CHARACTERS if kind is str else 1  # pyright: ignore[reportArgumentType]
     for each in inner:  # pyright: ignore[reportGeneralTypeIssues]
         kind = type(each)
         if kind is str:
-            found += 1 + len(each) // CHARACTERS
+            total += 1 + len(each) // CHARACTERS
         elif kind is dict or kind is list or kind is tuple:
-            found += size(each, most - found)
+            total += size(each, most - total)
         else:
-            found += 1
-        if found > most:
+            total += 1
+        if total > most:
             break
-    return found
+    return total
 
 
 class _Reader:
@@ -144,7 +144,7 @@ class _Reader:
         self._depth += 1
         if self._depth > DEEPEST:
             raise TooComplex(f"more than {DEEPEST} brackets stand within one another")
-        size, spent = _number(0), _number(0)
+        size, units = _number(0), _number(0)
         while (token := self._peek()) is not None and not (
             token.kind == "sign" and token.text in ends
         ):
@@ -155,9 +155,9 @@ class _Reader:
                 self._at += 1
                 continue
             operand = self._operand(names)
-            size, spent = size + operand.size, spent + operand.cost + operand.size
+            size, units = size + operand.size, units + operand.cost + operand.size
         self._depth -= 1
-        return Value(_check_terms(size), _check_terms(spent))
+        return Value(_check_terms(size), _check_terms(units))
 
     def _peek(self) -> Token | None:
         return self._tokens[self._at] if self._at < len(self._tokens) else None
@@ -230,19 +230,19 @@ class _Reader:
             if token is None or token.text == end:
                 return Value(size, spent + size)
 
-    def _macro(self, name: str, of: Value, names: tuple[tuple[str, str], ...]) -> Value:
+    def _macro(self, name: str, value: Value, names: tuple[tuple[str, str], ...]) -> Value:
         variable = self._tokens[self._at].text
         self._at += 2
         self._bound += 1
         element = f"{variable}#{self._bound}"
         body = self._read_elements((*names, (variable, element)), ")")
-        each = _each(body.size, element, of.size)
-        visits = _each(body.cost + _number(LOOP), element, of.size)
-        spent = of.cost + of.size + visits
+        each = _each(body.size, element, value.size)
+        visits = _each(body.cost + _number(LOOP), element, value.size)
+        spent = value.cost + value.size + visits
         if name not in COPYING:
             return Value(_number(1), _check_terms(spent))
-        size = of.size if name == "filter" else of.size + each
-        return Value(_check_terms(size), _check_terms(spent + _times(of.size, size)))
+        size = value.size if name == "filter" else value.size + each
+        return Value(_check_terms(size), _check_terms(spent + _times(value.size, size)))
 
 
 def _number(number: int) -> Polynomial:
@@ -276,7 +276,7 @@ def _each(of_one: Polynomial, element: str, of_all: Polynomial) -> Polynomial:
     return _check_terms(total)
 
 
-def _check_terms(of: Polynomial) -> Polynomial:
-    if len(of) > MOST_TERMS or any(len(product) > DEEPEST for product in of):
+def _check_terms(polynomial: Polynomial) -> Polynomial:
+    if len(polynomial) > MOST_TERMS or any(len(product) > DEEPEST for product in polynomial):
         raise TooComplex("its macros stand too deep within one another")
-    return of
+    return polynomial

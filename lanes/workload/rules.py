@@ -41,14 +41,14 @@ OF_ANSWERS = ("output",)
 def _cel() -> Any:
     """Return the module `cel.cel` without its package, which loads a toolkit for terminals."""
     package = find_spec("cel")
-    found = package and PathFinder.find_spec("cel.cel", package.submodule_search_locations)
-    assert found is not None
-    assert found.loader is not None
-    if found.name not in sys.modules:
-        sys.modules[found.name] = module_from_spec(found)
-        found.loader.exec_module(sys.modules[found.name])
+    spec = package and PathFinder.find_spec("cel.cel", package.submodule_search_locations)
+    assert spec is not None
+    assert spec.loader is not None
+    if spec.name not in sys.modules:
+        sys.modules[spec.name] = module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[spec.name])
         logging.getLogger("cel").disabled = True  # it also logs the errors that it raises
-    return sys.modules[found.name]
+    return sys.modules[spec.name]
 
 
 class RuleSyntaxError(ValueError):
@@ -168,25 +168,25 @@ class Rule:
         """
         if self._program is None:
             raise RuleFailed(f"`{_short(self.text)}` would take too long: {self._too_large()}")
-        read = self._read_of(variables)
-        if rule_cost.size(read.get(self._known[0]), self._most) > self._most:
+        inputs = self._read_of(variables)
+        if rule_cost.size(inputs.get(self._known[0]), self._most) > self._most:
             raise RuleFailed(f"`{self.text}` would take too long: {self._too_large()}")
-        compared = None
+        matcher = None
         if self._matches:
-            compared = _Matcher()
-            read[OURS] = compared.matches
+            matcher = _Matcher()
+            inputs[OURS] = matcher.matches
         try:
-            value = self._program.execute(read)
+            value = self._program.execute(inputs)
         except KeyError as error:
             raise RuleFailed(
                 f"`{self.text}` reads {error}, which this item lacks; guard it with has()"
             ) from None
         except (RuntimeError, TypeError, ValueError, LookupError, ArithmeticError) as error:
             raise RuleFailed(
-                f"`{self.text}` failed: {(compared and compared.fault) or error}"
+                f"`{self.text}` failed: {(matcher and matcher.fault) or error}"
             ) from None
-        if compared is not None and compared.over:
-            raise RuleFailed(f"`{self.text}` would take too long: {compared.fault}")
+        if matcher is not None and matcher.over:
+            raise RuleFailed(f"`{self.text}` would take too long: {matcher.fault}")
         return value
 
     def _too_large(self) -> str:
@@ -245,17 +245,17 @@ class _Matcher:
             case _:
                 raise ValueError(self._at_fault("matches() compares a text with a pattern"))
         try:
-            found = pattern(wanted)
+            compiled = pattern(wanted)
         except ValueError as error:
             raise ValueError(self._at_fault(str(error))) from None
-        self._spent += (len(text) + LEAST_INPUT) * found.kib
+        self._spent += (len(text) + LEAST_INPUT) * compiled.kib
         if self.over:
             raise ValueError(
                 self._at_fault(
                     f"its patterns compare more than {MOST_COMPARED:,} characters x KiB; shorten them"
                 )
             )
-        return found.is_in(text)
+        return compiled.is_in(text)
 
     def _at_fault(self, why: str) -> str:
         self.fault = why
@@ -272,15 +272,15 @@ def _short(text: str) -> str:
     return text if len(text) <= 200 else f"{text[:197]}..."
 
 
-def _fields_read(text: str, of: str) -> list[str] | None:
+def _fields_read(text: str, variable: str) -> list[str] | None:
     """Return the fields of an object variable that an expression can read; None if it may read all fields."""
-    fields = re.findall(FIELD.format(of), text)
-    return fields if len(fields) == len(re.findall(rf"\b{of}\b", text)) else None
+    fields = re.findall(FIELD.format(variable), text)
+    return fields if len(fields) == len(re.findall(rf"\b{variable}\b", text)) else None
 
 
-def _syntax_error(said: str) -> RuleSyntaxError:
+def _syntax_error(message: str) -> RuleSyntaxError:
     """Return the first fault in the parser's message."""
-    fault = FAULT.search(said)
+    fault = FAULT.search(message)
     if fault is None:
-        return RuleSyntaxError(said.removeprefix("Failed to parse expression "))
+        return RuleSyntaxError(message.removeprefix("Failed to parse expression "))
     return RuleSyntaxError(fault["words"], f"line {fault['line']}, column {fault['column']}")

@@ -125,8 +125,8 @@ def _check_askable(schema: dict[str, Any], whole: Any, within: str = "") -> None
         path, part = waiting.pop()
         where, path_to = within or _where(path), () if within else path
         if not isinstance(part, dict):
-            said = f'the provider takes no {json.dumps(part)} for a schema; write its "type" (at {where})'
-            raise SchemaFault(said, schema, path_to)
+            message = f'the provider takes no {json.dumps(part)} for a schema; write its "type" (at {where})'
+            raise SchemaFault(message, schema, path_to)
         waiting += (((*path, "$defs", name), each) for name, each in part.get("$defs", {}).items())
         if part.get("$ref") is not None:
             continue
@@ -139,13 +139,13 @@ def _check_askable(schema: dict[str, Any], whole: Any, within: str = "") -> None
             continue
         kind = part.get("type")
         if kind is None and inner is None:
-            said = (
+            message = (
                 f'the provider takes no schema without a "type"; add one, or an "enum" (at {where})'
             )
-            raise SchemaFault(said, schema, path_to)
+            raise SchemaFault(message, schema, path_to)
         if isinstance(kind, list):
-            said = 'the provider takes one "type" each; write {"anyOf": [{"type": "string"}, {"type": "null"}]} for two'
-            raise SchemaFault(f"{said} (at {where})", schema, () if within else (*path, "type"))
+            message = 'the provider takes one "type" each; write {"anyOf": [{"type": "string"}, {"type": "null"}]} for two'
+            raise SchemaFault(f"{message} (at {where})", schema, () if within else (*path, "type"))
         if kind == "object":
             waiting += (
                 ((*path, "properties", name), each)
@@ -181,13 +181,13 @@ def self_contained(schema: dict[str, Any]) -> dict[str, Any]:
             return [referring(each) for each in part]
         if not isinstance(part, dict):
             return part
-        said = {name: referring(each) for name, each in part.items()}
+        copy = {name: referring(each) for name, each in part.items()}
         if (
             isinstance(reference := part.get("$ref"), str)
             and (name := name_of(reference)) is not None
         ):
-            said["$ref"] = f"#/$defs/{name}"
-        return said
+            copy["$ref"] = f"#/$defs/{name}"
+        return copy
 
     whole, written = referring(_without_definitions(schema)), dict[str, Any]()
     while to_write := definitions.keys() - written.keys():
@@ -227,12 +227,12 @@ def _check_references(schema: dict[str, Any]) -> None:
 
 def list_closed_fields(schema: Mapping[str, Any], of: Sequence[str] = ()) -> dict[str, list[Any]]:
     """Return the values of each top-level field with a closed set of values, limited to the fields in `of` if given."""
-    found: dict[str, list[Any]] = {}
+    closed: dict[str, list[Any]] = {}
     for name, part in schema["properties"].items():
         if isinstance(part, Mapping) and (not of or name in of):
             values = part.get("enum") or ([True, False] if part.get("type") == "boolean" else [])
-            found |= {name: [*values]} if values else {}
-    return found
+            closed |= {name: [*values]} if values else {}
+    return closed
 
 
 def place(schema: dict[str, Any], path: Path) -> tuple[int, int]:

@@ -432,17 +432,19 @@ def fair_shares(waiting: Mapping[str, Entitlement]) -> dict[str, float]:
     A fraction is above 0, proportional to the weight, and at most the workload's maximum share. The sum is 1, or less if the
     maximum shares leave places empty.
     """
-    parts, left, open_to = dict[str, float](), 1.0, dict(waiting)
-    while open_to:
-        weights = sum(each.weight for each in open_to.values())
+    parts, remaining, candidates = dict[str, float](), 1.0, dict(waiting)
+    while candidates:
+        weights = sum(each.weight for each in candidates.values())
         bounded = {
             name: each.max_share_percent / 100
-            for name, each in open_to.items()
-            if left * each.weight / weights > each.max_share_percent / 100
+            for name, each in candidates.items()
+            if remaining * each.weight / weights > each.max_share_percent / 100
         }
         if not bounded:
-            return parts | {name: left * each.weight / weights for name, each in open_to.items()}
+            return parts | {
+                name: remaining * each.weight / weights for name, each in candidates.items()
+            }
         parts |= bounded
-        left -= sum(bounded.values())
-        open_to = {name: each for name, each in open_to.items() if name not in bounded}
+        remaining -= sum(bounded.values())
+        candidates = {name: each for name, each in candidates.items() if name not in bounded}
     return parts

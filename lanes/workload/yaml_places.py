@@ -119,8 +119,8 @@ def _check_limits(root: yaml.Node) -> None:
             del path[id(node)]
             sizes[id(node)] = 1 + sum(sizes[id(each)] for each in inner)
             if sizes[id(node)] > MOST_NODES:
-                said = f"with its aliases it has more than {MOST_NODES:,} values; write fewer, and use fewer aliases"
-                raise NotYaml(said, _at(node.start_mark))
+                message = f"with its aliases it has more than {MOST_NODES:,} values; write fewer, and use fewer aliases"
+                raise NotYaml(message, _at(node.start_mark))
         elif id(node) in path:
             raise NotYaml(
                 "an alias stands within what it refers to; remove it", _at(node.start_mark)
@@ -132,8 +132,10 @@ def _check_limits(root: yaml.Node) -> None:
                 )
             kind = node.tag.removeprefix(TAG)
             if kind in ("int", "float") and len(node.value) > LONGEST_NUMBER:
-                said = f"a number has more than {LONGEST_NUMBER} characters; write a text in quotes"
-                raise NotYaml(said, _at(node.start_mark))
+                message = (
+                    f"a number has more than {LONGEST_NUMBER} characters; write a text in quotes"
+                )
+                raise NotYaml(message, _at(node.start_mark))
             path[id(node)] = None
             waiting.append((node, True))
             waiting += [(each, False) for each in inner]
@@ -141,21 +143,21 @@ def _check_limits(root: yaml.Node) -> None:
 
 def place(root: yaml.Node | None, path: Sequence[str | int]) -> TextPlace:
     """Return the place of a field; of its nearest existing parent if the field is missing."""
-    node, at = root, TextPlace(1, 1) if root is None else _at(root.start_mark)
-    for part in path:
+    node, position = root, TextPlace(1, 1) if root is None else _at(root.start_mark)
+    for step in path:
         if isinstance(node, yaml.MappingNode):
-            found = next(((key, value) for key, value in node.value if key.value == part), None)
-            if found is None:
+            pair = next(((key, value) for key, value in node.value if key.value == step), None)
+            if pair is None:
                 break
-            node, at = found[1], _at(found[0].start_mark)
+            node, position = pair[1], _at(pair[0].start_mark)
         elif (
-            isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value)
+            isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value)
         ):
-            node = node.value[part]
-            at = _at(node.start_mark)
+            node = node.value[step]
+            position = _at(node.start_mark)
         else:
             break
-    return at
+    return position
 
 
 def odd_keys(root: yaml.Node) -> Iterator[tuple[TextPlace, str, str]]:
@@ -164,17 +166,17 @@ def odd_keys(root: yaml.Node) -> Iterator[tuple[TextPlace, str, str]]:
         if isinstance(node, yaml.MappingNode):
             keys: set[str] = set()
             for key, _ in node.value:
-                where = ".".join([*path, key.value if isinstance(key.value, str) else "?"])
+                path_text = ".".join([*path, key.value if isinstance(key.value, str) else "?"])
                 if key.tag == f"{TAG}merge":
                     continue
                 if key.tag != TEXT:
                     yield (
                         _at(key.start_mark),
-                        where,
+                        path_text,
                         f'this key is not a text in YAML; write "{key.value}" in quotes',
                     )
                 elif key.value in keys:
-                    yield _at(key.start_mark), where, "the field is there twice"
+                    yield _at(key.start_mark), path_text, "the field is there twice"
                 else:
                     keys.add(key.value)
 

@@ -285,7 +285,7 @@ class Walk:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dies", ["before", "after", "recorded"])
-async def test_a_kill_between_both_steps_loses_nothing_and_primes_once(
+async def test_a_kill_during_the_departure_of_the_primer_loses_nothing_and_primes_once(
     at: Connections, endpoint: Endpoint, sender: Sender, nap: Nap, dies: str
 ) -> None:
     walk = Walk(at, endpoint, sender, nap)

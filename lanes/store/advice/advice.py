@@ -275,12 +275,12 @@ def of_each(
 
 def _of(
     version: AdvisedVersion,
-    seen: Mapping[str, Sequence[Any]],
+    rows_by_query: Mapping[str, Sequence[Any]],
     laws: "Turnarounds",
     now: datetime,
     shared: int | None,
 ) -> Evidence:
-    counted, unrouted = seen["counted"], seen["unrouted"]
+    counted, unrouted = rows_by_query["counted"], rows_by_query["unrouted"]
     early = BatchDeparture(version.batches, laws, now + LEAD)  # the same estimate as the router's
     batch_expected_s = (early.back_at(version.confidence) - now).total_seconds()
     arrived = [each for each in counted if each.kind == "item" and each.word != "canceled"]
@@ -288,13 +288,15 @@ def _of(
     priced, compared = of_kind(ours, "route"), of_kind(ours, "compared")
     billed, prices = sum_spending(counted, version.version), ListPrices(version.models, now)
     of_others = count_answers_of_others(counted, version.version)
-    timed = {kind: of_kind(seen["timed"], kind) for kind in (Kind.FIRST, Kind.READ, Kind.DUE)}
+    timed = {
+        kind: of_kind(rows_by_query["timed"], kind) for kind in (Kind.FIRST, Kind.READ, Kind.DUE)
+    }
     due = [
         pair for each in add_up(timed[Kind.DUE], "workload").values() for pair in each.list_counts()
     ]
     due += [(seconds, 1) for each in unrouted for seconds in each.due_s]
     first = add_up(timed[Kind.FIRST], "lane")
-    (busiest,) = seen["busiest"]
+    (busiest,) = rows_by_query["busiest"]
     days = days_seen(counted, [*arrived, *unrouted], prices, busiest.first_at, now, version.version)
     return Evidence(
         version.workload,
@@ -317,10 +319,12 @@ def _of(
         days_seen=days,
         compared=sum_column(compared, "n"),
         corrected=sum_column(compared, "items"),
-        distance=seen["distance"][0].distance if seen["distance"] else None,
-        consumers=_consumers(counted, add_up(timed[Kind.READ], "consumer"), seen["young"]),
+        distance=rows_by_query["distance"][0].distance if rows_by_query["distance"] else None,
+        consumers=_consumers(counted, add_up(timed[Kind.READ], "consumer"), rows_by_query["young"]),
         limits=_limit_uses(
-            seen["limits"], _takes(of_kind(counted, "call"), billed.get(Lane.REALTIME)), now
+            rows_by_query["limits"],
+            _takes(of_kind(counted, "call"), billed.get(Lane.REALTIME)),
+            now,
         ),
         provider_discount=prices.discount(otherwise=Evidence.provider_discount),
         models=prices.others(billed),
@@ -330,9 +334,9 @@ def _of(
     )
 
 
-def _limit_uses(rows: Iterable[Any], each: Need, now: datetime) -> tuple[LimitUse, ...]:
+def _limit_uses(rows: Iterable[Any], need: Need, now: datetime) -> tuple[LimitUse, ...]:
     """Return each limit with the average use by one item."""
-    told = [
+    limits = [
         Limit(LimitKind(row.kind), row.limit_, row.remaining, row.reset_at, row.seen_at)
         for row in rows
     ]
@@ -341,10 +345,10 @@ def _limit_uses(rows: Iterable[Any], each: Need, now: datetime) -> tuple[LimitUs
             limit.kind.label,
             limit.limit,
             limit.estimate_remaining(limit.seen_at),
-            each.of(limit.kind),
+            need.of(limit.kind),
             max(0.0, (now - limit.seen_at).total_seconds()),
         )
-        for limit in told
+        for limit in limits
     )
 
 
@@ -352,9 +356,9 @@ def _takes(calls: Iterable[Any], billed: Spent | None) -> Need:
     """Return an item's average use of the real-time limits; without calls, an item counts as one request."""
     ours = [call for call in calls if call.lane == Lane.REALTIME]
     requests = sum_column(ours, "n") / max(1, sum_column(ours, "items")) or 1.0
-    each = max(1, billed.answered) if billed else 1
+    answers = max(1, billed.answered) if billed else 1
     return (
-        Need(billed.input_tokens / each, billed.output_tokens / each, requests)
+        Need(billed.input_tokens / answers, billed.output_tokens / answers, requests)
         if billed
         else Need(0, 0, requests)
     )
@@ -378,12 +382,12 @@ def _consumers(
         if each.kind in ("asked", "first", "read"):
             rows[each.consumer].append(each)
     fresh = {each.consumer: each.n for each in young}
-    found = [
+    uses = [
         _consumer(consumer, of, read.get(consumer), fresh.get(consumer, 0))
         for consumer, of in rows.items()
     ]
-    found.sort(key=lambda each: (-each.routed, each.consumer is None, each.consumer))
-    return [each for each in found if each.routed]
+    uses.sort(key=lambda each: (-each.routed, each.consumer is None, each.consumer))
+    return [each for each in uses if each.routed]
 
 
 def _consumer(
@@ -437,10 +441,10 @@ def mean_estimate(
     estimates = sharing.estimates(connection, now=now)
     sizes = [(row.chars, history_chars(told.get(row.id, ()))) for row in rows]
     try:
-        found = [estimates.of(version, *each) for each in sizes]
+        item_estimates = [estimates.of(version, *each) for each in sizes]
     except LookupError:  # one of the version's models has no price
         return None
-    if not found:
+    if not item_estimates:
         return None
-    realtime = sum(each.realtime for each in found) / len(found)
-    return float(realtime), float(sum(each.batch for each in found) / len(found))
+    realtime = sum(each.realtime for each in item_estimates) / len(item_estimates)
+    return float(realtime), float(sum(each.batch for each in item_estimates) / len(item_estimates))

@@ -79,11 +79,11 @@ class ListPrices:
         self, lane: Lane, billed: Mapping[Lane, Spent], timed: Mapping[Any, Durations] | None = None
     ) -> LaneUse:
         """Return a lane's use in the period, or on one of its days."""
-        of, first = billed.get(lane), (timed or {}).get(lane)
+        spending, first = billed.get(lane), (timed or {}).get(lane)
         return LaneUse(
-            answered=of.answered if of else 0,
-            billed_usd=of.usd if of else 0.0,
-            list_usd=self.compute_cost([of] if of else [], Lane.REALTIME),
+            answered=spending.answered if spending else 0,
+            billed_usd=spending.usd if spending else 0.0,
+            list_usd=self.compute_cost([spending] if spending else [], Lane.REALTIME),
             p95_s=first.percentile_s(0.95) if first else None,
             timed=first.count if first else 0,
         )
@@ -158,12 +158,12 @@ def _compute_cost(used: Iterable[Spent], price: TokenPrices | None) -> float:
 def _group_calls(rows: Sequence[Any]) -> list[Billed]:
     """Return the calls of each lane, for answers and for second passes."""
     answers = Counter[Lane]()
-    for each in of_kind(rows, "attempt"):
-        if each.word == "valid" and each.purpose == Purpose.ANSWER:
-            answers[Lane(each.lane)] += each.items
+    for row in of_kind(rows, "attempt"):
+        if row.word == "valid" and row.purpose == Purpose.ANSWER:
+            answers[Lane(row.lane)] += row.items
     calls = defaultdict[tuple[str, str], list[Any]](list)
-    for each in of_kind(rows, "call"):
-        calls[each.lane, each.purpose].append(each)
+    for row in of_kind(rows, "call"):
+        calls[row.lane, row.purpose].append(row)
     return [
         _sum_calls(Lane(lane), purpose, of, answers[Lane(lane)])
         for (lane, purpose), of in calls.items()
@@ -210,12 +210,12 @@ def days_seen(
     if first_at is None:
         return []
     items = Counter[date]()
-    for each in arrived:
-        items[each.day] += each.n
+    for row in arrived:
+        items[row.day] += row.n
     by_day: dict[date, list[Any]] = {}
-    for each in counted:
-        if each.kind == "attempt":
-            by_day.setdefault(each.day, []).append(each)
+    for row in counted:
+        if row.kind == "attempt":
+            by_day.setdefault(row.day, []).append(row)
     first, last = first_at.astimezone(UTC), now.astimezone(UTC)
     found: list[DayUse] = []
     for number in range((last.date() - first.date()).days + 1):

@@ -50,35 +50,48 @@ def refresh(connection: Connection, advice: Advice, playbook: Playbook, *, now: 
     rollout would be refused. A consumer whose proposal was declined gets no new one for a month. The plans are made before the
     workload is locked, so a proposal that has changed since then stays unchanged.
     """
-    name, found = advice.workload, Review()
-    before = _open(connection, name)
+    name, review = advice.workload, Review()
+    proposals_before = _open(connection, name)
     late = {each.consumer: each for each in advice.movable[:MOST_PROPOSED] if each.consumer}
     contents = dict[str, dict[str, Any]]()
     for consumer, use in late.items():
-        kept = before.get(consumer)
+        open_proposal = proposals_before.get(consumer)
         # a person's edit takes precedence
-        book = kept.playbook if kept is not None and kept.who is not None else playbook
+        book = (
+            open_proposal.playbook
+            if open_proposal is not None and open_proposal.who is not None
+            else playbook
+        )
         try:
             contents[consumer] = _plan(connection, advice, use, book, now)
         except ActionRefused as refusal:
-            found.refused[consumer] = str(refusal)
+            review.refused[consumer] = str(refusal)
     workloads.lock(connection, name)
     present = _open(connection, name)
-    found.refused.update(_find_declined(connection, name, late, now))
+    review.refused.update(_find_declined(connection, name, late, now))
     for consumer in late:
-        kept = present.get(consumer)
-        if consumer in found.refused or (kept is None and consumer in before):
+        open_proposal = present.get(consumer)
+        if consumer in review.refused or (open_proposal is None and consumer in proposals_before):
             continue  # refused, or decided since the plans were made
-        if kept is None:
-            kept = _insert(connection, name, consumer, contents[consumer], now)
-        elif kept == before.get(consumer):
-            kept = _write(connection, kept.id, **contents[consumer], at=now)
-        found.proposed.append(kept)
-    for consumer, kept in present.items():
-        if kept == before.get(consumer) and (consumer in found.refused or consumer not in late):
-            why = found.refused.get(consumer, NOT_LATE)
-            _write(connection, kept.id, state=ProposalState.WITHDRAWN, who=None, why=why, at=now)
-    return found
+        if open_proposal is None:
+            open_proposal = _insert(connection, name, consumer, contents[consumer], now)
+        elif open_proposal == proposals_before.get(consumer):
+            open_proposal = _write(connection, open_proposal.id, **contents[consumer], at=now)
+        review.proposed.append(open_proposal)
+    for consumer, open_proposal in present.items():
+        if open_proposal == proposals_before.get(consumer) and (
+            consumer in review.refused or consumer not in late
+        ):
+            why = review.refused.get(consumer, NOT_LATE)
+            _write(
+                connection,
+                open_proposal.id,
+                state=ProposalState.WITHDRAWN,
+                who=None,
+                why=why,
+                at=now,
+            )
+    return review
 
 
 def _plan(
@@ -90,10 +103,10 @@ def _plan(
         ActionRefused: the rollout would be refused or would save nothing, or too little is known about its traffic.
     """
     assert advice.evidence is not None
-    of: dict[str, Any] = {"name": advice.workload, "consumer": use.consumer, "now": now}
-    plan, refusal = plans.of_playbook(connection, playbook, **of)
+    target: dict[str, Any] = {"name": advice.workload, "consumer": use.consumer, "now": now}
+    plan, refusal = plans.of_playbook(connection, playbook, **target)
     if (fitted := fit_playbook(playbook, plan.traffic)) != playbook:
-        plan, refusal = plans.of_playbook(connection, fitted, **of)
+        plan, refusal = plans.of_playbook(connection, fitted, **target)
     if refusal is not None:
         raise ActionRefused(refusal)
     return _content(fitted, figures(use, plan, advice.evidence.batch_expected_s))
@@ -127,15 +140,19 @@ def approve(
     Raises:
         ActionRefused: the proposal is not open, the rollout cannot start, or a changed playbook would save nothing.
     """
-    found = to_decide(connection, name, number)
-    whose: dict[str, Any] = {"name": name, "consumer": found.consumer}
-    plan, _ = plans.of_playbook(connection, playbook, **whose, now=by.now)
-    begun = rollout_moves.start(connection, playbook, **whose, by=by, run_id=None)
-    worth = found.figures if playbook == found.playbook else price_plan(found.figures, plan)
+    open_proposal = to_decide(connection, name, number)
+    target: dict[str, Any] = {"name": name, "consumer": open_proposal.consumer}
+    plan, _ = plans.of_playbook(connection, playbook, **target, now=by.now)
+    rollout = rollout_moves.start(connection, playbook, **target, by=by, run_id=None)
+    worth = (
+        open_proposal.figures
+        if playbook == open_proposal.playbook
+        else price_plan(open_proposal.figures, plan)
+    )
     content = _content(playbook, worth)
-    decided = {"state": ProposalState.APPROVED, "rollout_id": begun.id}
+    decided = {"state": ProposalState.APPROVED, "rollout_id": rollout.id}
     _write(connection, number, **decided, **content, who=by.who, why=by.why, at=by.now)
-    return begun, worth
+    return rollout, worth
 
 
 def edit(
@@ -146,13 +163,13 @@ def edit(
     Raises:
         ActionRefused: the proposal is not open, or a rollout with the playbook could not start or would save nothing.
     """
-    found = to_decide(connection, name, number)
+    open_proposal = to_decide(connection, name, number)
     plan, refusal = plans.of_playbook(
-        connection, playbook, name=name, consumer=found.consumer, now=by.now
+        connection, playbook, name=name, consumer=open_proposal.consumer, now=by.now
     )
     if refusal is not None:
         raise ActionRefused(refusal)
-    worth = price_plan(found.figures, plan)
+    worth = price_plan(open_proposal.figures, plan)
     signed = {"who": by.who, "why": by.why, "at": by.now}
     _write(connection, number, **_content(playbook, worth), **signed)
     return f"proposal {number} saves {dollars(worth.saving_usd)} a month now; it stays open"
@@ -185,13 +202,13 @@ def to_decide(connection: Connection, name: str, number: ProposalId) -> Proposed
         raise ActionRefused(
             f'workload "{name}" has no proposal {number}: `lanes proposals` lists them'
         )
-    found = _read(row)
-    if found.state is not ProposalState.OPEN:
-        by = f" by {found.who}" if found.who else ""
+    stored_proposal = _read(row)
+    if stored_proposal.state is not ProposalState.OPEN:
+        by = f" by {stored_proposal.who}" if stored_proposal.who else ""
         raise ActionRefused(
-            f"proposal {number} was {found.state}{by} at {found.at:%Y-%m-%d %H:%M} UTC; nothing was changed"
+            f"proposal {number} was {stored_proposal.state}{by} at {stored_proposal.at:%Y-%m-%d %H:%M} UTC; nothing was changed"
         )
-    return found
+    return stored_proposal
 
 
 def workload_of(connection: Connection, number: ProposalId) -> str | None:
@@ -204,10 +221,10 @@ def listing(connection: Connection, name: str | None, *, now: datetime) -> list[
     """Return the newest proposals of one workload or all: open ones, and those decided or withdrawn within a month."""
     columns = proposal.c
     recent = or_(columns.state == ProposalState.OPEN, columns.at > now - DECLINED_FOR)
-    its = select(proposal).where(recent).order_by(columns.id.desc()).limit(LISTED)
+    query = select(proposal).where(recent).order_by(columns.id.desc()).limit(LISTED)
     if name is not None:
-        its = its.where(columns.workload == name)
-    return [_read(row) for row in connection.execute(its)]
+        query = query.where(columns.workload == name)
+    return [_read(row) for row in connection.execute(query)]
 
 
 def _open(connection: Connection, name: str) -> dict[str, ProposedRollout]:

@@ -79,16 +79,26 @@ class Affording:
     def __init__(
         self, connection: Connection, version: Version, *, marked: range = range(0), now: datetime
     ) -> None:
-        of = [each for each in budgets.list_hard(connection) if each.workload == version.workload]
+        hard_budgets = [
+            hard_budget
+            for hard_budget in budgets.list_hard(connection)
+            if hard_budget.workload == version.workload
+        ]
         self._connection, self._version, self._marked, self._now = connection, version, marked, now
-        self._limited = {each.id: each for each in of}
-        self._everybodys = [each.id for each in of if each.consumer is None]
+        self._limited = {hard_budget.id: hard_budget for hard_budget in hard_budgets}
+        self._everybodys = [
+            hard_budget.id for hard_budget in hard_budgets if hard_budget.consumer is None
+        ]
         self._consumers: dict[str, list[BudgetId]] = {}
-        for each in of:
-            if each.consumer is not None:
-                self._consumers.setdefault(each.consumer, []).append(each.id)
-        self._rests = budgets.read_left_usd(connection, self._limited, now=now) if of else {}
-        self._least = pack_bound(version, 0, items=1, lane=Lane.BATCH, at=now) if of else Decimal(0)
+        for hard_budget in hard_budgets:
+            if hard_budget.consumer is not None:
+                self._consumers.setdefault(hard_budget.consumer, []).append(hard_budget.id)
+        self._rests = (
+            budgets.read_left_usd(connection, self._limited, now=now) if hard_budgets else {}
+        )
+        self._least = (
+            pack_bound(version, 0, items=1, lane=Lane.BATCH, at=now) if hard_budgets else Decimal(0)
+        )
         self._readers: dict[WorkId, str | None] = {}
         self._sizes: dict[Claim, int] = {}
         # budgets that cannot pay the smallest request while work waits
@@ -123,19 +133,19 @@ class Affording:
         if not self._rests:
             yield from packs
             return
-        left, number = dict(self._rests), 0
+        left_usd, number = dict(self._rests), 0
         for pack in packs:
-            if self._is_empty(self._everybodys, left):
+            if self._is_empty(self._everybodys, left_usd):
                 return
-            for each in pack:
-                told = earlier.get(each.claim.work_id, ())
+            for item in pack:
+                told = earlier.get(item.claim.work_id, ())
                 history = sum(part.most_bytes for part in told)
-                self._sizes[each.claim] = call_bytes(each.payload) + history
-            kept = self._within(pack, left, number)
+                self._sizes[item.claim] = call_bytes(item.payload) + history
+            kept = self._within(pack, left_usd, number)
             if not kept:
                 continue
-            for id_, usd in self._shares([[each.claim for each in kept]], number).items():
-                left[id_] -= usd
+            for id_, usd in self._shares([[item.claim for item in kept]], number).items():
+                left_usd[id_] -= usd
             number += 1
             yield kept
         self._read_all = True
@@ -163,35 +173,39 @@ class Affording:
             _end(connection, but=[(name, each + DEAR) for each in told], of=name, now=self._now)
 
     def _within(
-        self, pack: list[ClaimedWork], left: Mapping[BudgetId, Decimal], number: int
+        self, pack: list[ClaimedWork], left_usd: Mapping[BudgetId, Decimal], number: int
     ) -> list[ClaimedWork]:
         """Return the items of the pack that all of their budgets can pay for; the largest items stay behind first."""
-        kept = pack
-        while empty := self._find_exceeded(kept, left, number):
-            payers = [each for each in kept if empty.intersection(self._payers(each.claim))]
+        payable_items = pack
+        while empty := self._find_exceeded(payable_items, left_usd, number):
+            payers = [
+                each for each in payable_items if empty.intersection(self._payers(each.claim))
+            ]
             payers.sort(key=lambda each: self._sizes[each.claim])
-            others = [each for each in kept if not empty.intersection(self._payers(each.claim))]
+            others = [
+                each for each in payable_items if not empty.intersection(self._payers(each.claim))
+            ]
             fit = bisect_left(
                 range(1, len(payers)),
                 True,
                 key=lambda n: bool(
-                    empty & self._find_exceeded([*others, *payers[:n]], left, number)
+                    empty & self._find_exceeded([*others, *payers[:n]], left_usd, number)
                 ),
             )
             staying = {each.claim for each in payers[fit:]}
             for each in payers[fit:]:
-                self._stays_behind(each, left)
-            kept = [each for each in kept if each.claim not in staying]
-        return kept
+                self._stays_behind(each, left_usd)
+            payable_items = [each for each in payable_items if each.claim not in staying]
+        return payable_items
 
     def _find_exceeded(
-        self, items: Sequence[ClaimedWork], left: Mapping[BudgetId, Decimal], number: int
+        self, items: Sequence[ClaimedWork], left_usd: Mapping[BudgetId, Decimal], number: int
     ) -> set[BudgetId]:
         """Return the budgets that have less left than a pack of these items may cost."""
         shares = self._shares([[each.claim for each in items]], number)
-        return {id_ for id_, usd in shares.items() if usd > left[id_]}
+        return {id_ for id_, usd in shares.items() if usd > left_usd[id_]}
 
-    def _stays_behind(self, item: ClaimedWork, left: Mapping[BudgetId, Decimal]) -> None:
+    def _stays_behind(self, item: ClaimedWork, left_usd: Mapping[BudgetId, Decimal]) -> None:
         """Leave the item for the next period, or count it as too dear if a whole period's budget cannot pay for it."""
         size = self._sizes[item.claim]
         usd = pack_bound(self._version, size, items=1, lane=Lane.BATCH, at=self._now)
@@ -203,11 +217,11 @@ class Affording:
                 self._too_dear[id_], dear = replace(dearest, items=known.items + 1), True
         if not dear:
             self._waits = True
-            self._is_empty(self._payers(item.claim), left)
+            self._is_empty(self._payers(item.claim), left_usd)
 
-    def _is_empty(self, of: Iterable[BudgetId], left: Mapping[BudgetId, Decimal]) -> bool:
+    def _is_empty(self, of: Iterable[BudgetId], left_usd: Mapping[BudgetId, Decimal]) -> bool:
         """Return whether any of these budgets has less left than the smallest request may cost, and note those that do."""
-        empty = {id_ for id_ in of if id_ in left and left[id_] < self._least}
+        empty = {id_ for id_ in of if id_ in left_usd and left_usd[id_] < self._least}
         self._lacking |= empty
         self._waits = self._waits or bool(empty)
         return bool(empty)

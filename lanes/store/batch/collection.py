@@ -93,14 +93,19 @@ def members(
 
 
 def own_faults(
-    connection: Connection, of: OpenBatch, faulted: Mapping[int, Sequence[Claim]]
+    connection: Connection, open_batch: OpenBatch, faulted: Mapping[int, Sequence[Claim]]
 ) -> set[int]:
     """Return the requests that caused their faults themselves, in a batch without any answered request."""
     if not faulted:
         return set()
     each = [(number, claim.work_id) for number, claims in faulted.items() for claim in claims]
     given = {"requests": [number for number, _ in each], "works": [work for _, work in each]}
-    asked = {**given, "account": of.account, "model": of.model, "begun_at": of.begun_at}
+    asked = {
+        **given,
+        "account": open_batch.account,
+        "model": open_batch.model,
+        "begun_at": open_batch.begun_at,
+    }
     rows = connection.execute(text(PAST_FAULTS), asked).all()
     return at_fault(
         {row.request: PastFaults(row.beside_answers, row.answered_since) for row in rows},

@@ -219,39 +219,39 @@ def is_orphan() -> sa.ColumnElement[bool]:
     return sa.func.coalesce(batch.c.note, "").startswith(ADOPTED)
 
 
-def adopt_orphan(connection: sa.Connection, of: Orphan, *, now: datetime) -> str | None:
+def adopt_orphan(connection: sa.Connection, orphan: Orphan, *, now: datetime) -> str | None:
     """Adopt an ended orphan: it owns the work that it answers and that is still ready, and `collect` collects it.
 
     Answers to work that is missing from the copy are booked at once. Returns a sentence about the result, None for a batch of
     another database.
     """
-    known = sa.select(batch.c.id).where(batch.c.nonce == of.nonce)
+    known = sa.select(batch.c.id).where(batch.c.nonce == orphan.nonce)
     if (ours := connection.execute(known).scalar()) is not None:
-        mark_submitted(connection, ours, of.provider_batch_id, expected_end_at=now, now=now)
+        mark_submitted(connection, ours, orphan.provider_batch_id, expected_end_at=now, now=now)
         return f"batch {ours}: its create was answered after the copy"
-    version = _find_labeled_version(connection, of.labels.values())
+    version = _find_labeled_version(connection, orphan.labels.values())
     if version is None:
         return None
-    requests = max([of.requests or 0, *(number + 1 for number in of.labels)])
+    requests = max([orphan.requests or 0, *(number + 1 for number in orphan.labels)])
     packs: list[Sequence[Claim]] = [()] * requests
-    lost = dict(of.labels)
-    for number, pack in _orphan_claims(connection, of).items():
+    lost = dict(orphan.labels)
+    for number, pack in _orphan_claims(connection, orphan).items():
         packs[number] = pack
         del lost[number]
     items = sum(map(len, packs))
-    note = f"{ADOPTED} as {of.provider_batch_id}"
+    note = f"{ADOPTED} as {orphan.provider_batch_id}"
     missing = sum(len(each.work_ids) for each in lost.values())
     missing += sum(claim.number < 0 for pack in packs for claim in pack)
     if missing:
         gone = pluralize(missing, "item")
         note += f"; {gone} of it came after the copy, so their answers are booked and lost: send them again"
-    begun_at = min(of.created_at or now, now)
+    begun_at = min(orphan.created_at or now, now)
     batch_id = connection.execute(
         sa.insert(batch)
         .values(
-            nonce=of.nonce,
-            account=of.account,
-            provider=of.provider,
+            nonce=orphan.nonce,
+            account=orphan.account,
+            provider=orphan.provider,
             workload=version.workload,
             version_id=version.id,
             model=version.spec.batch_model,
@@ -260,7 +260,7 @@ def adopt_orphan(connection: sa.Connection, of: Orphan, *, now: datetime) -> str
             items=items,
             bytes=0,
             body_hash="",
-            provider_batch_id=of.provider_batch_id,
+            provider_batch_id=orphan.provider_batch_id,
             intended_at=begun_at,
             submitted_at=begun_at,
             expected_end_at=now,
@@ -272,7 +272,11 @@ def adopt_orphan(connection: sa.Connection, of: Orphan, *, now: datetime) -> str
     ).scalar_one()
     own(connection, batch_id, packs)
     _book_lost(
-        connection, batch_id, version, {n: (of.said[n], lost[n]) for n in lost if n in of.said}, now
+        connection,
+        batch_id,
+        version,
+        {n: (orphan.said[n], lost[n]) for n in lost if n in orphan.said},
+        now,
     )
     payload = {"requests": requests, "items": items}
     batches.announce(
@@ -293,21 +297,23 @@ def _find_labeled_version(
     return None
 
 
-def _orphan_claims(connection: sa.Connection, of: Orphan) -> dict[int, list[Claim]]:
+def _orphan_claims(connection: sa.Connection, orphan: Orphan) -> dict[int, list[Claim]]:
     """Return the claims of the requests whose work is in this database, by request number.
 
     The digest proves or disproves a complete request. In an incomplete request, the slot of a missing item gets a negative
     claim number of other work, so that its part of the bill is booked.
     """
     works = _orphan_works(
-        connection, {id_ for each in of.labels.values() for id_ in each.work_ids}, of.noticed
+        connection,
+        {id_ for each in orphan.labels.values() for id_ in each.work_ids},
+        orphan.noticed,
     )
-    found, partly, disproved = dict[int, list[Claim]](), dict[int, list[Claim]](), 0
-    for number, label in of.labels.items():
+    complete_claims, partly, disproved = dict[int, list[Claim]](), dict[int, list[Claim]](), 0
+    for number, label in orphan.labels.items():
         pack = [works[id_] for id_ in label.work_ids if id_ in works]
         if len(pack) == len(label.work_ids):
             if digest(pack) == label.digest:
-                found[number] = [each.claim for each in pack]
+                complete_claims[number] = [each.claim for each in pack]
             else:
                 disproved += 1
         elif pack:
@@ -316,7 +322,7 @@ def _orphan_claims(connection: sa.Connection, of: Orphan) -> dict[int, list[Clai
                 works[id_].claim if id_ in works else Claim(other, -1 - slot)
                 for slot, id_ in enumerate(label.work_ids)
             ]
-    return found | partly if found or not disproved else found
+    return complete_claims | partly if complete_claims or not disproved else complete_claims
 
 
 def _orphan_works(
@@ -352,13 +358,13 @@ def _book_lost(
         Attempt(
             Claim(nothing, 0),
             Judgment(Outcome.UNKNOWN),
-            said,
+            response,
             now,
             now,
             0,
             share=PackShare(0, len(label.work_ids)),
         )
-        for said, label in lost.values()
+        for response, label in lost.values()
     ]
     if made:
         ledger.book(connection, made, {nothing: LostWork(version)}, batch_id=batch_id)

@@ -93,25 +93,25 @@ def due_before(until: Mapping[str, datetime], now: datetime) -> sa.Select[str]:
     names = sa.literal(list(until), sa.ARRAY(sa.Text))
     moments = sa.literal(list(until.values()), sa.ARRAY(Moment))
     columns = sa.column("workload", sa.Text), sa.column("until", Moment)
-    asked = sa.func.unnest(names, moments).table_valued(*columns, name="asked").render_derived()
+    requested = sa.func.unnest(names, moments).table_valued(*columns, name="asked").render_derived()
     due = (
         sa.select(work.c.id)
         .join(item, item.c.id == work.c.item_id)
         .where(
-            work.c.workload == asked.c.workload,
+            work.c.workload == requested.c.workload,
             claimable(Lane.BATCH, now),
             work.c.purpose.in_(ANSWERING),
             work.c.rank_at > now - EXPECTED_CALL,
-            work.c.rank_at < asked.c.until - EXPECTED_CALL,
+            work.c.rank_at < requested.c.until - EXPECTED_CALL,
             item.c.due_at > now,
-            item.c.due_at < asked.c.until,
+            item.c.due_at < requested.c.until,
             item.c.answered_at.is_(None),
         )
         .order_by(work.c.rank_at)
         .limit(1)
         .lateral("due")
     )
-    return sa.select(asked.c.workload).select_from(asked.join(due, sa.true()))
+    return sa.select(requested.c.workload).select_from(requested.join(due, sa.true()))
 
 
 def check_in(connection: sa.Connection, of: str | None, *, now: datetime) -> None:
@@ -151,8 +151,8 @@ def put_off(
 def _put_off(connection: sa.Connection, now: datetime) -> set[str]:
     waits = sa.exists().where(work.c.workload == workload.c.name, claimable(Lane.BATCH, now))
     due = (workload.c.submit_at <= now) | _has_primer(out=False), workload.c.paused_at.is_(None)
-    put_off = sa.select(workload.c.name).where(*due, waits)
-    return set(connection.execute(put_off).scalars())
+    query = sa.select(workload.c.name).where(*due, waits)
+    return set(connection.execute(query).scalars())
 
 
 MOST_BYTES = 128 * 1024**2  # payloads held at once for one batch

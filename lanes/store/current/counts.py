@@ -58,29 +58,31 @@ class Count:
         own |= {name: name for name in self.same}
         keys = [name for name in KEYS if own.get(name)]
         sums = [name for name in ("n", *SUMS) if own.get(name)]
-        each = [f"{at} as at"]
+        inner_columns = [f"{at} as at"]
         for name in keys:
-            each.append(
+            inner_columns.append(
                 f"{own[name]} {BYTES if rebuilt and KEYS[name] == 'text' else ''} as {name}"
             )
         if self.took is not None:
-            each.append(f"{self.took} as bucket")
-        by = ", ".join(str(place + 1) for place in range(len(each)))
-        each += [f"{_select_sum(name, own[name])} as {name}" for name in sums]
-        each += [f"{way}({name}) as {name}" for name, way in MOMENTS.items() if name in self.same]
-        told = ["at", *(name if name in keys else f"null::{KEYS[name]}" for name in KEYS)]
-        told.append(f"'{self.kind}'::text")
+            inner_columns.append(f"{self.took} as bucket")
+        by = ", ".join(str(place + 1) for place in range(len(inner_columns)))
+        inner_columns += [f"{_select_sum(name, own[name])} as {name}" for name in sums]
+        inner_columns += [
+            f"{way}({name}) as {name}" for name, way in MOMENTS.items() if name in self.same
+        ]
+        outer_columns = ["at", *(name if name in keys else f"null::{KEYS[name]}" for name in KEYS)]
+        outer_columns.append(f"'{self.kind}'::text")
         added = _select_sum if self.took is not None else lambda _, value: value
-        told += [added(name, name) if name in sums else "0" for name in ("n", *SUMS)]
-        told += [name if name in self.same else "null::timestamptz" for name in MOMENTS]
+        outer_columns += [added(name, name) if name in sums else "0" for name in ("n", *SUMS)]
+        outer_columns += [name if name in self.same else "null::timestamptz" for name in MOMENTS]
         together = f"group by {', '.join(['at', *keys])}"
         if self.took is None:
-            told, together = [*told, "null::int[]", "null::bigint[]"], ""
+            outer_columns, together = [*outer_columns, "null::int[]", "null::bigint[]"], ""
         else:
-            told += ["array_agg(bucket)", "array_agg(n)"]
+            outer_columns += ["array_agg(bucket)", "array_agg(n)"]
         return f"""
-  select {", ".join(told)}
-    from (select {", ".join(each)}
+  select {", ".join(outer_columns)}
+    from (select {", ".join(inner_columns)}
             from {self.of} where {where} group by {by}) each {together}"""
 
 

@@ -87,16 +87,16 @@ def read(file: str, sql: str) -> SqlFile:
 
 def _comments(kind: str, name: str, sql: str) -> str:
     """Return the statements that set the comments of an object and its columns, from the `---` lines of its file."""
-    said: dict[str, list[str]] = {}
-    of = f"{kind} {SCHEMA}.{name}"
+    comments: dict[str, list[str]] = {}
+    target = f"{kind} {SCHEMA}.{name}"
     for line in sql.splitlines():
         if column := _COLUMN_SAYS.match(line):
-            of = f"column {SCHEMA}.{name}.{column[1]}"
-            said[of] = [column[2]]
+            target = f"column {SCHEMA}.{name}.{column[1]}"
+            comments[target] = [column[2]]
         elif line.startswith("---"):
-            said.setdefault(of, []).append(line.removeprefix("---").strip())
-    quoted = {of: " ".join(lines).replace("'", "''") for of, lines in said.items()}
-    return "".join(f"comment on {of} is '{text}';\n" for of, text in quoted.items())
+            comments.setdefault(target, []).append(line.removeprefix("---").strip())
+    quoted = {target: " ".join(lines).replace("'", "''") for target, lines in comments.items()}
+    return "".join(f"comment on {target} is '{text}';\n" for target, text in quoted.items())
 
 
 def in_order(files: list[SqlFile]) -> list[SqlFile]:

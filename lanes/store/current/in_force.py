@@ -126,31 +126,33 @@ def put_in_force(connection: Connection, files: Sequence[SqlFile]) -> list[str]:
         SetupError: an object that is not ours depends on an object that must be dropped.
     """
     differed: list[str] = []
-    found = objects(connection)
-    twins = _Twins(connection, files, found)
-    for each in files:
-        present = _of(each, found)
-        wanted = twins.of(each) if present else None
+    db_objects = objects(connection)
+    twins = _Twins(connection, files, db_objects)
+    for sql_file in files:
+        present = _of(sql_file, db_objects)
+        wanted = twins.of(sql_file) if present else None
         if wanted and _matches(present, wanted):
             continue
-        differed.append(each.file)
-        twins.changed.append(each)
+        differed.append(sql_file.file)
+        twins.changed.append(sql_file)
         in_place = all(wanted and other.identity == wanted.identity for other in present)
-        if not (in_place and _try_replace(connection, each)):
-            _drop(connection, present, ours=[one for file in files for one in _of(file, found)])
-            _run(connection, each.sql)
-            found = objects(connection)
+        if not (in_place and _try_replace(connection, sql_file)):
+            _drop(
+                connection, present, ours=[one for file in files for one in _of(file, db_objects)]
+            )
+            _run(connection, sql_file.sql)
+            db_objects = objects(connection)
     return differed
 
 
 def put_comments(connection: Connection) -> None:
     """Set the comments of tables and columns from lanes/store/tables/, where the database differs."""
-    found = {(row.relname, row.attname): row.comment for row in connection.execute(_COMMENTS)}
+    comments = {(row.relname, row.attname): row.comment for row in connection.execute(_COMMENTS)}
     for table in metadata.sorted_tables:
-        if table.comment != found[table.name, None]:
+        if table.comment != comments[table.name, None]:
             connection.execute(SetTableComment(table) if table.comment else DropTableComment(table))
         for column in table.columns:
-            if column.comment != found[table.name, column.name]:
+            if column.comment != comments[table.name, column.name]:
                 connection.execute(
                     SetColumnComment(column) if column.comment else DropColumnComment(column)
                 )
@@ -158,16 +160,16 @@ def put_comments(connection: Connection) -> None:
 
 def differences(connection: Connection, files: Sequence[SqlFile]) -> list[str]:
     """Return a sentence for each object that differs from its file or has no file."""
-    found = objects(connection)
-    twins = _Twins(connection, files, found)
-    known = {one for each in files for one in _of(each, found)}
+    db_objects = objects(connection)
+    twins = _Twins(connection, files, db_objects)
+    known = {one for each in files for one in _of(each, db_objects)}
     return [
         *(
             f"{each.kind} {each.name} is not as {each.file}.sql says"
             for each in files
-            if not (present := _of(each, found)) or not _matches(present, twins.of(each))
+            if not (present := _of(each, db_objects)) or not _matches(present, twins.of(each))
         ),
-        *(f"{one.kind} {one.identity} has no file" for one in found if one not in known),
+        *(f"{one.kind} {one.identity} has no file" for one in db_objects if one not in known),
     ]
 
 
@@ -234,19 +236,19 @@ def _try_replace(connection: Connection, file: SqlFile) -> bool:
     return True
 
 
-def _drop(connection: Connection, gone: list[DbObject], *, ours: list[DbObject]) -> None:
-    known = {each.identity for each in ours}
-    for each in gone:
+def _drop(connection: Connection, targets: list[DbObject], *, ours: list[DbObject]) -> None:
+    known = {target.identity for target in ours}
+    for target in targets:
         for kind, identity in connection.execute(
-            _DEPENDENTS, {"class": each.class_id, "oid": each.oid}
+            _DEPENDENTS, {"class": target.class_id, "oid": target.oid}
         ):
             if identity not in known:
                 raise SetupError(
-                    f"{kind} {identity} uses {each.kind} {each.identity}, which this upgrade creates again: drop it, upgrade, "
-                    "and create it again"
+                    f"{kind} {identity} uses {target.kind} {target.identity}, which this upgrade creates again: drop it, "
+                    "upgrade, and create it again"
                 )
-    for each in gone:
-        connection.execute(text(f"drop {each.kind} if exists {each.identity} cascade"))
+    for target in targets:
+        connection.execute(text(f"drop {target.kind} if exists {target.identity} cascade"))
 
 
 class CurrentDifference(MigrateOperation):
@@ -270,9 +272,13 @@ def check_announcement(script: ScriptDirectory, files: Sequence[SqlFile]) -> lis
     Without a migration for each change, an older checkout would not notice the changed database and would restore its own SQL.
     """
     newest = script.get_revision("head")
-    now = fingerprint(files)
+    current_fingerprint = fingerprint(files)
     named = newest and getattr(newest.module, "sql_in_force", None)
-    return [] if named == now else [f'the newest migration must say: sql_in_force = "{now}"']
+    return (
+        []
+        if named == current_fingerprint
+        else [f'the newest migration must say: sql_in_force = "{current_fingerprint}"']
+    )
 
 
 def _compare(

@@ -60,12 +60,12 @@ select nspowner::regrole::text as owner, pg_has_role(nspowner, 'set') as may_be,
 
 def become_owner(connection: Connection, *, local: bool = True) -> bool:
     """Act as the schema's owner until the transaction (`local`) or the session ends; return whether this is allowed."""
-    found = connection.execute(_OWNER, {"schema": SCHEMA}).one_or_none()
-    if found is None or found.is_us:
+    row = connection.execute(_OWNER, {"schema": SCHEMA}).one_or_none()
+    if row is None or row.is_us:
         return True
-    if found.may_be:
-        connection.execute(text(f"set {'local ' if local else ''}role {found.owner}"))
-    return found.may_be
+    if row.may_be:
+        connection.execute(text(f"set {'local ' if local else ''}role {row.owner}"))
+    return row.may_be
 
 
 def schema_owner(connection: Connection) -> str | None:
@@ -88,12 +88,12 @@ def secure(connection: Connection) -> None:
 
 def grant(connection: Connection) -> None:
     """Grant each role exactly its rights."""
-    here = {"schema": SCHEMA}
-    functions = connection.execute(_FUNCTIONS, here).all()
+    parameters = {"schema": SCHEMA}
+    functions = connection.execute(_FUNCTIONS, parameters).all()
     doors = [each.called for each in functions if each.proname in DOORS]
     results = [each.called for each in functions if each.proname in READ]
-    views = connection.execute(_VIEWS, here).scalars().all()
-    called = connection.execute(_OF_VIEWS, here).scalars().all()
+    views = connection.execute(_VIEWS, parameters).scalars().all()
+    called = connection.execute(_OF_VIEWS, parameters).scalars().all()
     intake, reader, worker = DatabaseRole.INTAKE, DatabaseRole.READER, DatabaseRole.WORKER
     for statement in (
         f"grant usage on schema {SCHEMA} to {intake}, {reader}, {worker}",
@@ -123,17 +123,19 @@ def bind(connection: Connection, tenants: Sequence[tuple[str, str]]) -> None:
         ActionRefused: a login does not exist.
     """
     for login, consumer in tenants:
-        about = {"login": login, "consumer": consumer}
-        found = text("select from pg_roles where rolname = :login and rolcanlogin")
-        if consumer and connection.execute(found, about).first() is None:
+        parameters = {"login": login, "consumer": consumer}
+        login_query = text("select from pg_roles where rolname = :login and rolcanlogin")
+        if consumer and connection.execute(login_query, parameters).first() is None:
             raise ActionRefused(
                 f'there is no login "{login}": create it in role lanes_tenant first'
             )
-        others = "" if consumer else " or true"
-        gone = f"delete from lanes.tenant where login = :login and (consumer = ''{others})"
-        connection.execute(text(gone), about)
-        said = "insert into lanes.tenant values (:login, :consumer) on conflict do nothing"
-        connection.execute(text(said), about)
+        extra_condition = "" if consumer else " or true"
+        deletion = (
+            f"delete from lanes.tenant where login = :login and (consumer = ''{extra_condition})"
+        )
+        connection.execute(text(deletion), parameters)
+        insertion = "insert into lanes.tenant values (:login, :consumer) on conflict do nothing"
+        connection.execute(text(insertion), parameters)
 
 
 def create(connection: Connection) -> list[str]:
@@ -152,12 +154,12 @@ def create(connection: Connection) -> list[str]:
 
 def give_schema(connection: Connection) -> None:
     """Give the schema and everything in it to `lanes_owner`; a previous owner that can log in keeps its rights."""
-    before = schema_owner(connection)
+    previous_owner = schema_owner(connection)
     owner = DatabaseRole.OWNER
-    if before is None:
+    if previous_owner is None:
         connection.execute(text(f"create schema {SCHEMA} authorization {owner}"))
         return
-    if before == owner:
+    if previous_owner == owner:
         return
     connection.execute(text(f"grant usage, create on schema {SCHEMA} to {owner}"))
     given: Sequence[str] = (
@@ -168,8 +170,8 @@ def give_schema(connection: Connection) -> None:
     is_user = text(
         "select rolcanlogin and not rolsuper from pg_roles where oid = cast(:role as regrole)"
     )
-    if connection.execute(is_user, {"role": before}).scalar_one():
-        connection.execute(text(f"grant {owner}, {DatabaseRole.WORKER} to {before}"))
+    if connection.execute(is_user, {"role": previous_owner}).scalar_one():
+        connection.execute(text(f"grant {owner}, {DatabaseRole.WORKER} to {previous_owner}"))
 
 
 def let_migrate(connection: Connection) -> None:
@@ -220,17 +222,19 @@ def read_grants(connection: Connection) -> dict[Object, set[Grant]]:
 
 def restore(connection: Connection, before: dict[Object, set[Grant]]) -> None:
     """Restore the rights on views and functions that existed before; grants on single columns are lost."""
-    now, identities = _read(connection)
-    for each in before.keys() & now.keys():
-        for identity in identities[each]:
-            for privilege, grantee, may_pass_on in sorted(before[each] - now[each]):
+    current_grants, identities = _read(connection)
+    for object_key in before.keys() & current_grants.keys():
+        for identity in identities[object_key]:
+            for privilege, grantee, may_pass_on in sorted(
+                before[object_key] - current_grants[object_key]
+            ):
                 passing = " with grant option" if may_pass_on else ""
                 connection.execute(
-                    text(f"grant {privilege} on {each[0]} {identity} to {grantee}{passing}")
+                    text(f"grant {privilege} on {object_key[0]} {identity} to {grantee}{passing}")
                 )
-            for privilege, grantee, _ in sorted(now[each] - before[each]):
+            for privilege, grantee, _ in sorted(current_grants[object_key] - before[object_key]):
                 connection.execute(
-                    text(f"revoke {privilege} on {each[0]} {identity} from {grantee}")
+                    text(f"revoke {privilege} on {object_key[0]} {identity} from {grantee}")
                 )
 
 

@@ -225,11 +225,11 @@ def archive_some(
         if size + row.bytes > MOST_BYTES:
             last = row.id - 1
             break
-        of = chunks[row.workload, row.month]
-        if not of or not of[-1].has_room(row.bytes):
-            of.append(_Chunk([], 0))
-        of[-1].items.append(row.id)
-        of[-1].bytes += row.bytes
+        group = chunks[row.workload, row.month]
+        if not group or not group[-1].has_room(row.bytes):
+            group.append(_Chunk([], 0))
+        group[-1].items.append(row.id)
+        group[-1].bytes += row.bytes
         items, size = items + 1, size + row.bytes
     for (workload, _), its in chunks.items():
         for chunk in its:
@@ -250,16 +250,20 @@ class _Chunk:
 
 def _move(connection: Connection, workload: str, items: Sequence[ItemId], now: datetime) -> None:
     """Write a document, compare it with the rows one by one, and delete the rows."""
-    of = {"items": list(items), "now": now}
-    of["archive"] = connection.execute(KEEP, of | {"workload": workload}).scalar_one()
-    for name, number in connection.execute(DIFFERS, of).all():
+    parameters = {"items": list(items), "now": now}
+    parameters["archive"] = connection.execute(
+        KEEP, parameters | {"workload": workload}
+    ).scalar_one()
+    for name, number in connection.execute(DIFFERS, parameters).all():
         raise ArchiveDiffers(
             f"{number} rows of lanes.{name} are not in the archive of {workload} as they are: nothing was moved; "
             "report this, and set archive_after_days of the workload to 0 meanwhile"
         )
     for name in reversed(MOVED):
-        connection.execute(text(f"delete from lanes.{name} where item_id = any (:items)"), of)
-    connection.execute(LEFT, of)
+        connection.execute(
+            text(f"delete from lanes.{name} where item_id = any (:items)"), parameters
+        )
+    connection.execute(LEFT, parameters)
 
 
 def place_of(connection: Connection, workload: str, key: str) -> tuple[ItemId, ArchiveId] | None:
@@ -311,26 +315,28 @@ def _bring_back(
             "select key::bigint from lanes.archive, json_object_keys(document) key where id = :archive order by 1"
         )
         items = connection.execute(keys, {"archive": archive}).scalars().all()
-    of = {"archive": archive, "items": [str(each) for each in items]}
+    parameters = {"archive": archive, "items": [str(each) for each in items]}
     for name in ("item", *MOVED):
-        kept = set(connection.execute(COLUMNS, of | {"name": name}).scalars())
+        kept = set(connection.execute(COLUMNS, parameters | {"name": name}).scalars())
         stored = (each for each in metadata.tables[f"{SCHEMA}.{name}"].columns if each.name in kept)
         columns = [each.name for each in stored if each.computed is None]
         if columns:
-            connection.execute(_back(name, columns), of)
+            connection.execute(_back(name, columns), parameters)
     return list(items)
 
 
 def _back(name: str, columns: Sequence[str]) -> TextClause:
     rows = f"{READ_BACK} cross join lateral jsonb_populate_recordset(null::lanes.{name}, (e.value -> '{name}')::jsonb) p"
-    here = "a.id = :archive and e.key = any (:items)"
+    condition = "a.id = :archive and e.key = any (:items)"
     if name == "item":
         values = ", ".join(f"{each} = p.{each}" for each in columns if each != "id")
-        return text(f"update lanes.item i set {values} from {rows} where i.id = p.id and {here}")
+        return text(
+            f"update lanes.item i set {values} from {rows} where i.id = p.id and {condition}"
+        )
     said = ", ".join(f"p.{each}" for each in columns)
     into = f"insert into lanes.{name} ({', '.join(columns)}) overriding system value"
     # a read that was recorded during the archiving is still in its table
-    return text(f"{into} select {said} from {rows} where {here} on conflict do nothing")
+    return text(f"{into} select {said} from {rows} where {condition} on conflict do nothing")
 
 
 def rewrite(
@@ -342,10 +348,10 @@ def rewrite(
     """Restore archived items (None: the whole archive), call `change` with their ids, and archive the changed rows."""
     locked = "select from lanes.archive where id = :archive for no key update"
     connection.execute(text(locked), {"archive": archive})
-    with brought_back(connection, archive, items) as there:
-        change(there)
+    with brought_back(connection, archive, items) as item_ids:
+        change(item_ids)
         said = f"select {DOCUMENT}::text as rows, {LAST_EVENT} as since from lanes.item i where i.id = any (:items)"
-        row = connection.execute(text(said), {"items": there}).one()
+        row = connection.execute(text(said), {"items": item_ids}).one()
     given = {"archive": archive, "rows": row.rows, "since": row.since, "is_whole": items is None}
     connection.execute(REPLACE, given)
 

@@ -142,24 +142,26 @@ def forget(connection: Connection, workload: str, key: str, *, now: datetime) ->
     Raises:
         UnknownItem: the workload has neither an item nor a refused input of that key.
     """
-    of = {"workload": workload, "key": key, "now": now}
+    parameters = {"workload": workload, "key": key, "now": now}
     found = text(
         "select id, archive_id from lanes.item where workload = :workload and key = :key for no key update"
     )
-    row = connection.execute(found, of).first()
+    row = connection.execute(found, parameters).first()
     item = None if row is None else row.id
-    refused = sum(connection.execute(text(statement), of).rowcount for statement in AT_THE_DOOR)
+    refused = sum(
+        connection.execute(text(statement), parameters).rowcount for statement in AT_THE_DOOR
+    )
     if item is None and not refused:
         raise UnknownItem(f'workload "{workload}" has no item "{key}"')
     if row is not None and row.archive_id is not None:
 
         def change(items: list[ItemId]) -> None:
-            connection.execute(text(ITEM), {**of, "item": item})
+            connection.execute(text(ITEM), {**parameters, "item": item})
             erase(connection, items, "forgotten")
 
         archives.rewrite(connection, row.archive_id, [row.id], change)
     for statement in OF_ITEM:
-        connection.execute(text(statement), {**of, "item": item})
+        connection.execute(text(statement), {**parameters, "item": item})
     if item is not None:
         erase(connection, [item], "forgotten")
 

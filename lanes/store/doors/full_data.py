@@ -206,14 +206,14 @@ def unsteady(
 def lengths_of(connection: sa.Connection, versions: Mapping[ItemId, Version | None]) -> Lengths:
     """Return the `lengths` of these items under their versions; an item without a readable version has none."""
     items = defaultdict[int, list[ItemId]](list)
-    known = {each.id: each for each in versions.values() if each is not None}
-    for id_, each in versions.items():
-        if each is not None:
-            items[each.id].append(id_)
+    known = {version.id: version for version in versions.values() if version is not None}
+    for id_, version in versions.items():
+        if version is not None:
+            items[version.id].append(id_)
     found: Lengths = {}
-    for id_, each in known.items():
-        apart = is_apart(each.spec.pack_scope)
-        found |= lengths(connection, items[id_], each.spec.context, apart=apart)
+    for id_, version in known.items():
+        apart = is_apart(version.spec.pack_scope)
+        found |= lengths(connection, items[id_], version.spec.context, apart=apart)
     return found
 
 
@@ -270,17 +270,19 @@ def load(
     Raises:
         ReferenceFailed: a table or view is missing, may not be read or is too slow; the transaction stays usable.
     """
-    found = dict[K, tuple[ContextPart, ...]]()
-    for of in version.spec.context.reference:
-        keys = {id_: key for id_, read in items.items() if (key := _key(of, read)) is not None}
-        rows = _rows(connection, of, sorted(set(keys.values())))
+    parts = dict[K, tuple[ContextPart, ...]]()
+    for reference in version.spec.context.reference:
+        keys = {
+            id_: key for id_, read in items.items() if (key := _key(reference, read)) is not None
+        }
+        rows = _rows(connection, reference, sorted(set(keys.values())))
         for id_ in items:
-            said = _within(of, rows.get(keys.get(id_, ""), ()))
-            found[id_] = (
-                *found.get(id_, ()),
-                ContextPart(said, ContextTag.REFERENCE, name=of.name),
+            said = _within(reference, rows.get(keys.get(id_, ""), ()))
+            parts[id_] = (
+                *parts.get(id_, ()),
+                ContextPart(said, ContextTag.REFERENCE, name=reference.name),
             )
-    return found
+    return parts
 
 
 def read(
@@ -299,28 +301,28 @@ def read(
 
 def check(connection: sa.Connection, context: Context) -> list[str]:
     """Return the reasons why references of the context cannot be read now."""
-    said = list[str]()
-    for of in context.reference:
+    reasons = list[str]()
+    for reference in context.reference:
         try:
-            _rows(connection, of, [""])
+            _rows(connection, reference, [""])
         except ReferenceFailed as failure:
-            said.append(str(failure))
-    return said
+            reasons.append(str(failure))
+    return reasons
 
 
-def _key(of: Reference, variables: Mapping[str, Any]) -> str | None:
+def _key(reference: Reference, variables: Mapping[str, Any]) -> str | None:
     """Return the key of an item as text; None if it has no key, for example because a field is missing."""
     try:
-        value = of.rule.value(variables)
+        value = reference.rule.value(variables)
     except RuleFailed:
         return None
     return str(value) if isinstance(value, str | int | float) else None
 
 
-def _within(of: Reference, rows: Sequence[str]) -> str:
+def _within(reference: Reference, rows: Sequence[str]) -> str:
     """Return the rows as lines of JSON, as far as the limits allow."""
-    lines, left = list[str](), of.bytes
-    for row in rows[: of.rows]:
+    lines, left = list[str](), reference.bytes
+    for row in rows[: reference.rows]:
         left -= len(row.encode()) + 1
         if left < 0:
             break
@@ -329,33 +331,33 @@ def _within(of: Reference, rows: Sequence[str]) -> str:
 
 
 def _rows(
-    connection: sa.Connection, of: Reference, keys: Sequence[str]
+    connection: sa.Connection, reference: Reference, keys: Sequence[str]
 ) -> Mapping[str, Sequence[str]]:
     """Return the rows by key, ordered by their text, up to one more than the limit to show that there are more.
 
     Raises:
         ReferenceFailed: the table, view or column is missing, may not be read or is too slow.
     """
-    schema, _, name = of.relation.partition(".")
-    found = defaultdict[str, list[str]](list)
-    with _limit_time(connection, of):
-        there = connection.execute(
-            COLUMN, {"schema": schema, "name": name, "column": of.column}
+    schema, _, name = reference.relation.partition(".")
+    rows = defaultdict[str, list[str]](list)
+    with _limit_time(connection, reference):
+        column = connection.execute(
+            COLUMN, {"schema": schema, "name": name, "column": reference.column}
         ).first()
-        if there is None:
+        if column is None:
             raise ReferenceFailed(
-                f'reference "{of.name}": there is no table or view {of.relation}; create it'
+                f'reference "{reference.name}": there is no table or view {reference.relation}; create it'
             )
-        if there.kind is None:
+        if column.kind is None:
             raise ReferenceFailed(
-                f'reference "{of.name}": {of.relation} has no column "{of.column}"; correct it'
+                f'reference "{reference.name}": {reference.relation} has no column "{reference.column}"; correct it'
             )
-        for row in connection.execute(_query(of, schema, name, there.kind), {"keys": keys}):
-            found[row.key].append(row.said)
-    return found
+        for row in connection.execute(_query(reference, schema, name, column.kind), {"keys": keys}):
+            rows[row.key].append(row.said)
+    return rows
 
 
-def _query(of: Reference, schema: str, name: str, kind: str) -> sa.Select[Any, Any]:
+def _query(reference: Reference, schema: str, name: str, kind: str) -> sa.Select[Any, Any]:
     """Select the rows of :keys; `kind` is the type of the column, as the catalog writes it.
 
     Keys that are not valid for the type have no rows: one item must not make the query fail for its neighbours.
@@ -364,12 +366,12 @@ def _query(of: Reference, schema: str, name: str, kind: str) -> sa.Select[Any, A
     given = given.table_valued(sa.column("key", sa.Text), name="given").render_derived()
     is_valid = sa.func.pg_input_is_valid(given.c.key, sa.literal(kind, sa.Text))
     keys = sa.select(given.c.key).where(is_valid).cte("k").prefix_with("materialized", dialect="*")
-    rows = sa.table(name, sa.column(of.column), schema=schema).alias("t")
+    rows = sa.table(name, sa.column(reference.column), schema=schema).alias("t")
     said = sa.cast(sa.func.to_jsonb(sa.literal_column("t")), sa.Text).collate("C").label("said")
-    matches = rows.c[of.column] == sa.literal_column(f"cast(k.key as {kind})")
-    each = sa.select(said).select_from(rows).where(matches).order_by(said).limit(of.rows + 1)
+    matches = rows.c[reference.column] == sa.literal_column(f"cast(k.key as {kind})")
+    each = sa.select(said).select_from(rows).where(matches).order_by(said).limit(reference.rows + 1)
     found = each.correlate(keys).lateral("found")
-    cut = sa.func.left(found.c.said, of.bytes + 1).label("said")
+    cut = sa.func.left(found.c.said, reference.bytes + 1).label("said")
     return sa.select(keys.c.key, cut).select_from(keys.join(found, sa.true()))
 
 
@@ -392,14 +394,14 @@ def _limit_time(connection: sa.Connection, of: Reference) -> Iterator[None]:
         raise ReferenceFailed(f'reference "{of.name}": {_explain(of, error.orig)}') from error
 
 
-def _explain(of: Reference, error: Any) -> str:
-    schema = of.relation.partition(".")[0]
+def _explain(reference: Reference, error: Any) -> str:
+    schema = reference.relation.partition(".")[0]
     if isinstance(error, InsufficientPrivilege):
-        grants = f"grant usage on schema {schema} to lanes_worker; grant select on {of.relation} to lanes_worker"
-        return f"Lanes may not read {of.relation}: {grants}"
+        grants = f"grant usage on schema {schema} to lanes_worker; grant select on {reference.relation} to lanes_worker"
+        return f"Lanes may not read {reference.relation}: {grants}"
     if isinstance(error, QueryCanceled):
         return (
-            f"{of.relation} did not answer within {PATIENCE.total_seconds():g} s: "
-            f'give its column "{of.column}" an index, or make the view a table'
+            f"{reference.relation} did not answer within {PATIENCE.total_seconds():g} s: "
+            f'give its column "{reference.column}" an index, or make the view a table'
         )
-    return f"{of.relation} cannot be read: {str(error).splitlines()[0]}"
+    return f"{reference.relation} cannot be read: {str(error).splitlines()[0]}"

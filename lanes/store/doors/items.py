@@ -67,13 +67,13 @@ def _build_admission() -> sa.Select[*tuple[Any, ...]]:
 
 
 def schema_refusal(
-    connection: sa.Connection, of: str, schema: Mapping[str, Any], payload: Mapping[str, Any]
+    connection: sa.Connection, workload: str, schema: Mapping[str, Any], payload: Mapping[str, Any]
 ) -> str | None:
     """Return why the doors would refuse the payload under this input schema, or None if they would accept it."""
     if not schema:
         return None
     asked, told = (sa.literal(json_data.dumps(each)).cast(JSONB) for each in (schema, payload))
-    refusal = sa.func.lanes.input_refusal(asked, of, told, type_=ARRAY(sa.Text))
+    refusal = sa.func.lanes.input_refusal(asked, workload, told, type_=ARRAY(sa.Text))
     refused = connection.execute(sa.select(refusal)).scalar_one()
     return None if refused is None else refused[1]
 
@@ -115,30 +115,30 @@ def _make_storable(refusal: Refusal) -> Refusal:
 
 
 def label(
-    connection: sa.Connection, of: str, expected: Mapping[str, dict[str, Any]], *, source: str
+    connection: sa.Connection, workload: str, expected: Mapping[str, dict[str, Any]], *, source: str
 ) -> dict[str, str]:
     """Label items by key and return the outcome of each: `labeled`, `malformed` or `unknown_item`."""
     if not expected:
         return {}
     given = sa.literal(json_data.dumps(expected)).cast(JSONB)
     right = sa.func.jsonb_each(given).table_valued("key", "value")
-    outcome = sa.func.lanes.label(of, right.c.key, right.c.value, source).label("outcome")
+    outcome = sa.func.lanes.label(workload, right.c.key, right.c.value, source).label("outcome")
     return {row.key: row.outcome for row in connection.execute(sa.select(right.c.key, outcome))}
 
 
-def submission(connection: sa.Connection, of: str, key: str) -> Submission:
+def submission(connection: sa.Connection, workload: str, key: str) -> Submission:
     """Return an admitted item as its sender could submit it now.
 
     Raises:
         UnknownItem: the workload has no item of that key, or the item's content was erased.
     """
-    its = item.c.workload == of, item.c.key == key, item.c.forgotten_at.is_(None)
+    its = item.c.workload == workload, item.c.key == key, item.c.forgotten_at.is_(None)
     kept = sa.select(item).where(*its, item.c.emptied_at.is_(None))
     row = connection.execute(kept).one_or_none()
     if row is None:
-        raise UnknownItem(f'workload "{of}" has no item "{key}" whose input is kept')
+        raise UnknownItem(f'workload "{workload}" has no item "{key}" whose input is kept')
     return Submission(
-        workload=of,
+        workload=workload,
         payload=row.payload,
         place=key,
         key=key,
@@ -151,22 +151,32 @@ def submission(connection: sa.Connection, of: str, key: str) -> Submission:
     )
 
 
-def cancel(connection: sa.Connection, of: str, key: str) -> str:
+def cancel(connection: sa.Connection, workload: str, key: str) -> str:
     """Cancel an item and return `canceled`, or the reason why it cannot be canceled: `unknown_item` or `settled`."""
-    return connection.execute(sa.select(sa.func.lanes.cancel(of, key))).scalar_one()
+    return connection.execute(sa.select(sa.func.lanes.cancel(workload, key))).scalar_one()
 
 
-def amend(connection: sa.Connection, asked: Amendment, *, door: str, now: datetime) -> Admission:
+def amend(
+    connection: sa.Connection, amendment: Amendment, *, door: str, now: datetime
+) -> Admission:
     """Apply late data and return the outcome.
 
     The outcome is amended, duplicate, outdated (a later amendment is in force), waiting (the item does not exist yet), or the
     reason of a refusal.
     """
-    payload: Any = sa.literal(asked.payload, JSONB)
-    given = asked.workload, asked.key, payload, door, asked.place, now, asked.occurred_at
+    payload: Any = sa.literal(amendment.payload, JSONB)
+    given = (
+        amendment.workload,
+        amendment.key,
+        payload,
+        door,
+        amendment.place,
+        now,
+        amendment.occurred_at,
+    )
     verdict = sa.func.lanes.take_amendment(*given).table_valued("outcome", "detail")
     row = connection.execute(sa.select(verdict.c.outcome, verdict.c.detail)).one()
-    return Admission(row.outcome, row.detail, asked.key)
+    return Admission(row.outcome, row.detail, amendment.key)
 
 
 def apply_waiting(connection: sa.Connection, *, now: datetime) -> int:
@@ -210,25 +220,25 @@ def _admit_lines(
     now: datetime,
 ) -> Admitted:
     lines = [each for each in chunk if isinstance(each, FileLine)]
-    told = Admitted(job, bad=[each for each in chunk if isinstance(each, Refusal)])
-    told.outcomes.update(each.reason for each in told.bad)
-    if told.bad:
-        refuse(connection, told.bad, door=door, now=now)
+    result = Admitted(job, bad=[each for each in chunk if isinstance(each, Refusal)])
+    result.outcomes.update(each.reason for each in result.bad)
+    if result.bad:
+        refuse(connection, result.bad, door=door, now=now)
     asked = [replace(each.submission, job=each.submission.job or job) for each in lines]
     admissions = admit(connection, asked, door=door, now=now)
     right: dict[str, dict[str, object]] = {}
     for line, admission in zip(lines, admissions, strict=True):
-        told.outcomes[admission.outcome] += 1
+        result.outcomes[admission.outcome] += 1
         if not admission.is_admitted or admission.key is None:
             place, content = line.submission.place, str(line.submission.payload)
             why = admission.outcome, admission.detail or ""
-            told.bad.append(Refusal(workload, place, *why, content))
+            result.bad.append(Refusal(workload, place, *why, content))
             continue
-        told.keys.append(admission.key)
+        result.keys.append(admission.key)
         if line.expected is not None:
             right[admission.key] = line.expected
     label(connection, workload, right, source=door)
-    return told
+    return result
 
 
 def begin(connection: sa.Connection, order: JobOrder, workload: str, now: datetime) -> str:
@@ -239,18 +249,21 @@ def begin(connection: sa.Connection, order: JobOrder, workload: str, now: dateti
     """
     given = {"digest": order.digest, "due_at": order.due_at, "budget_usd": order.budget_usd}
     given |= {"workload": workload, "now": now}
-    there: Any = None
+    stored_job: Any = None
     for name in filter(None, (order.name, order.otherwise)):
         connection.execute(BEGIN, {"name": name, **given})
-        there = connection.execute(sa.select(job).where(job.c.name == name)).first()
-        if there is None or (there.digest, there.workload) == (order.digest, workload):
+        stored_job = connection.execute(sa.select(job).where(job.c.name == name)).first()
+        if stored_job is None or (stored_job.digest, stored_job.workload) == (
+            order.digest,
+            workload,
+        ):
             return name
-    said = f'job "{there.name}" of {there.created_at:%Y-%m-%d %H:%M} UTC holds '
-    if there.digest == order.digest:
-        said += f'this content for workload "{there.workload}"; name another job for workload "{workload}"'
+    message = f'job "{stored_job.name}" of {stored_job.created_at:%Y-%m-%d %H:%M} UTC holds '
+    if stored_job.digest == order.digest:
+        message += f'this content for workload "{stored_job.workload}"; name another job for workload "{workload}"'
     else:
-        said += f'other content of workload "{there.workload}"; name another job, or send the same content again'
-    raise Refused("job_conflict", said)
+        message += f'other content of workload "{stored_job.workload}"; name another job, or send the same content again'
+    raise Refused("job_conflict", message)
 
 
 def close(connection: sa.Connection, name: str, outcomes: Mapping[str, int], now: datetime) -> None:

@@ -115,13 +115,13 @@ def have_received() -> sa.Select[*tuple[Any, ...]]:
     first_due = _first(item.c.due_at, due(from_due)).lateral("first_due")
     first = sa.func.coalesce(seen.c.id, sa.literal_column("0"))
     plain = _first(item.c.id, behind(first)).lateral("plain")
-    found = workload.outerjoin(seen, seen.c.workload == workload.c.name)
+    relation = workload.outerjoin(seen, seen.c.workload == workload.c.name)
     for each in (urgent, first_due, plain):
-        found = found.outerjoin(each, sa.true())
+        relation = relation.outerjoin(each, sa.true())
     is_urgent, is_due = urgent.c.id.is_not(None), first_due.c.due_at.is_not(None)
     known = workload.c.name, is_urgent.label("urgent"), first_due.c.due_at, plain.c.id
     has_some = sa.or_(is_urgent, is_due, plain.c.id.is_not(None))
-    return sa.select(*known).select_from(found).where(has_some)
+    return sa.select(*known).select_from(relation).where(has_some)
 
 
 def build_parameters(since: Since | None) -> dict[str, Any]:
@@ -151,17 +151,17 @@ def lock_received(
     of one workload never delays the others. `waiting` is the result of `find_received`, if the caller already has it. Items
     that other transactions have locked are skipped. The payloads of workloads in `unread` are only measured.
     """
-    there = find_received(connection) if waiting is None else waiting
-    asked = sorted(name for name in there if of is None or name in of)
-    of_urgent = most_urgent // max(1, sum(there[name].urgent for name in asked))
+    beginnings = find_received(connection) if waiting is None else waiting
+    asked = sorted(name for name in beginnings if of is None or name in of)
+    of_urgent = most_urgent // max(1, sum(beginnings[name].urgent for name in asked))
     found: list[ReceivedItem] = []
     for name in asked:
         most, left = max(1, limit // len(asked)), most_bytes // len(asked)
-        for part, begin in there[name].parts():
-            here = max(most, of_urgent) if part is URGENT else most
-            given = {"of_workload": name, "most": here} | begin
+        for part, begin in beginnings[name].parts():
+            row_limit = max(most, of_urgent) if part is URGENT else most
+            given = {"of_workload": name, "most": row_limit} | begin
             query = _head(read=name not in unread, part=part)
-            rows = fetch_rows(connection, query, given, most=here, most_bytes=left)
+            rows = fetch_rows(connection, query, given, most=row_limit, most_bytes=left)
             found += [_read_item(row, read=name not in unread) for row in rows]
             most, left = most - len(rows), left - sum(row.bytes for row in rows)
             if most <= 0 or left <= 0:
@@ -169,17 +169,20 @@ def lock_received(
     return found
 
 
-def came_last(of: Sequence[ReceivedItem], *, before: Since) -> dict[str, RoutedUpTo]:
+def came_last(received_items: Sequence[ReceivedItem], *, before: Since) -> dict[str, RoutedUpTo]:
     """Return the routing progress of each workload after these items, starting from `before`.
 
     Items that still wait come later, except urgent items, items that other transactions had locked, and items due sooner.
     """
     due: dict[str, datetime] = {}
     plain: dict[str, ItemId] = {}
-    for each in sorted((each for each in of if not each.arrived.urgent), key=attrgetter("id")):
-        name, due_at = each.arrived.workload, each.arrived.due_at
+    for received_item in sorted(
+        (received_item for received_item in received_items if not received_item.arrived.urgent),
+        key=attrgetter("id"),
+    ):
+        name, due_at = received_item.arrived.workload, received_item.arrived.due_at
         if due_at is None:
-            plain[name] = each.id
+            plain[name] = received_item.id
         else:
             due[name] = max(due_at, due.get(name, due_at))
     earlier = {name: before.get(name, RoutedUpTo()) for name in {*due, *plain}}

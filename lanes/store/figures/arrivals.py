@@ -60,10 +60,10 @@ def forget(engine: Engine) -> None:
     _kept.pop(engine, None)
 
 
-def _pattern(connection: Connection, of: Feed) -> ArrivalPattern:
-    at = {"workload": of.workload, "since": of.last_at - BACK_TO, "until": of.last_at}
+def _pattern(connection: Connection, feed: Feed) -> ArrivalPattern:
+    at = {"workload": feed.workload, "since": feed.last_at - BACK_TO, "until": feed.last_at}
     rows = [tuple(each) for each in connection.execute(text(MINUTES), at)]
     hours, bits = numpy.array(rows, numpy.int64).reshape(-1, 2, 1).swapaxes(0, 1)
     minutes = (hours * 60 + OF_HOUR)[bits >> OF_HOUR & 1 == 1]
     told = connection.execute(text(TOLD), at).scalar_one()
-    return ArrivalPattern(minutes, int(of.last_at.timestamp() // 60), told)
+    return ArrivalPattern(minutes, int(feed.last_at.timestamp() // 60), told)

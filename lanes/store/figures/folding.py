@@ -231,16 +231,16 @@ def _day_of(moment: datetime) -> datetime:
     return moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-def periods(of: Sequence[Rebuilt], most: int = MOST_FACTS) -> Iterator[Sequence[Rebuilt]]:
+def periods(rebuilt_days: Sequence[Rebuilt], most: int = MOST_FACTS) -> Iterator[Sequence[Rebuilt]]:
     """Yield the days in order, in groups of up to `most` facts; a day with more facts is a group of its own."""
     start, facts = 0, 0
-    for place, day in enumerate(of):
+    for place, day in enumerate(rebuilt_days):
         if place > start and facts + day.facts > most:
-            yield of[start:place]
+            yield rebuilt_days[start:place]
             start, facts = place, 0
         facts += day.facts
-    if of[start:]:
-        yield of[start:]
+    if rebuilt_days[start:]:
+        yield rebuilt_days[start:]
 
 
 def rebuild_days(connection: Connection, of: Sequence[Rebuilt]) -> None:

@@ -269,7 +269,7 @@ PAUSED = "select name from lanes.workload where paused_at is not null"
 
 def measure(connection: Connection, *, now: datetime) -> PromiseMeasurements:
     """Measure every workload at `now`, in one transaction, and record this check by `watch`."""
-    at = {
+    parameters = {
         "now": now,
         "soon": now + SOON,
         "recent": now - RECENT,
@@ -282,7 +282,7 @@ def measure(connection: Connection, *, now: datetime) -> PromiseMeasurements:
         "failed_since": now - FAILED_FOR,
         "fell_back_since": now - FELL_BACK_WITHIN,
     }
-    looks = connection.execute(text(LOOKS), at).one()
+    looks = connection.execute(text(LOOKS), parameters).one()
     spent = budgets.statuses(connection, now=now)
     used_up = [each.budget for each in spent if each.is_used_up]
     of_consumers = [each for each in used_up if each.consumer is not None]
@@ -293,20 +293,20 @@ def measure(connection: Connection, *, now: datetime) -> PromiseMeasurements:
         "unpaid_consumers": [each.consumer for each in of_consumers],
     }
 
-    def read(kind: type[T], query: str, given: Mapping[str, Any] = at) -> list[T]:
+    def read(kind: type[T], query: str, given: Mapping[str, Any] = parameters) -> list[T]:
         return [read_as(kind, row) for row in connection.execute(text(query), given)]
 
     batches, earlier = (
         [
             read_as(BatchProgress, row, state=BatchState(row.state))
-            for row in connection.execute(text(query), at)
+            for row in connection.execute(text(query), parameters)
         ]
         for query in (BATCHES, EARLIER)
     )
     return PromiseMeasurements(
         batches=batches,
         earlier=earlier,
-        realtime=_realtime(connection, at, now),
+        realtime=_realtime(connection, parameters, now),
         waiting=read(WaitingBatchWork, WAITING, unpaid),
         departures=read(CheckIn, DEPARTURES),
         feeds=arrivals.feeds(connection, now=now),

@@ -97,26 +97,26 @@ def fold(connection: Connection, *, now: datetime) -> None:
         connection, {each.version_id for each in (*rows, *labels)}
     ).versions
     versions = {id_: of for id_, of in found.items() if of.spec.promises.quality_reference_answers}
-    seen: Seen = defaultdict(lambda: defaultdict(list))
+    values_by_key: Seen = defaultdict(lambda: defaultdict(list))
     for row in rows:
         if row.version_id in versions:
-            _sort(row, versions[row.version_id], seen)
+            _sort(row, versions[row.version_id], values_by_key)
     for row in labels:
         if row.version_id in versions:
             closed, name = class_of(row.output, versions[row.version_id].spec.output_schema)
             for field in with_class(row.field, name if closed == row.field else ""):
                 of = (row.version_id, row.lane, QualityMeasure.ACCURACY, field)
-                seen[of]["right" if row.is_right else "wrong"].append(row.item_id)
+                values_by_key[of]["right" if row.is_right else "wrong"].append(row.item_id)
     stored = connection.execute(text(KNOWN), {"versions": list(versions)}).all()
     watches: dict[Key, Any] = {tuple(row[:4]): row.watch for row in stored}
     drifting = defaultdict[Key, set[str]](set)
     for row in stored:
         if row.is_drifting:
             drifting[tuple(row[:3])].add(row.field)
-    tests = Counter(versions[key[0]].workload for key in watches | seen)
-    kept: list[dict[str, Any]] = []
+    tests = Counter(versions[key[0]].workload for key in watches | values_by_key)
+    quality_rows: list[dict[str, Any]] = []
     # The figure of a whole field comes before those of its classes.
-    for key, values in sorted(seen.items()):
+    for key, values in sorted(values_by_key.items()):
         if has_told(drifting[key[:3]], key[3]):
             continue
         version = versions[key[0]]
@@ -132,9 +132,9 @@ def fold(connection: Connection, *, now: datetime) -> None:
             drifting[key[:3]].add(key[3])
         of_watch = {"watch": watch.model_dump(mode="json"), "has_drift": watch.drift is not None}
         named = zip(("version_id", "lane", "measure", "field"), key, strict=True)
-        kept.append({"workload": version.workload, **dict(named), **of_watch})
-    if kept:
-        connection.execute(text(KEEP), {"rows": document_of(kept), "now": now})
+        quality_rows.append({"workload": version.workload, **dict(named), **of_watch})
+    if quality_rows:
+        connection.execute(text(KEEP), {"rows": document_of(quality_rows), "now": now})
         connection.execute(text(FORGET), {"before": now - KEPT_FOR})
 
 
@@ -152,21 +152,21 @@ def _new(connection: Connection, query: str, table: str, now: datetime) -> Seque
 def _sort(row: Any, version: Version, seen: Seen) -> None:
     """Add the values of an attempt to the figures for which it counts."""
     schema = version.spec.output_schema
-    said: list[tuple[str, QualityMeasure, str, Value]]
-    said = [(row.lane, QualityMeasure.OUTCOME, "", row.outcome)]
+    entries: list[tuple[str, QualityMeasure, str, Value]]
+    entries = [(row.lane, QualityMeasure.OUTCOME, "", row.outcome)]
     if row.agrees is not None:
-        said = [(row.lane, QualityMeasure.PACKED, "", "agreed" if row.agrees else "differed")]
+        entries = [(row.lane, QualityMeasure.PACKED, "", "agreed" if row.agrees else "differed")]
     if row.served:
-        said.append((row.lane, QualityMeasure.SERVED, "", row.served))
+        entries.append((row.lane, QualityMeasure.SERVED, "", row.served))
     of = version.spec.second_pass
     # items that a check or a class has selected are not a fair sample of the version's answers
     is_fair = not of.is_stated or is_sampled(version.workload, row.key or "", of.sample)
     if row.corrected is not None and is_fair:
         word = "corrected" if row.corrected else "agreed"
         fields = with_class("", class_of(row.provisional or {}, schema)[1])
-        said += [(Lane.REALTIME, QualityMeasure.CORRECTION, field, word) for field in fields]
+        entries += [(Lane.REALTIME, QualityMeasure.CORRECTION, field, word) for field in fields]
     if row.output is not None:
         values = values_of(row.output, schema)
-        said += [(row.lane, QualityMeasure.FIELD, field, value) for field, value in values]
-    for lane, measure, field, value in said:
+        entries += [(row.lane, QualityMeasure.FIELD, field, value) for field, value in values]
+    for lane, measure, field, value in entries:
         seen[version.id, lane, measure, field][value].append(row.item_id)

@@ -103,7 +103,7 @@ def usd_of(rows: Iterable[Any], measure: str) -> Decimal:
 
 def list_watched(ask: Ask, *, drifted: bool) -> list[WatchedFigure]:
     """Return the watched figures of the versions in force and of the candidates, or only those with a drift."""
-    found = [
+    figures = [
         read_as(
             WatchedFigure,
             row,
@@ -113,4 +113,4 @@ def list_watched(ask: Ask, *, drifted: bool) -> list[WatchedFigure]:
         )
         for row in ask(QUALITY, drifted=drifted)
     ]
-    return [each for each in found if each.watch.drift or not drifted]
+    return [each for each in figures if each.watch.drift or not drifted]

@@ -118,19 +118,19 @@ def put(connection: sa.Connection, wanted: Budget, *, who: str, why: str, now: d
     wanted = round_limits(wanted)
     _require_zone(connection, wanted.zone, now)
     known = sa.select(budget.c.id, budget.c.zone).where(*_is(wanted))
-    there = connection.execute(known).first()
+    row = connection.execute(known).first()
     so_far = BudgetCount()
-    if there is None or there.zone != wanted.zone:
+    if row is None or row.zone != wanted.zone:
         so_far = _sum_so_far(connection, wanted, now)
     with waiting_at_most(connection, ALONE):
         values: dict[str, Any] = {"soft_usd": wanted.soft_usd, "hard_usd": wanted.hard_usd}
         values |= {"who": who, "why": why, "set_at": now, "refused_at": None, "refused_usd": None}
-        there = connection.execute(known.with_for_update(key_share=True)).first()
-        if there is not None:
-            changed = sa.update(budget).where(budget.c.id == there.id)
+        row = connection.execute(known.with_for_update(key_share=True)).first()
+        if row is not None:
+            changed = sa.update(budget).where(budget.c.id == row.id)
             connection.execute(changed.values(zone=wanted.zone, **values))
-        if there is None or there.zone != wanted.zone:
-            _count_from(connection, wanted, None if there is None else there.id, values, so_far)
+        if row is None or row.zone != wanted.zone:
+            _count_from(connection, wanted, None if row is None else row.id, values, so_far)
         _go_on(connection, wanted.workload, now)
     signals.wake(connection)
     standing = statuses(connection, [wanted.workload], now=now)
@@ -163,12 +163,12 @@ def _sum(
 ) -> BudgetCount:
     """Return `before` plus the cost of the budget's period in these rows of the ledger."""
     since = _began_at(connection, wanted, now)
-    of = {"workload": wanted.workload, "since": since, "attempts": before.attempts}
+    parameters = {"workload": wanted.workload, "since": since, "attempts": before.attempts}
     if wanted.consumer is None:
-        query, of = EVERYBODYS, {**of, "responses": before.responses}
+        query, parameters = EVERYBODYS, {**parameters, "responses": before.responses}
     else:
-        query, of = CONSUMERS, {**of, "consumer": wanted.consumer}
-    found = connection.execute(sa.text(query.format(answered=ANSWERED, **rows)), of).one()
+        query, parameters = CONSUMERS, {**parameters, "consumer": wanted.consumer}
+    found = connection.execute(sa.text(query.format(answered=ANSWERED, **rows)), parameters).one()
     return replace(before, usd=before.usd + found.usd, bound_usd=before.bound_usd + found.bound_usd)
 
 
@@ -193,8 +193,8 @@ def _count_from(
     connection.execute(sa.delete(budget_use).where(budget_use.c.budget_id == id_))
     connection.execute(sa.delete(budget_spent).where(budget_spent.c.budget_id == id_))
     now: datetime = values["set_at"]
-    all_of_it = _sum(connection, wanted, now, AFTER, so_far)
-    spent = {"usd": all_of_it.usd, "bound_usd": all_of_it.bound_usd}
+    total = _sum(connection, wanted, now, AFTER, so_far)
+    spent = {"usd": total.usd, "bound_usd": total.bound_usd}
     began_at = _began_at(connection, wanted, now)
     new = sa.insert(budget_spent).values(budget_id=id_, began_at=began_at, **spent)
     connection.execute(new)
@@ -208,20 +208,22 @@ def remove(
     Raises:
         ActionRefused: there is no such budget.
     """
-    gone = Budget(name, consumer, period, "UTC", None, None)
+    removed_budget = Budget(name, consumer, period, "UTC", None, None)
     with waiting_at_most(connection, ALONE):
-        removed = sa.delete(budget).where(*_is(gone)).returning(budget.c.id)
+        removed = sa.delete(budget).where(*_is(removed_budget)).returning(budget.c.id)
         id_ = connection.execute(removed).scalar_one_or_none()
         if id_ is None:
             raise ActionRefused(
-                f"there is no such budget: {gone.name}; `lanes budget` shows all of them"
+                f"there is no such budget: {removed_budget.name}; `lanes budget` shows all of them"
             )
         connection.execute(sa.delete(budget_use).where(budget_use.c.budget_id == id_))
         _go_on(connection, name, now)
     said = "The budget was removed."
-    incidents.resolve(connection, Promise.BUDGET, name, gone.subject, sentence=said, now=now)
+    incidents.resolve(
+        connection, Promise.BUDGET, name, removed_budget.subject, sentence=said, now=now
+    )
     signals.wake(connection)
-    return f"{gone.name} is removed: it limits nothing any more"
+    return f"{removed_budget.name} is removed: it limits nothing any more"
 
 
 def _go_on(connection: sa.Connection, name: str, now: datetime) -> None:
@@ -313,11 +315,11 @@ def reserve(
         return
     with waiting_at_most(connection, wait):
         ids = list(connection.execute(_hard(bounds).with_for_update(key_share=True)).scalars())
-    found = budget_status.read_hard(asking.through(connection), ids, now=now)
+    status_by_id = budget_status.read_hard(asking.through(connection), ids, now=now)
     has_ended = batch.c.state.in_(FINISHED_BATCH)
     over = sa.exists().where(batch.c.id == budget_hold.c.batch_id, has_ended)
     connection.execute(sa.delete(budget_hold).where(one_of(ids, budget_hold.c.budget_id), over))
-    for id_, status in found.items():
+    for id_, status in status_by_id.items():
         most = bounds[id_]
         if most > status.left_usd:
             said = f"{status.sentence}; the batch may cost up to {usd(most)}"
@@ -325,7 +327,7 @@ def reserve(
         connection.execute(
             sa.insert(budget_hold).values(budget_id=id_, batch_id=batch_id, usd=most)
         )
-    note_lacking(connection, found, dict.fromkeys(found), now=now)
+    note_lacking(connection, status_by_id, dict.fromkeys(status_by_id), now=now)
 
 
 def lock_free(connection: sa.Connection, ids: Collection[BudgetId]) -> set[BudgetId]:
@@ -336,15 +338,15 @@ def lock_free(connection: sa.Connection, ids: Collection[BudgetId]) -> set[Budge
 
 def note_lacking(
     connection: sa.Connection,
-    found: Mapping[BudgetId, BudgetStatus],
+    status_by_id: Mapping[BudgetId, BudgetStatus],
     refused: Mapping[BudgetId, Decimal | None],
     *,
     now: datetime,
 ) -> None:
     """Record the least amount that each of these locked budgets could not pay, None if it paid; write only changes."""
     for id_, lacked in refused.items():
-        if lacked != found[id_].refused_usd:
-            since = None if lacked is None else found[id_].refused_at or now
+        if lacked != status_by_id[id_].refused_usd:
+            since = None if lacked is None else status_by_id[id_].refused_at or now
             change = sa.update(budget).where(budget.c.id == id_)
             connection.execute(change.values(refused_at=since, refused_usd=lacked))
 

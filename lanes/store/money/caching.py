@@ -115,15 +115,15 @@ def _measure(
     ask: Ask, version: "Version", lane: Lane, before: CachingDecision, now: datetime
 ) -> CacheUse:
     """Return the measurements since the lane last changed its marking, as far back as measurements count."""
-    of = {"workload": version.workload, "lane": lane}
+    parameters = {"workload": version.workload, "lane": lane}
     per_s = 0.0
     if lane is Lane.REALTIME:
-        (called,) = ask(CALLED, **of, since=now - OF_LATE)
+        (called,) = ask(CALLED, **parameters, since=now - OF_LATE)
         per_s = called.n / OF_LATE.total_seconds()
     if before.marks is Marks.NONE:
         return CacheUse(per_s=per_s)
     since = max(before.since, now - TERMS[lane].measured)
-    (tried,) = ask(TRIED, **of, version=version.id, since=since)
+    (tried,) = ask(TRIED, **parameters, version=version.id, since=since)
     calls = round((tried.read + tried.written) / max(1, estimate_shared_tokens(version.spec)))
     marked = calls or _count_marked(ask, version, lane, since, now)
     return CacheUse(tried.read, tried.written, calls, marked, per_s)
@@ -192,7 +192,7 @@ def list_savings(ask: Ask, *, since: datetime, now: datetime) -> list[CacheSavin
     return [_sum(of) for of in sums.values()]
 
 
-def _sum(of: Sequence[CacheSavings]) -> CacheSavings:
-    usd = sum((each.usd for each in of[1:]), of[0].usd)
-    read, written = sum(each.read for each in of), sum(each.written for each in of)
-    return CacheSavings(of[0].workload, of[0].lane, read, written, usd)
+def _sum(savings: Sequence[CacheSavings]) -> CacheSavings:
+    usd = sum((each.usd for each in savings[1:]), savings[0].usd)
+    read, written = sum(each.read for each in savings), sum(each.written for each in savings)
+    return CacheSavings(savings[0].workload, savings[0].lane, read, written, usd)

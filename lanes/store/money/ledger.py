@@ -75,47 +75,49 @@ def book(
     rows: dict[Response, dict[str, Any]] = {}
     parts: list[BillPart] = []
     priced_by, lane = price_version(), Lane.REALTIME if batch_id is None else Lane.BATCH
-    for each in attempts:
-        said, share = each.response, each.share
-        if said is None:
+    for attempt in attempts:
+        billed_response, share = attempt.response, attempt.share
+        if billed_response is None:
             parts.append(NOTHING)
             continue
-        those, payer = shared.get(said), payers[each.claim.work_id]
-        if those is None:
-            used = said.usage
-            usd, price_of = _price(said, payer, lane, each.ended_at)
-            those = shared[said] = divide(used, usd, share.of)
-            rows[said] = {
-                "message_id": said.message_id,
+        response_parts, payer = shared.get(billed_response), payers[attempt.claim.work_id]
+        if response_parts is None:
+            usage = billed_response.usage
+            usd, price_of = _price(billed_response, payer, lane, attempt.ended_at)
+            response_parts = shared[billed_response] = divide(usage, usd, share.of)
+            rows[billed_response] = {
+                "message_id": billed_response.message_id,
                 "workload": payer.workload,
                 "lane": lane,
                 "purpose": payer.purpose,
-                "model": said.model or payer.model(lane),
+                "model": billed_response.model or payer.model(lane),
                 "batch_id": batch_id,
                 "items": share.of,
-                "input_tokens": used.input,
-                "output_tokens": used.output,
-                "cache_read_tokens": used.cache_read,
-                "cache_write_tokens": used.cache_write,
+                "input_tokens": usage.input,
+                "output_tokens": usage.output,
+                "cache_read_tokens": usage.cache_read,
+                "cache_write_tokens": usage.cache_write,
                 "cost_usd": usd,
                 "price_version": priced_by + price_of,
-                "billed_at": each.ended_at,
-                "digest": said.digest,
-                "service_tier": said.tier,
-                "inference_geo": said.geo,
-                "speed": said.speed,
+                "billed_at": attempt.ended_at,
+                "digest": billed_response.digest,
+                "service_tier": billed_response.tier,
+                "inference_geo": billed_response.geo,
+                "speed": billed_response.speed,
             }
         elif payer.purpose is Purpose.ANSWER:
-            rows[said]["purpose"] = payer.purpose
-        parts.append(those[share.index])
+            rows[billed_response]["purpose"] = payer.purpose
+        parts.append(response_parts[share.index])
     named = _book(connection, rows)
     if not named:
         return BookedAttempts([*attempts], parts, frozenset())
     renamed = [
-        each
-        if each.response is None or each.response not in named
-        else each._replace(response=each.response._replace(message_id=named[each.response]))
-        for each in attempts
+        attempt
+        if attempt.response is None or attempt.response not in named
+        else attempt._replace(
+            response=attempt.response._replace(message_id=named[attempt.response])
+        )
+        for attempt in attempts
     ]
     return BookedAttempts(renamed, parts, frozenset(named.values()))
 
@@ -127,19 +129,37 @@ def _book(connection: Connection, rows: Mapping[Response, dict[str, Any]]) -> di
     """
     if not rows:
         return {}
-    there = _insert(connection, rows.values())
-    if len(there) == len(rows):
+    inserted_ids = _insert(connection, rows.values())
+    if len(inserted_ids) == len(rows):
         return {}
-    others = [said for said in rows if (said.message_id, said.digest) not in there]
+    known_responses = [
+        billed_response
+        for billed_response in rows
+        if (billed_response.message_id, billed_response.digest) not in inserted_ids
+    ]
     wanted = select(response.c.message_id, response.c.digest)
-    known = wanted.where(response.c.message_id.in_({said.message_id for said in others}))
+    known = wanted.where(
+        response.c.message_id.in_(
+            {billed_response.message_id for billed_response in known_responses}
+        )
+    )
     digests = {row.message_id: row.digest for row in connection.execute(known)}
     # None: the response was booked before digests were stored
-    apart = {said for said in others if digests[said.message_id] not in (None, said.digest)}
+    apart = {
+        billed_response
+        for billed_response in known_responses
+        if digests[billed_response.message_id] not in (None, billed_response.digest)
+    }
     if not apart:
         return {}
-    named = {said: f"{said.message_id}~{said.digest}" for said in apart}
-    _insert(connection, [rows[said] | {"message_id": name} for said, name in named.items()])
+    named = {
+        billed_response: f"{billed_response.message_id}~{billed_response.digest}"
+        for billed_response in apart
+    }
+    _insert(
+        connection,
+        [rows[billed_response] | {"message_id": name} for billed_response, name in named.items()],
+    )
     return named
 
 
@@ -159,15 +179,17 @@ def _build_insert() -> ReturningInsert[*tuple[Any, ...]]:
     return added.returning(response.c.message_id, response.c.digest)
 
 
-def _price(said: Response, payer: Payer, lane: Lane, at: datetime) -> tuple[Decimal, str]:
+def _price(
+    billed_response: Response, payer: Payer, lane: Lane, at: datetime
+) -> tuple[Decimal, str]:
     """Return the cost of a response by the model that it names, or else by the requested model, and a remark on the price.
 
     Without a price the response is booked at 0 and the remark says so, so that every billed response is recorded.
     """
     asked = payer.model(lane)
-    for model in (said.model or asked, asked):
+    for model in (billed_response.model or asked, asked):
         with suppress(LookupError):
-            return cost(said.usage, model=model, lane=lane, at=at), ""
+            return cost(billed_response.usage, model=model, lane=lane, at=at), ""
     return Decimal(0), f", no price for {asked}"
 
 
@@ -210,13 +232,13 @@ def sum_by_period(
 ) -> dict[BillKey, LedgerRow]:
     """Return the ledger's sums for a block's account in each period of `width` between two moments, by model and lane."""
     given = {"provider": provider, "since": since, "until": until, "width": width}
-    found = defaultdict[BillKey, LedgerRow](LedgerRow)
+    rows_by_key = defaultdict[BillKey, LedgerRow](LedgerRow)
     for row in connection.execute(text(LEDGER), given):
-        found[_bill_key(row)] = LedgerRow(Tokens(row.least), Tokens(row.most))
+        rows_by_key[_bill_key(row)] = LedgerRow(Tokens(row.least), Tokens(row.most))
     for row in connection.execute(text(UNKNOWN), given):
-        of = found[_bill_key(row)]
+        of = rows_by_key[_bill_key(row)]
         of.unknown, of.unknown_usd = row.attempts, row.usd
-    return found
+    return rows_by_key
 
 
 def _bill_key(row: Any) -> BillKey:
@@ -224,14 +246,14 @@ def _bill_key(row: Any) -> BillKey:
 
 
 def missing_examples(
-    connection: Connection, provider: str, of: BillDifference, width: timedelta
+    connection: Connection, provider: str, difference: BillDifference, width: timedelta
 ) -> Sequence[str]:
     """Return message ids of responses in the ledger, of a block's account, to which the missing tokens may belong."""
-    at, model, lane = of.of
-    sums = {kind: of.missing[kind] for kind in KINDS}
+    at, model, lane = difference.of
+    sums = {kind: difference.missing[kind] for kind in KINDS}
     given = {"since": at, "until": at + width, "model": model, "lane": lane, **sums}
     given["provider"] = provider
-    return connection.execute(text(FIT), given).scalars().all() if of.missing else []
+    return connection.execute(text(FIT), given).scalars().all() if difference.missing else []
 
 
 def record_differences(

@@ -134,19 +134,19 @@ def decide_all(
     ask = asking.through(connection)
     last = read_in_force(ask)
     may_share = [
-        (each, PackPlace.of(each, lane), most)
-        for each in versions
+        (version, PackPlace.of(version, lane), most)
+        for version in versions
         for lane in Lane
-        if (most := most_items(each.spec, lane)) > 1
+        if (most := most_items(version.spec, lane)) > 1
     ]
-    known = evidence(ask, [(each.id, place) for each, place, _ in may_share], last, now=now)
+    known = evidence(ask, [(version.id, place) for version, place, _ in may_share], last, now=now)
     hurts = _read_harms(ask, now)
     made: list[PackDecision] = []
-    for each, place, most in may_share:
+    for version, place, most in may_share:
         hurt = hurts.get(place, {})
-        new = decide(last.get(place), most, known[each.id, place.lane], hurt, now=now)
+        new = decide(last.get(place), most, known[version.id, place.lane], hurt, now=now)
         if new is not None:
-            _write(connection, each.id, place, new)
+            _write(connection, version.id, place, new)
             made.append(new)
     return made
 
@@ -159,7 +159,7 @@ def _read_harms(ask: Ask, now: datetime) -> dict[PackPlace, dict[int, PackHarm]]
 
 
 def _write(
-    connection: "Connection", version_id: VersionId, of: PackPlace, new: PackDecision
+    connection: "Connection", version_id: VersionId, pack_place: PackPlace, new: PackDecision
 ) -> None:
     from sqlalchemy import insert  # not needed by callers that only read decisions
 
@@ -168,7 +168,12 @@ def _write(
     own = {name: getattr(new, name) for name in ("size", "allowed", "hurt", "why", "decided_at")}
     packed = {"packed_n": new.packed.samples, "packed_agreed": new.packed.hits}
     alone = {"alone_n": new.alone.samples, "alone_agreed": new.alone.hits}
-    place = {"workload": of.workload, "version_id": version_id, "lane": of.lane, "model": of.model}
+    place = {
+        "workload": pack_place.workload,
+        "version_id": version_id,
+        "lane": pack_place.lane,
+        "model": pack_place.model,
+    }
     connection.execute(insert(pack_size).values(**place, **own, **packed, **alone))
 
 

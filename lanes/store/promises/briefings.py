@@ -94,43 +94,47 @@ class StakeFindings:
 
 
 def brief(
-    connection: Connection, of: Incident, *, now: datetime, within: str = WITHIN
+    connection: Connection, incident: Incident, *, now: datetime, within: str = WITHIN
 ) -> briefing.Briefing:
     """Return the current briefing of an incident; a part with a query that takes longer than `within` says so."""
     limit = text("select set_config('statement_timeout', :within, true)")
     connection.execute(limit, {"within": within})
     no_cause, no_stake = CauseFindings(), StakeFindings()
-    found, untold = _alone(connection, lambda: causes.find(connection, of, now=now), no_cause)
-    stakes, unstaked = _alone(connection, lambda: find_stake(connection, of, now=now), no_stake)
-    trend, trendless = _alone(connection, lambda: find_trend(connection, of, now=now), "")
-    errors, promise = briefing.kinds(found.met), of.promise
-    ids = [*(each.item_id for each in errors if each.item_id is not None), *found.item_ids]
+    cause_findings, cause_error = _alone(
+        connection, lambda: causes.find(connection, incident, now=now), no_cause
+    )
+    stakes, stake_error = _alone(
+        connection, lambda: find_stake(connection, incident, now=now), no_stake
+    )
+    trend, trend_error = _alone(connection, lambda: find_trend(connection, incident, now=now), "")
+    errors, promise = briefing.kinds(cause_findings.met), incident.promise
+    ids = [*(each.item_id for each in errors if each.item_id is not None), *cause_findings.item_ids]
     items, _ = _alone(connection, lambda: _items(connection, ids), [])
-    run, _ = _alone(connection, lambda: _run_of(connection, of, found), None)
+    run, _ = _alone(connection, lambda: _run_of(connection, incident, cause_findings), None)
     sample = None if promise in briefing.UNSAMPLED else briefing.sample_of([*items, *stakes.items])
     return briefing.Briefing(
-        causes=_causes(of, found, errors),
-        counted_over=found.counted_over if errors else "",
+        causes=_causes(incident, cause_findings, errors),
+        counted_over=cause_findings.counted_over if errors else "",
         more=sum(each.times for each in errors[briefing.MOST_CAUSES :]),
-        unexplained=untold or found.unexplained,
+        unexplained=cause_error or cause_findings.unexplained,
         stake=stakes.stake,
-        unstaked=f"not known: {unstaked}" if unstaked else stakes.unstaked,
-        trend=trend or f"not known: {trendless}",
+        unstaked=f"not known: {stake_error}" if stake_error else stakes.unstaked,
+        trend=trend or f"not known: {trend_error}",
         sample=sample,
         unsampled=""
         if sample
-        else briefing.UNSAMPLED.get(promise, untold or "no item of it is known"),
+        else briefing.UNSAMPLED.get(promise, cause_error or "no item of it is known"),
         flow_run_id=run,
-        no_run="" if run else briefing.NO_RUN.get(promise, untold or "no run of it is known"),
+        no_run="" if run else briefing.NO_RUN.get(promise, cause_error or "no run of it is known"),
     )
 
 
 def _causes(
-    of: Incident, found: CauseFindings, errors: Sequence[briefing.ErrorCount]
+    incident: Incident, found: CauseFindings, errors: Sequence[briefing.ErrorCount]
 ) -> tuple[briefing.Cause, ...]:
     """Return the most frequent errors, or else the reason stated when the incident opened; a single note has no count."""
     if not errors:
-        return (briefing.Cause(error=of.why),) if of.why else ()
+        return (briefing.Cause(error=incident.why),) if incident.why else ()
     is_counted = bool(found.counted_over)
     return tuple(
         briefing.Cause(error=met.error, times=met.times if is_counted or met.times > 1 else None)
@@ -156,32 +160,32 @@ def _items(connection: Connection, ids: Sequence[ItemId]) -> list[tuple[str, str
     return [(row.workload, row.key) for row in rows]
 
 
-def _run_of(connection: Connection, of: Incident, found: CauseFindings) -> UUID | None:
+def _run_of(connection: Connection, incident: Incident, findings: CauseFindings) -> UUID | None:
     """Return the run that met the incident, the run that submitted the batch, or the run that logged the newest error."""
-    if of.flow_run_id is not None:
-        return of.flow_run_id
-    if of.promise == Promise.APPROVAL_WAITS:
-        return rollouts.newest_run_of(connection, of.workload)
-    batch_id = causes.batch_of(of)
+    if incident.flow_run_id is not None:
+        return incident.flow_run_id
+    if incident.promise == Promise.APPROVAL_WAITS:
+        return rollouts.newest_run_of(connection, incident.workload)
+    batch_id = causes.batch_of(incident)
     own = None
-    if batch_id is not None and (of.promise in OWN_RUN or found.flow_run_id is None):
+    if batch_id is not None and (incident.promise in OWN_RUN or findings.flow_run_id is None):
         own = connection.execute(text(RUN_OF_BATCH), {"id": batch_id}).scalar_one_or_none()
-    return own or found.flow_run_id
+    return own or findings.flow_run_id
 
 
-def find_stake(connection: Connection, of: Incident, *, now: datetime) -> StakeFindings:
+def find_stake(connection: Connection, incident: Incident, *, now: datetime) -> StakeFindings:
     """Count the items at stake in an open incident, or the items that are still owed after a resolved one."""
-    promise = of.promise
+    promise = incident.promise
     if promise in briefing.UNSTAKED:
         return StakeFindings(unstaked=briefing.UNSTAKED[promise])
     if promise is Promise.AUTHORITATIVE_FAILED:
-        return StakeFindings(briefing.Stake(unanswered=0, uncorrected=round(of.value)))
+        return StakeFindings(briefing.Stake(unanswered=0, uncorrected=round(incident.value)))
     at: dict[str, Any] = {
-        "workloads": causes.workloads_of(connection, of),
-        "lanes": _lanes(of),
-        "batch_id": causes.batch_of(of),
+        "workloads": causes.workloads_of(connection, incident),
+        "lanes": _lanes(incident),
+        "batch_id": causes.batch_of(incident),
         "now": now,
-        **causes.period(of, FAILED_FOR, now),
+        **causes.period(incident, FAILED_FOR, now),
     }
     return _count_stake(connection, _select_owed(promise, at), at)
 
@@ -196,11 +200,11 @@ def on_lane(connection: Connection, lane: Lane, *, now: datetime) -> briefing.St
     return stake
 
 
-def _lanes(of: Incident) -> list[Lane]:
+def _lanes(incident: Incident) -> list[Lane]:
     """Return the lanes whose items the incident holds up."""
-    if of.promise is Promise.ROLE_TAKEN:
-        return sorted(lanes_of(of.subject))
-    lane = Lane.REALTIME if of.promise is Promise.PROVIDER_DOWN else lane_of(of.promise)
+    if incident.promise is Promise.ROLE_TAKEN:
+        return sorted(lanes_of(incident.subject))
+    lane = Lane.REALTIME if incident.promise is Promise.PROVIDER_DOWN else lane_of(incident.promise)
     return list(Lane) if lane is None else [lane]
 
 
@@ -276,83 +280,83 @@ select count(distinct a.item_id)
 """
 
 
-def find_trend(connection: Connection, of: Incident, *, now: datetime) -> str:
+def find_trend(connection: Connection, incident: Incident, *, now: datetime) -> str:
     """Return a clause that compares the incident's figure with the period or the batch before."""
-    match of.promise:
+    match incident.promise:
         case Promise.REALTIME_FAILING:
-            return _describe_failing(connection, of)
+            return _describe_failing(connection, incident)
         case Promise.REALTIME_SLOW:
-            return _describe_slow(connection, of)
+            return _describe_slow(connection, incident)
         case Promise.BATCH_FAILING | Promise.BATCH_INVALID:
-            return _describe_batches(connection, of)
+            return _describe_batches(connection, incident)
         case Promise.BATCH_SLOW:
-            return _describe_turnaround(connection, of, now)
+            return _describe_turnaround(connection, incident, now)
         case Promise.ITEMS_FAILED:
-            return _describe_given_up(connection, of, now)
+            return _describe_given_up(connection, incident, now)
         case Promise.AUTHORITATIVE_FAILED:
-            return _describe_uncorrected(connection, of)
+            return _describe_uncorrected(connection, incident)
         case Promise.DEADLINE_MISSED:
-            return _describe_missed(connection, of)
+            return _describe_missed(connection, incident)
         case _:
-            return briefing.since_opening(of, now)
+            return briefing.since_opening(incident, now)
 
 
-def _before(of: Incident, window: timedelta) -> dict[str, object]:
+def _before(incident: Incident, window: timedelta) -> dict[str, object]:
     """Return the window before the one in which the figure was measured, in whole minutes like the figures."""
-    until = (of.updated_at - window).replace(second=0, microsecond=0)
-    return {"workload": of.workload, "since": until - window, "until": until}
+    until = (incident.updated_at - window).replace(second=0, microsecond=0)
+    return {"workload": incident.workload, "since": until - window, "until": until}
 
 
-def _describe_failing(connection: Connection, of: Incident) -> str:
-    row = connection.execute(text(TRIED), _before(of, RECENT)).one()
+def _describe_failing(connection: Connection, incident: Incident) -> str:
+    row = connection.execute(text(TRIED), _before(incident, RECENT)).one()
     if not briefing.is_enough(row.attempts):
         return briefing.too_few(row.attempts, "attempt", BEFORE)
-    return briefing.describe_trend(of, 100 * row.failed / row.attempts, when=BEFORE)
+    return briefing.describe_trend(incident, 100 * row.failed / row.attempts, when=BEFORE)
 
 
-def _describe_slow(connection: Connection, of: Incident) -> str:
-    row = connection.execute(text(ANSWERED), _before(of, RECENT)).first()
+def _describe_slow(connection: Connection, incident: Incident) -> str:
+    row = connection.execute(text(ANSWERED), _before(incident, RECENT)).first()
     answers = row.answers if row else 0
     if row and briefing.is_enough(answers):
-        return briefing.describe_trend(of, row.p95_s, when=BEFORE)
+        return briefing.describe_trend(incident, row.p95_s, when=BEFORE)
     return briefing.too_few(answers, "answer", BEFORE)
 
 
-def _describe_missed(connection: Connection, of: Incident) -> str:
-    row = connection.execute(text(DUE), _before(of, MISSED_WITHIN)).one()
+def _describe_missed(connection: Connection, incident: Incident) -> str:
+    row = connection.execute(text(DUE), _before(incident, MISSED_WITHIN)).one()
     if not briefing.is_enough(row.due):
         return briefing.too_few(row.due, "due item", "in the hour before")
-    return briefing.describe_trend(of, 100 * row.missed / row.due, when="in the hour before")
+    return briefing.describe_trend(incident, 100 * row.missed / row.due, when="in the hour before")
 
 
-def _describe_batches(connection: Connection, of: Incident) -> str:
+def _describe_batches(connection: Connection, incident: Incident) -> str:
     """Return the comparison with the newest batch that has enough items and another figure."""
-    failing = of.promise == Promise.BATCH_FAILING
-    for row in connection.execute(text(HOME), {"workload": of.workload, "most": 20}):
+    failing = incident.promise == Promise.BATCH_FAILING
+    for row in connection.execute(text(HOME), {"workload": incident.workload, "most": 20}):
         of_these = row.items if failing else row.succeeded + row.invalid
         share = 100 * (row.failed if failing else row.invalid) / of_these if of_these else 0.0
-        if briefing.is_enough(of_these) and abs(share - of.value) > 1e-6:
-            return briefing.describe_trend(of, share, when=f"in batch {row.id}")
+        if briefing.is_enough(of_these) and abs(share - incident.value) > 1e-6:
+            return briefing.describe_trend(incident, share, when=f"in batch {row.id}")
     return "not known: no batch of another figure came back before"
 
 
-def _describe_turnaround(connection: Connection, of: Incident, now: datetime) -> str:
-    rows = connection.execute(text(HOME), {"workload": of.workload, "most": 5})
+def _describe_turnaround(connection: Connection, incident: Incident, now: datetime) -> str:
+    rows = connection.execute(text(HOME), {"workload": incident.workload, "most": 5})
     took = sorted(row.took_s for row in rows)
-    grows = briefing.since_opening(of, now)
+    grows = briefing.since_opening(incident, now)
     return (
         f"{grows}; {briefing.usual_turnaround(len(took), took[len(took) // 2])}" if took else grows
     )
 
 
-def _describe_given_up(connection: Connection, of: Incident, now: datetime) -> str:
-    at = of.resolved_at or now
-    within = {"workload": of.workload, "since": at - 2 * HOUR, "hour": at - HOUR, "until": at}
+def _describe_given_up(connection: Connection, incident: Incident, now: datetime) -> str:
+    at = incident.resolved_at or now
+    within = {"workload": incident.workload, "since": at - 2 * HOUR, "hour": at - HOUR, "until": at}
     row = connection.execute(text(GAVE_UP), within).one()
     before, lately = "in the hour before", " in the last hour"
-    return briefing.describe_trend(of, row.before, when=before, now=row.lately, lately=lately)
+    return briefing.describe_trend(incident, row.before, when=before, now=row.lately, lately=lately)
 
 
-def _describe_uncorrected(connection: Connection, of: Incident) -> str:
-    before = connection.execute(text(UNCORRECTED), _before(of, SETTLED_FOR)).scalar_one()
-    return briefing.describe_trend(of, before, when="in the hour before")
+def _describe_uncorrected(connection: Connection, incident: Incident) -> str:
+    before = connection.execute(text(UNCORRECTED), _before(incident, SETTLED_FOR)).scalar_one()
+    return briefing.describe_trend(incident, before, when="in the hour before")

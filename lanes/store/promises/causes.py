@@ -110,68 +110,68 @@ class CauseFindings:
     unexplained: str = ""
 
 
-def workloads_of(connection: Connection, of: Incident) -> list[str]:
+def workloads_of(connection: Connection, incident: Incident) -> list[str]:
     """Return the workloads that an incident concerns: its own, all, or those of the account or models that do not answer."""
-    if of.workload != EVERYBODY:
-        return [of.workload]
-    if of.promise is Promise.PROVIDER_FROZEN:
-        return list(connection.execute(text(OF_ACCOUNT), {"account": of.subject}).scalars())
-    if of.promise is not Promise.PROVIDER_DOWN:
+    if incident.workload != EVERYBODY:
+        return [incident.workload]
+    if incident.promise is Promise.PROVIDER_FROZEN:
+        return list(connection.execute(text(OF_ACCOUNT), {"account": incident.subject}).scalars())
+    if incident.promise is not Promise.PROVIDER_DOWN:
         return list(connection.execute(text(ALL)).scalars())
-    met = {"account": of.subject, "opened_at": of.opened_at}
+    met = {"account": incident.subject, "opened_at": incident.opened_at}
     return list(connection.execute(text(AFFECTED), met).scalars())
 
 
-def batch_of(of: Incident) -> BatchId | None:
+def batch_of(incident: Incident) -> BatchId | None:
     """Return the batch that an incident is about, if any."""
-    return batch_of_subject(of.subject)
+    return batch_of_subject(incident.subject)
 
 
-def period(of: Incident, window: timedelta, now: datetime) -> dict[str, datetime]:
+def period(incident: Incident, window: timedelta, now: datetime) -> dict[str, datetime]:
     """Return the period of an incident's causes: the last `window`, or the whole incident and the `window` before it.
 
     The longer period applies to resolved incidents, to incidents of all workloads, and to refusals by the provider.
     """
-    until = of.resolved_at or now
-    since = until - window if of.resolved_at is None else of.opened_at - window
-    if of.workload == EVERYBODY or of.promise == Promise.PROVIDER_FROZEN:
-        since = of.opened_at - window
+    until = incident.resolved_at or now
+    since = until - window if incident.resolved_at is None else incident.opened_at - window
+    if incident.workload == EVERYBODY or incident.promise == Promise.PROVIDER_FROZEN:
+        since = incident.opened_at - window
     return {"since": since, "until": until}
 
 
-def find(connection: Connection, of: Incident, *, now: datetime) -> CauseFindings:
+def find(connection: Connection, incident: Incident, *, now: datetime) -> CauseFindings:
     """Return the findings about the incident's cause."""
-    promise = of.promise
+    promise = incident.promise
     if promise is Promise.ITEMS_FAILED:
-        return _find_failed_items(connection, of, now)
+        return _find_failed_items(connection, incident, now)
     if promise is Promise.BATCH_NEVER_STARTED:
-        return _find_not_submitted(connection, of)
+        return _find_not_submitted(connection, incident)
     if promise is Promise.BATCH_SLOW:
-        return _find_in_batch(connection, of)
+        return _find_in_batch(connection, incident)
     if promise is Promise.DEADLINE_MISSED:
-        return _find_missed(connection, of, now)
+        return _find_missed(connection, incident, now)
     scope = SCOPES.get(promise)
     if scope is None:
         examples: list[ItemId] = []
         if promise in (Promise.QUALITY_DRIFT, Promise.MODEL_CHANGED):
             for each in reading.list_watched(through(connection), drifted=True):
-                if (each.workload, each.subject) == (of.workload, of.subject):
+                if (each.workload, each.subject) == (incident.workload, incident.subject):
                     examples += map(ItemId, each.examples)
         return CauseFindings(unexplained=UNEXPLAINED.get(promise, ""), item_ids=examples)
-    return _find_in_attempts(connection, of, scope, now)
+    return _find_in_attempts(connection, incident, scope, now)
 
 
 def _find_in_attempts(
-    connection: Connection, of: Incident, scope: AttemptFilter, now: datetime
+    connection: Connection, incident: Incident, scope: AttemptFilter, now: datetime
 ) -> CauseFindings:
-    within = period(of, scope.window, now)
-    if of.promise in (Promise.REALTIME_SLOW, Promise.REALTIME_FAILING):
-        at = {"recent": within["since"], "workload": of.workload}
+    within = period(incident, scope.window, now)
+    if incident.promise in (Promise.REALTIME_SLOW, Promise.REALTIME_FAILING):
+        at = {"recent": within["since"], "workload": incident.workload}
         within["since"] = connection.execute(text(WELL), at).scalar() or within["since"]
     of_these = {
-        "workloads": workloads_of(connection, of),
+        "workloads": workloads_of(connection, incident),
         "lanes": list(Lane) if scope.lane is None else [scope.lane],
-        "batch_id": batch_of(of),
+        "batch_id": batch_of(incident),
         "purpose": scope.purpose,
         **within,
     }
@@ -180,15 +180,15 @@ def _find_in_attempts(
     looked_at = sum(row.times for row in rows)
     over = _describe_attempts(looked_at, within["until"] - within["since"])
     ids, run = [id_ for row in bad for id_ in row.item_ids], _newest_run(bad) or _newest_run(rows)
-    why = "" if bad else _describe_unexplained(connection, of, rows, over)
+    why = "" if bad else _describe_unexplained(connection, incident, rows, over)
     return CauseFindings(_list_errors(connection, bad), over, ids, run, why)
 
 
 def _describe_unexplained(
-    connection: Connection, of: Incident, rows: Sequence[Any], over: str
+    connection: Connection, incident: Incident, rows: Sequence[Any], over: str
 ) -> str:
     """Return why real time is slow although nothing failed; for other promises, that no attempt shows a cause."""
-    promise = of.promise
+    promise = incident.promise
     if promise is not Promise.REALTIME_SLOW:
         return UNEXPLAINED.get(promise) or f"none of the {over.removeprefix('the ')} says why"
     if not holders(connection, Role.DRAIN):
@@ -207,9 +207,9 @@ def _newest_run(rows: Sequence[Any]) -> UUID | None:
     return next((row.flow_run_id for row in newest if row.flow_run_id is not None), None)
 
 
-def _find_failed_items(connection: Connection, of: Incident, now: datetime) -> CauseFindings:
-    within = period(of, FAILED_FOR, now)
-    rows = connection.execute(text(FAILED), {"workload": of.workload, **within}).all()
+def _find_failed_items(connection: Connection, incident: Incident, now: datetime) -> CauseFindings:
+    within = period(incident, FAILED_FOR, now)
+    rows = connection.execute(text(FAILED), {"workload": incident.workload, **within}).all()
     ids = [id_ for row in rows for id_ in row.item_ids]
     run = connection.execute(text(NEWEST_RUN), {"ids": ids[:20]}).scalar() if ids else None
     over = f"{pluralize(sum(row.times for row in rows), 'failed item')} of the last 24 hours"
@@ -218,9 +218,9 @@ def _find_failed_items(connection: Connection, of: Incident, now: datetime) -> C
     )
 
 
-def _find_not_submitted(connection: Connection, of: Incident) -> CauseFindings:
-    since = of.opened_at - timedelta(days=1)
-    rows = connection.execute(text(NOTES), {"workload": of.workload, "since": since}).all()
+def _find_not_submitted(connection: Connection, incident: Incident) -> CauseFindings:
+    since = incident.opened_at - timedelta(days=1)
+    rows = connection.execute(text(NOTES), {"workload": incident.workload, "since": since}).all()
     told = (f"batch {row.id} is {row.state}: {remove_quotes(row.note)}" for row in rows)
     notes = [ErrorCount(each, 1) for each in told]
     blocked = connection.execute(text(UNRESOLVED)).first()
@@ -232,21 +232,21 @@ def _find_not_submitted(connection: Connection, of: Incident) -> CauseFindings:
     return CauseFindings(notes, "", [], run, UNEXPLAINED[Promise.BATCH_NEVER_STARTED])
 
 
-def _find_missed(connection: Connection, of: Incident, now: datetime) -> CauseFindings:
-    within = period(of, MISSED_WITHIN, now)
-    rows = connection.execute(text(MISSED), {"workload": of.workload, **within}).all()
+def _find_missed(connection: Connection, incident: Incident, now: datetime) -> CauseFindings:
+    within = period(incident, MISSED_WITHIN, now)
+    rows = connection.execute(text(MISSED), {"workload": incident.workload, **within}).all()
     met = [ErrorCount(f"missed on {row.lane}, reason {row.word}", row.times) for row in rows]
-    if of.resolved_at is None:
-        waits = due.overdue_of(through(connection), of.workload, now=now)
+    if incident.resolved_at is None:
+        waits = due.overdue_of(through(connection), incident.workload, now=now)
         said = ((f"waits still on {lane}, reason {reason}", times) for lane, reason, times in waits)
         met += [ErrorCount(*each) for each in said]
     over = f"{pluralize(sum(each.times for each in met), 'missed due time')} of the last hour"
-    return CauseFindings(met, over, [], None, UNEXPLAINED[of.promise])
+    return CauseFindings(met, over, [], None, UNEXPLAINED[incident.promise])
 
 
-def _find_in_batch(connection: Connection, of: Incident) -> CauseFindings:
+def _find_in_batch(connection: Connection, incident: Incident) -> CauseFindings:
     """Return the note of the batch, or else its progress."""
-    row = connection.execute(text(BATCH), {"id": batch_of(of)}).first()
+    row = connection.execute(text(BATCH), {"id": batch_of(incident)}).first()
     if row is None:
         return CauseFindings(unexplained="the batch is gone")
     if row.note:

@@ -179,18 +179,18 @@ def end_gone(
     """
     measured = {(each.promise, each.workload, each.subject) for each in judged}
     paused = set(connection.execute(text(PAUSED)).scalars())
-    over = list[IncidentId | None]()
+    resolved_ids = list[IncidentId | None]()
     for row in open_before:
         key = (row.promise, row.workload, row.subject)
         if key in measured or row.subject.endswith((DEAR, CONTEXT)):  # a departure resolves these
             continue
         is_paused = f'Workload "{row.workload}" is paused: nothing of it is asked.'
         said = is_paused if row.workload in paused else GONE_OF.get(row.promise, GONE)
-        over.append(resolve(connection, *key, sentence=said, now=now))
+        resolved_ids.append(resolve(connection, *key, sentence=said, now=now))
     for row in connection.execute(text(DECIDED)).all():
         key = (row.promise, row.workload, row.subject)
-        over.append(resolve(connection, *key, sentence=GONE, now=now))
-    return [id_ for id_ in over if id_ is not None]
+        resolved_ids.append(resolve(connection, *key, sentence=GONE, now=now))
+    return [id_ for id_ in resolved_ids if id_ is not None]
 
 
 def accept_quality(connection: Connection, workload: str, by: Signature) -> str:
@@ -217,15 +217,15 @@ def accept_quality(connection: Connection, workload: str, by: Signature) -> str:
 
 def thaw(connection: Connection, *, now: datetime) -> list[IncidentId]:
     """Resolve the provider's refusals that are over and return their ids; update the item counts of all others."""
-    over = list[IncidentId | None]()
+    resolved_ids = list[IncidentId | None]()
     for row in connection.execute(text(FROZEN)).all():
         if row.answered or not row.items:
             key = (Promise.PROVIDER_FROZEN, row.workload, row.subject)
             said = ANSWERED if row.answered else UNASKED_NOW
-            over.append(resolve(connection, *key, sentence=said, now=now))
+            resolved_ids.append(resolve(connection, *key, sentence=said, now=now))
         else:
             connection.execute(text(COUNTED), {"id": row.id, "items": row.items, "now": now})
-    return [id_ for id_ in over if id_ is not None]
+    return [id_ for id_ in resolved_ids if id_ is not None]
 
 
 def record_at_risk(
@@ -235,11 +235,13 @@ def record_at_risk(
 
     An incident is resolved `CALM_FOR` after its last item at risk, so this function must be called without risks too.
     """
-    found = [each for each in risks if each.items]
-    changes = incidents.record(connection, [deadline_at_risk(each, now) for each in found], now=now)
+    active_risks = [each for each in risks if each.items]
+    changes = incidents.record(
+        connection, [deadline_at_risk(each, now) for each in active_risks], now=now
+    )
     columns = incident.c
     ours = and_(is_(columns.state, IncidentState.OPEN), columns.promise == Promise.DEADLINE_AT_RISK)
-    at_risk = columns.workload.in_([each.workload for each in found])
+    at_risk = columns.workload.in_([each.workload for each in active_risks])
     seen = update(incident).where(ours, at_risk, columns.updated_at <= now - SEEN_EVERY)
     connection.execute(seen.values(updated_at=now))
     calm = select(columns.workload).where(ours, ~at_risk, columns.updated_at <= now - CALM_FOR)
@@ -252,12 +254,14 @@ def record_at_risk(
 
 def find_taken_roles(connection: Connection) -> Mapping[Role, Sequence[ForeignHolder]]:
     """Return the sessions of other users that hold a role of Lanes, by role, without locking anything."""
-    found = defaultdict[Role, list[ForeignHolder]](list)
+    holders_by_role = defaultdict[Role, list[ForeignHolder]](list)
     at = {"class": CLASS, "roles": [int(each) for each in Role]}
     for row in connection.execute(text(FOREIGN), at):
         role = Role(row.role)
-        found[role].append(ForeignHolder(role, row.pid, row.user, row.application, row.address))
-    return found
+        holders_by_role[role].append(
+            ForeignHolder(role, row.pid, row.user, row.application, row.address)
+        )
+    return holders_by_role
 
 
 def record_taken_roles(

@@ -49,9 +49,11 @@ def due(connection: sa.Connection, *, edits: bool, now: datetime) -> list[SlackP
     at = sa.func.coalesce(incident.c.resolved_at, now)
     silent = sa.and_(is_(incident.c.handling, Handling.SILENCED), incident.c.handled_until > at)
     untold = sa.and_(~posted, slack_post.c.unsure | silent.is_not(sa.true()))
-    over = is_(incident.c.state, IncidentState.RESOLVED)
+    is_resolved = is_(incident.c.state, IncidentState.RESOLVED)
     changed_at = sa.case(
-        (untold, incident.c.opened_at), (over, incident.c.resolved_at), else_=incident.c.updated_at
+        (untold, incident.c.opened_at),
+        (is_resolved, incident.c.resolved_at),
+        else_=incident.c.updated_at,
     )
     outdated = sa.and_(slack_post.c.ts.is_not(None), _is_outdated(now)) if edits else sa.false()
     rows = connection.execute(
@@ -59,7 +61,7 @@ def due(connection: sa.Connection, *, edits: bool, now: datetime) -> list[SlackP
         .where(
             UNFINISHED,
             slack_post.c.next_try_at <= now,
-            sa.or_(untold, sa.and_(posted, sa.or_(over, outdated))),
+            sa.or_(untold, sa.and_(posted, sa.or_(is_resolved, outdated))),
         )
         .order_by(changed_at, slack_post.c.incident_id)
         .limit(MOST)
@@ -241,15 +243,15 @@ def add_note(connection: sa.Connection, content: Any, *, now: datetime, **where:
     connection.execute(told.values(next_try_at=when).on_conflict_do_nothing())
 
 
-def tell_job(connection: sa.Connection, of: JobStatus, *, now: datetime) -> None:
+def tell_job(connection: sa.Connection, status: JobStatus, *, now: datetime) -> None:
     """Queue an update of the job's message: at once if the job is done, otherwise at most every `JOB_EVERY`."""
-    if of.received < JOB_ITEMS or (of.over == of.received and of.done_at is None):
+    if status.received < JOB_ITEMS or (status.over == status.received and status.done_at is None):
         return  # a small job, or one whose end follows at once
     columns = slack_note.c
-    its = {"job_id": of.job_id, "channel": Severity.DIGEST, "ended_at": of.done_at}
+    its = {"job_id": status.job_id, "channel": Severity.DIGEST, "ended_at": status.done_at}
     shown = upsert(slack_note).values(**its, created_at=now, next_try_at=now)
     is_old = columns.next_try_at.is_(None) & (columns.shown_at <= now - JOB_EVERY)
-    wanted = is_old if of.done_at is None else sa.true()
+    wanted = is_old if status.done_at is None else sa.true()
     again = {"index_elements": ["job_id"], "set_": {"next_try_at": now}, "where": wanted}
     connection.execute(shown.on_conflict_do_update(**again))
 

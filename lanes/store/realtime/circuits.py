@@ -89,9 +89,9 @@ def list_not_closed(connection: Connection, *, now: datetime) -> Mapping[tuple[s
     """
     since = now - HEARD_OF
     return {
-        of: each
-        for of, each in list_open(connection).items()
-        if each.next_probe_at and each.next_probe_at > since
+        key: circuit
+        for key, circuit in list_open(connection).items()
+        if circuit.next_probe_at and circuit.next_probe_at > since
     }
 
 
@@ -228,8 +228,8 @@ def _of_outages() -> Select[Any]:
 
 
 def _of(connection: Connection, account: str, model: str) -> Circuit | None:
-    its = outage.c.account == account, outage.c.model == model
-    row = connection.execute(_of_outages().where(*its)).first()
+    conditions = outage.c.account == account, outage.c.model == model
+    row = connection.execute(_of_outages().where(*conditions)).first()
     return None if row is None else _circuit(row)
 
 

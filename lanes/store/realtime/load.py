@@ -91,9 +91,9 @@ select at, sum(n) as n from lanes.figure
 """
 
 
-def snapshot(connection: Connection, of: LaneAccount, *, now: datetime) -> Load:
+def snapshot(connection: Connection, account: LaneAccount, *, now: datetime) -> Load:
     """Return the load of the real-time lane at `now`, for the workloads of this account."""
-    names = accounts.list_workloads(connection, of.provider)
+    names = accounts.list_workloads(connection, account.provider)
     refused = budgets.list_used_up(connection, now=now)
     unpaid = [name for name, consumer in refused if consumer is None]
     edges = [now + timedelta(minutes=each) for each in STEPS_MINUTES]
@@ -103,22 +103,22 @@ def snapshot(connection: Connection, of: LaneAccount, *, now: datetime) -> Load:
     used = connection.execute(text(NEEDS), {"since": now - USUAL})
     needs = {row.workload: Need(row.input, row.output, row.requests) for row in used}
     calls = connection.execute(text(CALLS), {"since": now - OF_LATE, "names": names}).all()
-    known = recent_limits(connection, of.name, since=now - FRESH)
+    seen_limits = recent_limits(connection, account.name, since=now - FRESH)
     tries = sum(each.tries for each in calls)
     took_s = sum(each.mean_s * each.tries for each in calls)
     mean_s = took_s / tries if tries else EXPECTED_CALL.total_seconds()
     per_s = items_per_s(
         max(mean_s, 0.001),
         items_a_call=tries / sum(each.calls for each in calls) if tries else 1,
-        most_calls=of.most_calls,
-        told=bool(known),
+        most_calls=account.most_calls,
+        told=bool(seen_limits),
         drains=holders(connection, Role.DRAIN),
     )
     longest = {each.model: max(EXPECTED_CALL, timedelta(seconds=each.most_s)) for each in calls}
     # A circuit whose probe is overdue rests too: its queue is empty, so no call shows whether the model is available.
     down = (
         (name, circuit)
-        for name, circuit in circuits.open_circuits(connection, of.name).items()
+        for name, circuit in circuits.open_circuits(connection, account.name).items()
         if circuit.is_open
     )
     rests = {name: ModelRest(name, each.since, each.why) for name, each in down}
@@ -129,13 +129,13 @@ def snapshot(connection: Connection, of: LaneAccount, *, now: datetime) -> Load:
         per_s,
         calls=longest,
         queues=queues,
-        limits=known,
+        limits=seen_limits,
         needs=needs,
         entitled=entitled,
         rests=rests,
         refused=refused,
         timed=tries >= TIMED,
-        workloads=None if of.provider is None else names,
+        workloads=None if account.provider is None else names,
     )
 
 
@@ -182,7 +182,7 @@ def call_for_drain(connection: Connection, *, now: datetime, **waiting: int) -> 
 
 
 def exchange_limits(
-    connection: Connection, account: str, seen: Mapping[str, Sequence[Limit]], *, now: datetime
+    connection: Connection, account: str, limits: Mapping[str, Sequence[Limit]], *, now: datetime
 ) -> dict[str, list[Limit]]:
     """Share the limits that this drain saw, unless newer ones are stored; return the account's newest limits by model."""
     rows = [
@@ -195,8 +195,8 @@ def exchange_limits(
             "reset_at": each.reset_at,
             "seen_at": each.seen_at,
         }
-        for model in sorted(seen)
-        for each in sorted(seen[model], key=lambda each: each.kind)
+        for model in sorted(limits)
+        for each in sorted(limits[model], key=lambda each: each.kind)
     ]
     if rows:
         given = rows_of(capacity, rows)

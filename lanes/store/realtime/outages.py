@@ -101,8 +101,8 @@ def end(connection: Connection, *, now: datetime) -> list[IncidentId]:
     for account in sorted({each.account for each in over}):
         if not _down(connection, account):
             key = Promise.PROVIDER_DOWN, EVERYBODY, account
-            said = UNASKED_NOW if account in unanswered else ANSWERED
-            ended.append(resolve(connection, *key, sentence=said, now=now))
+            message = UNASKED_NOW if account in unanswered else ANSWERED
+            ended.append(resolve(connection, *key, sentence=message, now=now))
     return [id_ for id_ in ended if id_ is not None]
 
 
@@ -125,17 +125,17 @@ def complete_standstills(
 ) -> list[Standstill]:
     """Return a drain's standstills, each with the start, the reason and the figure of its incident, if it has one."""
     rows = connection.execute(text(STANDING), {"account": account, "whole": ACCOUNT})
-    told = {row.whom: row for row in rows}
+    incidents = {row.whom: row for row in rows}
     return [
         replace(
-            each,
+            standstill,
             since=row.began_at,
-            why=row.why or each.why,
+            why=row.why or standstill.why,
             bad=in_words(Promise(row.promise), row.value),
         )
-        if (row := told.get(each.whom)) is not None
-        else each
-        for each in standing
+        if (row := incidents.get(standstill.whom)) is not None
+        else standstill
+        for standstill in standing
     ]
 
 

@@ -65,7 +65,7 @@ def claim(
     candidates = [row for row in rows if row.workload not in busy]
     known = versions(connection, {row.version_id for row in candidates})
     found = budget_status.read_hard(asking.through(connection), locked, now=now)
-    then = reserve(
+    result = reserve(
         [
             ReserveCandidate(row.id, row.workload, row.consumer, _compute_bound(known, row, now))
             for row in candidates
@@ -74,15 +74,15 @@ def claim(
         least=_least(known.values(), now),
         now=now,
     )
-    budgets.note_lacking(connection, found, then.refused, now=now)
-    _rest(connection, then)
-    numbers = _take(connection, then, worker=worker, until=now + lease)
-    ours = [
+    budgets.note_lacking(connection, found, result.refused, now=now)
+    _rest(connection, result)
+    numbers = _take(connection, result, worker=worker, until=now + lease)
+    claims = [
         read_claimed(row)._replace(claim=Claim(row.id, numbers[row.id]))
         for row in candidates
         if row.id in numbers
     ]
-    return PaidClaims(ours, busy | then.waiting | then.stopped, then.stopped)
+    return PaidClaims(claims, busy | result.waiting | result.stopped, result.stopped)
 
 
 def end_reserves(connection: Connection, ended: Sequence[WorkId]) -> None:
@@ -146,10 +146,10 @@ def _reserve_for_claims(connection: Connection, names: Set[str], now: datetime) 
 
 def _compute_bound(known: Mapping[VersionId, Version], row: Any, now: datetime) -> Decimal:
     """Return the most that a call for the item alone may cost, in US dollars; 0 if its version cannot be read."""
-    of = known.get(row.version_id)
-    if of is None:
+    version = known.get(row.version_id)
+    if version is None:
         return Decimal(0)
-    return upper_bound(of, call_bytes(row.payload), lane=Lane.REALTIME, at=now)
+    return upper_bound(version, call_bytes(row.payload), lane=Lane.REALTIME, at=now)
 
 
 def _least(known: Any, now: datetime) -> dict[str, Decimal]:
@@ -161,12 +161,12 @@ def _least(known: Any, now: datetime) -> dict[str, Decimal]:
     return least
 
 
-def _rest(connection: Connection, then: ReserveResult) -> None:
+def _rest(connection: Connection, result: ReserveResult) -> None:
     """Set resting items aside until their time, with the most that their call may cost."""
-    if then.resting:
+    if result.resting:
         resting = [
             {"id": each.work_id, "bound_usd": each.bound_usd, "ready_at": at}
-            for each, at in then.resting
+            for each, at in result.resting
         ]
         given = rows_of(work, resting)
         values = {"ready_at": given.c.ready_at, "bound_usd": given.c.bound_usd}
@@ -174,12 +174,14 @@ def _rest(connection: Connection, then: ReserveResult) -> None:
 
 
 def _take(
-    connection: Connection, then: ReserveResult, *, worker: str, until: datetime
+    connection: Connection, result: ReserveResult, *, worker: str, until: datetime
 ) -> dict[WorkId, int]:
     """Claim the paid items together with their reserves; return their claim numbers."""
-    if not then.paid:
+    if not result.paid:
         return {}
-    given = rows_of(work, [{"id": each.work_id, "bound_usd": each.bound_usd} for each in then.paid])
+    given = rows_of(
+        work, [{"id": each.work_id, "bound_usd": each.bound_usd} for each in result.paid]
+    )
     claim = {"claimed_by": worker, "lease_until": until, "claim_no": work.c.claim_no + 1}
     taken = update(work).where(work.c.id == given.c.id).values(state=WorkState.CLAIMED, **claim)
     taken = taken.values(bound_usd=given.c.bound_usd).returning(work.c.id, work.c.claim_no)

@@ -48,10 +48,10 @@ select :id, id, before_id, after_id from changed
 """
 
 
-def compare(connection: Connection, of: Generation) -> Diff:
+def compare(connection: Connection, replay: Generation) -> Diff:
     """Return the changes to the current results by the replay's answers so far, or by its promotion if it is promoted."""
-    spec = one(connection, of.version_id).spec
-    return diff(_answers(connection, of), spec.compare_fields, spec.output_schema)
+    spec = one(connection, replay.version_id).spec
+    return diff(_answers(connection, replay), spec.compare_fields, spec.output_schema)
 
 
 def choose(
@@ -88,9 +88,9 @@ def promotable(
         ActionRefused: the replay has open work, or is not complete.
     """
     replays.finish(connection, now=now)
-    of = _lock(connection, choose(connection, name, number, preferred=OPEN_REPLAY))
-    check_promotable(of, replays.open_work(connection, of))
-    return of
+    replay = _lock(connection, choose(connection, name, number, preferred=OPEN_REPLAY))
+    check_promotable(replay, replays.open_work(connection, replay))
+    return replay
 
 
 def promote(
@@ -104,15 +104,20 @@ def promote(
         ActionRefused: the replay has open work, or is not complete.
         StillLocked: another open transaction holds one of its items.
     """
-    of = promotable(connection, name, number, now=now)
-    given = {"workload": of.workload, "number": of.number, "id": of.id, "last": of.to_position}
+    replay = promotable(connection, name, number, now=now)
+    given = {
+        "workload": replay.workload,
+        "number": replay.number,
+        "id": replay.id,
+        "last": replay.to_position,
+    }
     with waiting_at_most(connection, LOCK_PATIENCE):
-        _cancel(connection, of, now)  # shadows
+        _cancel(connection, replay, now)  # shadows
         connection.execute(text(MEMORY))
         changed = connection.execute(text(PROMOTE), given).rowcount
-    _tell(connection, of, ReplayState.PROMOTED, changed, now=now)
-    _move(connection, of, ReplayState.PROMOTED, promoted_at=now)
-    return replays.get(connection, of.id), changed
+    _tell(connection, replay, ReplayState.PROMOTED, changed, now=now)
+    _move(connection, replay, ReplayState.PROMOTED, promoted_at=now)
+    return replays.get(connection, replay.id), changed
 
 
 def demotable(connection: Connection, name: str, number: int | None = None) -> Generation:
@@ -121,9 +126,9 @@ def demotable(connection: Connection, name: str, number: int | None = None) -> G
     Raises:
         ActionRefused: the replay is not promoted, or another one was promoted after it.
     """
-    of = _lock(connection, choose(connection, name, number, preferred=(ReplayState.PROMOTED,)))
-    check_demotable(of, _find_promoted_later(connection, of))
-    return of
+    replay = _lock(connection, choose(connection, name, number, preferred=(ReplayState.PROMOTED,)))
+    check_demotable(replay, _find_promoted_later(connection, replay))
+    return replay
 
 
 def demote(
@@ -137,8 +142,8 @@ def demote(
         ActionRefused: the replay is not promoted, or another one was promoted after it.
         StillLocked: another open transaction holds one of its items.
     """
-    of = demotable(connection, name, number)
-    mine = and_(promoted.c.generation_id == of.id, promoted.c.item_id == item.c.id)
+    replay = demotable(connection, name, number)
+    mine = and_(promoted.c.generation_id == replay.id, promoted.c.item_id == item.c.id)
     with waiting_at_most(connection, LOCK_PATIENCE):
         restored = connection.execute(
             update(item)
@@ -146,10 +151,10 @@ def demote(
             .values(result_id=promoted.c.before_id)
             .returning(item.c.id)
         ).all()
-    _tell(connection, of, ReplayState.DEMOTED, len(restored), now=now)
-    connection.execute(delete(promoted).where(promoted.c.generation_id == of.id))
-    _move(connection, of, ReplayState.DEMOTED, demoted_at=now)
-    return replays.get(connection, of.id), len(restored)
+    _tell(connection, replay, ReplayState.DEMOTED, len(restored), now=now)
+    connection.execute(delete(promoted).where(promoted.c.generation_id == replay.id))
+    _move(connection, replay, ReplayState.DEMOTED, demoted_at=now)
+    return replays.get(connection, replay.id), len(restored)
 
 
 def drop(
@@ -163,14 +168,14 @@ def drop(
         ActionRefused: the replay is promoted, or was dropped before.
         StillLocked: another open transaction holds some of its work.
     """
-    of = _lock(
+    replay = _lock(
         connection, choose(connection, name, number, preferred=(*OPEN_REPLAY, ReplayState.DEMOTED))
     )
-    check_droppable(of)
+    check_droppable(replay)
     with waiting_at_most(connection, LOCK_PATIENCE):
-        canceled = _cancel(connection, of, now)
-    _move(connection, of, ReplayState.DROPPED, dropped_at=now, paused_at=None)
-    return replays.get(connection, of.id), canceled
+        canceled = _cancel(connection, replay, now)
+    _move(connection, replay, ReplayState.DROPPED, dropped_at=now, paused_at=None)
+    return replays.get(connection, replay.id), canceled
 
 
 def pause(connection: Connection, name: str, *, now: datetime) -> str:
@@ -179,13 +184,13 @@ def pause(connection: Connection, name: str, *, now: datetime) -> str:
     Raises:
         ActionRefused: the workload has no running replay.
     """
-    of = _lock(connection, choose(connection, name, None, preferred=OPEN_REPLAY))
-    if of.state is not ReplayState.RUNNING:
-        raise ActionRefused(f"{of.name} is {of.state}: only a running replay can be paused")
-    if of.paused_at is None:
-        _move(connection, of, of.state, paused_at=now)
+    replay = _lock(connection, choose(connection, name, None, preferred=OPEN_REPLAY))
+    if replay.state is not ReplayState.RUNNING:
+        raise ActionRefused(f"{replay.name} is {replay.state}: only a running replay can be paused")
+    if replay.paused_at is None:
+        _move(connection, replay, replay.state, paused_at=now)
         hold(connection, now=now)
-    return f"{of.name} is paused: {resumes(of)}"
+    return f"{replay.name} is paused: {resumes(replay)}"
 
 
 def hold(connection: Connection, *, now: datetime) -> None:
@@ -214,22 +219,24 @@ def resume(connection: Connection, name: str, *, now: datetime) -> str:
     Raises:
         ActionRefused: the workload has no paused replay.
     """
-    of = _lock(connection, choose(connection, name, None, preferred=OPEN_REPLAY))
-    if of.paused_at is None:
-        raise ActionRefused(f"{of.name} is not paused")
-    _move(connection, of, of.state, paused_at=None)
+    replay = _lock(connection, choose(connection, name, None, preferred=OPEN_REPLAY))
+    if replay.paused_at is None:
+        raise ActionRefused(f"{replay.name} is not paused")
+    _move(connection, replay, replay.state, paused_at=None)
     free = {"ready_at": now, "waits_since": now, "claimed_by": None, "lease_until": None}
     connection.execute(
         update(work)
-        .where(replays.open_work_of(of), work.c.claimed_by == HELD)
+        .where(replays.open_work_of(replay), work.c.claimed_by == HELD)
         .values(state=ready_again(), **free)
     )
     wake(connection)
-    rest = "" if of.read_whole else "; ask for the same replay again, it reads on where it stopped"
-    return f"{of.name} goes on{rest}"
+    rest = (
+        "" if replay.read_whole else "; ask for the same replay again, it reads on where it stopped"
+    )
+    return f"{replay.name} goes on{rest}"
 
 
-def _answers(connection: Connection, of: Generation) -> Iterator[Answers]:
+def _answers(connection: Connection, replay: Generation) -> Iterator[Answers]:
     shown, replayed = result.alias("shown"), result.alias("replayed")
     right = (
         select(label.c.expected)
@@ -240,7 +247,7 @@ def _answers(connection: Connection, of: Generation) -> Iterator[Answers]:
     )
     before = (
         select(promoted.c.before_id)
-        .where(promoted.c.generation_id == of.id, promoted.c.item_id == item.c.id)
+        .where(promoted.c.generation_id == replay.id, promoted.c.item_id == item.c.id)
         .scalar_subquery()
     )
     rows = connection.execute(
@@ -251,8 +258,8 @@ def _answers(connection: Connection, of: Generation) -> Iterator[Answers]:
         .join(shown, shown.c.id == func.coalesce(before, item.c.result_id))
         .outerjoin(right, true())
         .where(
-            item.c.workload == of.workload,
-            replayed.c.generation == of.number,
+            item.c.workload == replay.workload,
+            replayed.c.generation == replay.number,
             item.c.emptied_at.is_(None),
         )
         .order_by(item.c.position)
@@ -269,17 +276,17 @@ def _lock(connection: Connection, of: Generation) -> Generation:
     return replays.get(connection, of.id)
 
 
-def _find_promoted_later(connection: Connection, of: Generation) -> int | None:
-    mine = select(generation.c.promoted_at).where(generation.c.id == of.id).scalar_subquery()
+def _find_promoted_later(connection: Connection, replay: Generation) -> int | None:
+    mine = select(generation.c.promoted_at).where(generation.c.id == replay.id).scalar_subquery()
     return connection.execute(
         select(generation.c.number)
         .where(
-            generation.c.workload == of.workload,
+            generation.c.workload == replay.workload,
             generation.c.state == ReplayState.PROMOTED,
-            generation.c.id != of.id,
+            generation.c.id != replay.id,
             or_(
                 generation.c.promoted_at > mine,
-                and_(generation.c.promoted_at == mine, generation.c.id > of.id),
+                and_(generation.c.promoted_at == mine, generation.c.id > replay.id),
             ),
         )
         .order_by(generation.c.promoted_at.desc())
@@ -288,22 +295,27 @@ def _find_promoted_later(connection: Connection, of: Generation) -> int | None:
 
 
 def _tell(
-    connection: Connection, of: Generation, state: ReplayState, changed: int, *, now: datetime
+    connection: Connection, replay: Generation, state: ReplayState, changed: int, *, now: datetime
 ) -> None:
     """Emit the event of a promotion or demotion, with up to `MOST_READERS` readers of an answer that it replaces."""
     replaced = promoted.c.before_id if state is ReplayState.PROMOTED else promoted.c.after_id
     readers = (
         select(read.c.reader)
         .join(promoted, and_(promoted.c.item_id == read.c.item_id, replaced == read.c.result_id))
-        .where(promoted.c.generation_id == of.id)
+        .where(promoted.c.generation_id == replay.id)
         .distinct()
         .order_by(read.c.reader)
         .limit(MOST_READERS)
     )
     names = [*connection.execute(readers).scalars()]
-    says = {"generation": of.number, "version": of.version, "items": changed, "readers": names}
-    told = EventOut.of_workload(f"lanes.replay.{state}", of.workload, says)
-    outbox.add(connection, [told], now=now)
+    says = {
+        "generation": replay.number,
+        "version": replay.version,
+        "items": changed,
+        "readers": names,
+    }
+    event = EventOut.of_workload(f"lanes.replay.{state}", replay.workload, says)
+    outbox.add(connection, [event], now=now)
 
 
 def _cancel(connection: Connection, of: Generation, now: datetime) -> int:

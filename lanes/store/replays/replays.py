@@ -54,38 +54,38 @@ def preview(
     by = _version(connection, name, version_no)
     first, last = first or 1, _last(connection, name, last)
     _refuse_emptied(connection, name, first, last, selection)
-    found = Preview(name, by.number, first, last)
+    result = Preview(name, by.number, first, last)
     cursor, estimates = first - 1, sharing.estimates(connection, now=now)
     while cursor < last:
         part = selecting.part(connection, by, selection, cursor, last, limit=CHUNK)
         told = selecting.lengths(connection, part.asked, by)
         for row in part.asked:
             each = estimates.of(by, row.length, history_chars(told.get(row.id, ())))
-            found.realtime_usd += each.realtime
-            found.batch_usd += each.batch
-        found.items += len(part.asked)
-        found.skipped += part.skipped
-        found.erased += part.erased
-        found.unmet += part.unmet
-        found.unmet_because = found.unmet_because or part.unmet_because
-        found.examples += [row.key for row in part.asked[: 3 - len(found.examples)]]
+            result.realtime_usd += each.realtime
+            result.batch_usd += each.batch
+        result.items += len(part.asked)
+        result.skipped += part.skipped
+        result.erased += part.erased
+        result.unmet += part.unmet
+        result.unmet_because = result.unmet_because or part.unmet_because
+        result.examples += [row.key for row in part.asked[: 3 - len(result.examples)]]
         cursor = part.end
-    _expect(connection, found, by, now)
-    return found
+    _expect(connection, result, by, now)
+    return result
 
 
-def _expect(connection: sa.Connection, of: Preview, by: Version, now: datetime) -> None:
+def _expect(connection: sa.Connection, result: Preview, by: Version, now: datetime) -> None:
     """Set when the replay would end on each lane, with the confidence that its version requires."""
-    of.probability, sharing_ = by.spec.confidence, sharing.read_cached(connection, now=now)
-    requests = -(-of.items // sharing_.pack_of(by, Lane.BATCH))
+    result.probability, sharing_ = by.spec.confidence, sharing.read_cached(connection, now=now)
+    requests = -(-result.items // sharing_.pack_of(by, Lane.BATCH))
     prospect = turnarounds.prospects(connection, now=now).of_size(by, max(1, requests))
-    of.ends[Lane.BATCH] = prospect.presses_until
+    result.ends[Lane.BATCH] = prospect.presses_until
     lane = load.snapshot(connection, accounts.of_workload(connection, by.workload), now=now)
-    asked = load.live_per_s(connection, of.probability, now=now)
+    asked = load.live_per_s(connection, result.probability, now=now)
     free = min(lane.per_s * YIELDS, lane.per_s - asked)
     if free > 0:
-        takes_s = Room(lane, sharing_).takes_s(by, of.items) * lane.per_s / free
-        of.ends[Lane.REALTIME] = now + timedelta(seconds=takes_s)
+        takes_s = Room(lane, sharing_).takes_s(by, result.items) * lane.per_s / free
+        result.ends[Lane.REALTIME] = now + timedelta(seconds=takes_s)
 
 
 def begin(
@@ -162,9 +162,9 @@ def begin(
             created_at=by.now,
         )
     )
-    begun = find(connection, name, states=OPEN_REPLAY)
-    assert begun is not None
-    return begun
+    replay = find(connection, name, states=OPEN_REPLAY)
+    assert replay is not None
+    return replay
 
 
 def read_some(
@@ -176,14 +176,17 @@ def read_some(
     """
     row = sa.select(generation.c.id).where(generation.c.id == id)
     connection.execute(row.with_for_update(key_share=True)).one()
-    of = get(connection, id)
-    if of.state is not ReplayState.RUNNING or of.read_whole or of.paused_at is not None:
-        return of
-    by, rest = workloads.one(connection, of.version_id), (of.cursor_position, of.to_position)
-    part = selecting.part(connection, by, of.selection, *rest, limit=limit)
-    added = _owe(connection, of, [row.id for row in part.asked], now) if part.asked else 0
-    counts = {"items": of.items + added, "skipped": of.skipped + part.skipped}
-    counts |= {"erased": of.erased + part.erased, "cursor_position": part.end}
+    replay = get(connection, id)
+    if replay.state is not ReplayState.RUNNING or replay.read_whole or replay.paused_at is not None:
+        return replay
+    by, rest = (
+        workloads.one(connection, replay.version_id),
+        (replay.cursor_position, replay.to_position),
+    )
+    part = selecting.part(connection, by, replay.selection, *rest, limit=limit)
+    added = _owe(connection, replay, [row.id for row in part.asked], now) if part.asked else 0
+    counts = {"items": replay.items + added, "skipped": replay.skipped + part.skipped}
+    counts |= {"erased": replay.erased + part.erased, "cursor_position": part.end}
     connection.execute(sa.update(generation).where(generation.c.id == id).values(counts))
     return get(connection, id)
 
@@ -197,14 +200,14 @@ def shadow(connection: sa.Connection, *, now: datetime) -> None:
     read = generation.c.cursor_position >= generation.c.to_position
     asking = _generations().where(is_among(generation.c.state, OPEN_REPLAY), read, *wants)
     free = asking.with_for_update(of=generation, key_share=True, skip_locked=True)
-    for of in map(_generation, connection.execute(free).all()):
-        by, chosen = workloads.one(connection, of.version_id), of.selection
-        last = _last(connection, of.workload, None)
-        part = selecting.part(connection, by, chosen, of.cursor_position, last, limit=CHUNK)
-        taken = [row.id for row in part.asked if is_sampled(of.name, row.key, chosen.shadow)]
-        _owe(connection, of, taken, now)
-        moved = sa.update(generation).where(generation.c.id == of.id)
-        connection.execute(moved.values(cursor_position=max(part.end, of.cursor_position)))
+    for replay in map(_generation, connection.execute(free).all()):
+        by, chosen = workloads.one(connection, replay.version_id), replay.selection
+        last = _last(connection, replay.workload, None)
+        part = selecting.part(connection, by, chosen, replay.cursor_position, last, limit=CHUNK)
+        taken = [row.id for row in part.asked if is_sampled(replay.name, row.key, chosen.shadow)]
+        _owe(connection, replay, taken, now)
+        moved = sa.update(generation).where(generation.c.id == replay.id)
+        connection.execute(moved.values(cursor_position=max(part.end, replay.cursor_position)))
 
 
 def finish(connection: sa.Connection, *, now: datetime) -> list[Generation]:
@@ -298,7 +301,9 @@ def _refuse_emptied(
         )
 
 
-def _owe(connection: sa.Connection, of: Generation, ids: Sequence[ItemId], now: datetime) -> int:
+def _owe(
+    connection: sa.Connection, replay: Generation, ids: Sequence[ItemId], now: datetime
+) -> int:
     """Create replay work for the items' newest revisions, and return the number of created rows.
 
     The items are locked against amendments and cancellations. If another transaction changes one of them and does not end, the
@@ -316,24 +321,24 @@ def _owe(connection: sa.Connection, of: Generation, ids: Sequence[ItemId], now: 
         standing = connection.execute(wanted).all()
     if not standing:
         return 0
-    if of.lane is Lane.REALTIME:
+    if replay.lane is Lane.REALTIME:
         wake(connection)
     rows = upsert(work).on_conflict_do_nothing().returning(work.c.id)
-    return len(connection.execute(rows, [_work(of, row, now) for row in standing]).all())
+    return len(connection.execute(rows, [_work(replay, row, now) for row in standing]).all())
 
 
-def _work(of: Generation, row: Any, now: datetime) -> dict[str, Any]:
+def _work(replay: Generation, row: Any, now: datetime) -> dict[str, Any]:
     return {
         "item_id": row.id,
-        "workload": of.workload,
-        "version_id": of.version_id,
-        "lane": of.lane,
+        "workload": replay.workload,
+        "version_id": replay.version_id,
+        "lane": replay.lane,
         "purpose": Purpose.REPLAY,
         "revision": row.revision,
-        "generation": of.number,
+        "generation": replay.number,
         "state": WorkState.READY,
         "ready_at": now,
-        "rank_at": now + (AFTER_LIVE_WORK if of.lane is Lane.BATCH else AFTER_ALL_LIVE_WORK),
+        "rank_at": now + (AFTER_LIVE_WORK if replay.lane is Lane.BATCH else AFTER_ALL_LIVE_WORK),
         "waits_since": now,
     }
 

@@ -46,39 +46,45 @@ class ReplayPart:
     unmet_because: str = ""
 
 
-def match_items(of: Version, by: Selection, after: int, last: int) -> sa.ColumnElement[bool]:
+def match_items(of: Version, selection: Selection, after: int, last: int) -> sa.ColumnElement[bool]:
     """Match the workload's items within a range of the stream that meet the selection's conditions, except for its rule."""
-    met = [item.c.workload == of.workload, item.c.position > after, item.c.position <= last]
-    met.append(sa.or_(item.c.canceled_at.is_(None), item.c.forgotten_at.is_not(None)))
-    if by.since is not None:
-        met.append(item.c.received_at >= by.since)
-    if by.until is not None:
-        met.append(item.c.received_at < by.until)
-    if by.key:
-        met.append(item.c.key.in_(by.key))
-    if by.answered_by is not None:
-        number = version.c.workload == of.workload, version.c.number == by.answered_by
+    conditions = [item.c.workload == of.workload, item.c.position > after, item.c.position <= last]
+    conditions.append(sa.or_(item.c.canceled_at.is_(None), item.c.forgotten_at.is_not(None)))
+    if selection.since is not None:
+        conditions.append(item.c.received_at >= selection.since)
+    if selection.until is not None:
+        conditions.append(item.c.received_at < selection.until)
+    if selection.key:
+        conditions.append(item.c.key.in_(selection.key))
+    if selection.answered_by is not None:
+        number = version.c.workload == of.workload, version.c.number == selection.answered_by
         its_id = sa.select(version.c.id).where(*number).scalar_subquery()
         answer = SHOWN.c.id == item.c.result_id, SHOWN.c.version_id == its_id
-        met.append(sa.exists().where(*answer))
-    if by.only == "labeled":
-        met.append(_has(label, label.c.basis != LabelBasis.REVIEW))
-    elif by.only == "failed":
-        met.append(item.c.failure.is_not(None))
-    elif by.only == "differing":
-        met.append(_differs(of.spec.compare_fields))
-    return sa.and_(*met)
+        conditions.append(sa.exists().where(*answer))
+    if selection.only == "labeled":
+        conditions.append(_has(label, label.c.basis != LabelBasis.REVIEW))
+    elif selection.only == "failed":
+        conditions.append(item.c.failure.is_not(None))
+    elif selection.only == "differing":
+        conditions.append(_differs(of.spec.compare_fields))
+    return sa.and_(*conditions)
 
 
 def part(
-    connection: sa.Connection, by: Version, chosen: Selection, after: int, last: int, *, limit: int
+    connection: sa.Connection,
+    by: Version,
+    selection: Selection,
+    after: int,
+    last: int,
+    *,
+    limit: int,
 ) -> ReplayPart:
     """Return the next `limit` items in the range that meet the conditions, divided into processed and skipped ones.
 
     Raises:
         ActionRefused: the rule cannot be compiled.
     """
-    rule, lane = chosen.rule(), Lane(chosen.lane)
+    rule, lane = selection.rule(), Lane(selection.lane)
     told = attempt.c.work_id == result.c.work_id, attempt.c.shown
     same = attempt.c.message_id.is_not_distinct_from(result.c.message_id)
     tried = sa.select(attempt.c.version_id, attempt.c.lane).where(*told, same)
@@ -93,7 +99,7 @@ def part(
     ).select_from(
         item.outerjoin(result, result.c.id == item.c.result_id).outerjoin(tried, sa.true())
     )
-    met = match_items(by, chosen, after, last)
+    met = match_items(by, selection, after, last)
     rows = connection.execute(query.where(met).order_by(item.c.position).limit(limit)).all()
     found = ReplayPart(rows[-1].position if len(rows) == limit else last)
     for row in rows:
@@ -106,7 +112,7 @@ def part(
         except RuleFailed as failure:
             found.unmet += 1
             found.unmet_because = found.unmet_because or f"{row.key}: {failure}"
-    if not chosen.force:
+    if not selection.force:
         alike = _alike(connection, found.asked, by, lane)
         found.skipped = len(alike)
         found.asked = [row for row in found.asked if row.id not in alike]

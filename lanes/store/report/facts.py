@@ -169,10 +169,10 @@ def pack_sizes(
     known = sizes.evidence(ask, places, last, now=now)
     found: list[PackFigures] = []
     for id_, place in places:
-        of, seen = last.get(place), known[id_, place.lane]
+        decision, seen = last.get(place), known[id_, place.lane]
         usd = checks_usd.get((place.workload, place.lane), Decimal(0))
-        if of is not None or seen.packed or usd:
-            found.append(_pack_figures(place, of, seen, usd))
+        if decision is not None or seen.packed or usd:
+            found.append(_pack_figures(place, decision, seen, usd))
     return found
 
 
@@ -258,10 +258,10 @@ def quality(ask: Ask) -> list[figures.QualityFigures]:
     Accuracy is listed before its reference is complete, with the number of labels that it still needs.
     """
     found: list[figures.QualityFigures] = []
-    for of in reading.list_watched(ask, drifted=False):
-        named = (of.workload, of.lane, of.version, of.description)
-        watch = of.watch
-        if watch.lacking and of.measure is QualityMeasure.ACCURACY and not of.is_of_class:
+    for watched in reading.list_watched(ask, drifted=False):
+        named = (watched.workload, watched.lane, watched.version, watched.description)
+        watch = watched.watch
+        if watch.lacking and watched.measure is QualityMeasure.ACCURACY and not watched.is_of_class:
             state = f"lacks {pluralize(watch.lacking, 'label')}"
             found.append(figures.QualityFigures(*named, [], state))
         if watch.portions:

@@ -74,29 +74,31 @@ def of_playbook(
     share = 0 if moves_version else workloads.splits(connection).of(name, consumer).basis_points
     found = traffic(connection, playbook, version, consumer, now=now)
     before = _readiness(connection, playbook, version, consumer, now)
-    made = plan.make(playbook, name, consumer, share, found, before)
+    rollout_plan = plan.make(playbook, name, consumer, share, found, before)
     refusal = refusals.of_start(
-        made,
+        rollout_plan,
         mode=receives.mode,
         values=bool(version.spec.value_usd),
         present=open_of(connection, name),
         leaves_out=receives.second_pass.is_stated,
     )
     if refusal is None and moves_version and candidate is None and new is None:
-        refusal = refusals.without_candidate(made)
-    return made, refusal
+        refusal = refusals.without_candidate(rollout_plan)
+    return rollout_plan, refusal
 
 
-def of_rollout(connection: Connection, of: Rollout, *, now: datetime) -> RolloutPlan | None:
+def of_rollout(connection: Connection, rollout: Rollout, *, now: datetime) -> RolloutPlan | None:
     """Return a rollout's plan, rebuilt from its stored playbook; None while its workload's version cannot be read.
 
     The plan uses the current traffic and the share before the rollout.
     """
-    version = workloads.in_force(connection).get(of.workload)
+    version = workloads.in_force(connection).get(rollout.workload)
     if version is None:
         return None
-    found = traffic(connection, of.playbook, version, of.consumer, now=now)
-    return plan.make(of.playbook, of.workload, of.consumer, of.share_before, found)
+    found = traffic(connection, rollout.playbook, version, rollout.consumer, now=now)
+    return plan.make(
+        rollout.playbook, rollout.workload, rollout.consumer, rollout.share_before, found
+    )
 
 
 def traffic(
@@ -130,19 +132,19 @@ def _readiness(
     now: datetime,
 ) -> Readiness | None:
     """Return how well the batch lane meets the playbook's preconditions; None if there are none."""
-    before, spec = playbook.before, version.spec
-    if before is None:
+    preconditions, spec = playbook.before, version.spec
+    if preconditions is None:
         return None
     window = MeasuredWindow(
         version.workload,
         consumer,
         playbook.direction,
-        before.gates,
-        since=now - timedelta(days=before.days),
+        preconditions.gates,
+        since=now - timedelta(days=preconditions.days),
         routes_before=newest_route(connection) - MOST_ROUTES,
     )
     measured = rollout_measures.of_batch_lane(connection, window, spec, now=now)
-    pairs = zip(before.gates, measured, strict=True)
+    pairs = zip(preconditions.gates, measured, strict=True)
     judged = [
         judge(gate, replace(each, workload=version.workload), alpha=playbook.gate_alpha)
         for gate, each in pairs
@@ -152,7 +154,7 @@ def _readiness(
         "since": window.since,
         "longest": longest_out(spec, Lane.BATCH),
         "now": now,
-        "batches": before.batches or 0,
+        "batches": preconditions.batches or 0,
     }
     row = connection.execute(text(BATCHES), given).one()
     return Readiness(judged, row.batches, row.late)

@@ -223,21 +223,23 @@ class Arm:
         return FIGURES if self.is_split else FIGURES_OF_LANE
 
 
-def _arms(connection: Connection, of: MeasuredWindow) -> tuple[Arm | None, Arm | None]:
+def _arms(connection: Connection, window: MeasuredWindow) -> tuple[Arm | None, Arm | None]:
     """Return the receiving and the giving side of the traffic; None for a side whose version cannot be read."""
-    if of.direction is Direction.VERSION:
-        found = workloads.find_by_number(connection, of.workload, (of.version, of.version_before))
-        new, old = (found.get(each) for each in (of.version, of.version_before))
+    if window.direction is Direction.VERSION:
+        found = workloads.find_by_number(
+            connection, window.workload, (window.version, window.version_before)
+        )
+        new, old = (found.get(each) for each in (window.version, window.version_before))
         return (new and Arm(new.spec, version=new.id)), (old and Arm(old.spec, version=old.id))
-    version, lane = workloads.in_force(connection).get(of.workload), of.direction.receiving
+    version, lane = workloads.in_force(connection).get(window.workload), window.direction.receiving
     if version is None or lane is None:
         return None, None
     return Arm(version.spec, lane), Arm(version.spec, lane.other)
 
 
-def take(connection: Connection, of: Rollout, *, now: datetime) -> Figures:
+def take(connection: Connection, rollout: Rollout, *, now: datetime) -> Figures:
     """Return the figures of the current step, compared with the giving side where a gate requires it, and of all steps."""
-    window, whole = of.step_window, of.whole_window
+    window, whole = rollout.step_window, rollout.whole_window
     receiving, giving = _arms(connection, window)
     if receiving is None or giving is None:
         return Figures(0, unavailable(window.gates, "the version in force cannot be read"))
@@ -246,11 +248,11 @@ def take(connection: Connection, of: Rollout, *, now: datetime) -> Figures:
         return _measure_window(connection, window, receiving, giving, now)
 
     answered, measurements = measure(window)
-    if of.playbook.shadows is not None:
-        seen = shadows.pairs(connection, of, receiving.spec.compare_fields)
+    if rollout.playbook.shadows is not None:
+        seen = shadows.pairs(connection, rollout, receiving.spec.compare_fields)
         answered += seen.answered
         measurements = [
-            seen.measure(gate) if of.playbook.judges_pairs(gate) else each
+            seen.measure(gate) if rollout.playbook.judges_pairs(gate) else each
             for gate, each in zip(window.gates, measurements, strict=True)
         ]
     of_all = list[Measurement]()
@@ -259,7 +261,9 @@ def take(connection: Connection, of: Rollout, *, now: datetime) -> Figures:
             [gate for gate in whole.gates if gate.compares is each] for each in (False, True)
         )
         of_all = measure(replace(whole, gates=pooled))[1]
-        before = _steps_before(connection, of, replace(whole, gates=compared)) if compared else []
+        before = (
+            _steps_before(connection, rollout, replace(whole, gates=compared)) if compared else []
+        )
         steps = [measure(each)[1] for each in before]
         newest = {each.measure: each for each in measurements}
         for place, gate in enumerate(compared):
@@ -279,21 +283,21 @@ def _steps_before(
 
 
 def _measure_window(
-    connection: Connection, of: MeasuredWindow, receiving: Arm, giving: Arm, now: datetime
+    connection: Connection, window: MeasuredWindow, receiving: Arm, giving: Arm, now: datetime
 ) -> tuple[int, list[Measurement]]:
     """Return how many items the receiving side answered, and its measurement for each gate."""
-    if not of.gates:
+    if not window.gates:
         return 0, []
-    unit_usd = _unit_usd(connection, of, giving)
-    row = _count_arm(connection, of, receiving, unit_usd, now)
-    measurements = [_measurement(gate, row) for gate in of.gates]
-    if any(gate.compares for gate in of.gates):
-        other = _count_arm(connection, of, giving, unit_usd, now)
+    unit_usd = _unit_usd(connection, window, giving)
+    row = _count_arm(connection, window, receiving, unit_usd, now)
+    measurements = [_measurement(gate, row) for gate in window.gates]
+    if any(gate.compares for gate in window.gates):
+        other = _count_arm(connection, window, giving, unit_usd, now)
         measurements = [
-            attach_other(each, _measurement(gate, other), of.direction.giving)
+            attach_other(each, _measurement(gate, other), window.direction.giving)
             if gate.compares
             else each
-            for gate, each in zip(of.gates, measurements, strict=True)
+            for gate, each in zip(window.gates, measurements, strict=True)
         ]
     return row.answered, measurements
 
@@ -317,28 +321,30 @@ def of_batch_lane(
     return [_measurement(gate, row) for gate in of.gates]
 
 
-def _unit_usd(connection: Connection, of: MeasuredWindow, giving: Arm) -> float | None:
+def _unit_usd(connection: Connection, window: MeasuredWindow, giving: Arm) -> float | None:
     """Return the unit in which the costs of two versions are compared; None if each item's own estimate is the unit."""
-    if giving.version is None or all(gate.measure is not Measure.SAVING for gate in of.gates):
+    if giving.version is None or all(gate.measure is not Measure.SAVING for gate in window.gates):
         return None
     given = {
-        "routes_before": of.routes_before,
+        "routes_before": window.routes_before,
         "version": giving.version,
         "many": UNIT_OF,
-        "oldest": of.routes_before - UNIT_WITHIN,
+        "oldest": window.routes_before - UNIT_WITHIN,
     }
     return connection.execute(text(UNIT), given).scalar_one()
 
 
-def _measure_moved_share(connection: Connection, of: MeasuredWindow, receiving: Arm) -> SampleShare:
+def _measure_moved_share(
+    connection: Connection, window: MeasuredWindow, receiving: Arm
+) -> SampleShare:
     """Return the share of the items routed by the split that went to real time, or to the new version."""
     row = connection.execute(
         text(MOVED if receiving.version is None else MOVED_TO_VERSION),
         {
-            "routes_before": of.routes_before,
-            "since": of.since + SETTLES_WITHIN,
-            "workload": of.workload,
-            "consumer": of.consumer,
+            "routes_before": window.routes_before,
+            "since": window.since + SETTLES_WITHIN,
+            "workload": window.workload,
+            "consumer": window.consumer,
             "version": receiving.version,
         },
     ).one()
@@ -346,27 +352,27 @@ def _measure_moved_share(connection: Connection, of: MeasuredWindow, receiving: 
 
 
 def _count_arm(
-    connection: Connection, of: MeasuredWindow, arm: Arm, unit_usd: float | None, now: datetime
+    connection: Connection, window: MeasuredWindow, arm: Arm, unit_usd: float | None, now: datetime
 ) -> Any:
     """Return the counts of one side's items, from its statement."""
-    slow_s = next((gate.max for gate in of.gates if gate.measure is Measure.P95_S), None)
+    slow_s = next((gate.max for gate in window.gates if gate.measure is Measure.P95_S), None)
     return connection.execute(
         text(arm.statement),
         {
-            "routes_before": of.routes_before,
-            "since": of.since,
-            "until": of.until,
+            "routes_before": window.routes_before,
+            "since": window.since,
+            "until": window.until,
             "lane": arm.lane,
             "lanes": [*Lane] if arm.lane is None else [arm.lane],
             "version": arm.version,
-            "workload": of.workload,
-            "consumer": of.consumer,
+            "workload": window.workload,
+            "consumer": window.consumer,
             "slow_s": slow_s,
             "now": now,
             "longest_in_realtime": longest_out(arm.spec, Lane.REALTIME),
             "longest_in_batch": longest_out(arm.spec, Lane.BATCH),
             "departs_within": DEPARTS_WITHIN,
-            "measures_costs": any(gate.measure in MEANS for gate in of.gates),
+            "measures_costs": any(gate.measure in MEANS for gate in window.gates),
             "unit_usd": unit_usd,
         },
     ).one()

@@ -154,21 +154,21 @@ def read_spent(connection: Connection, rollout_id: RolloutId) -> ShadowsSpent:
     return ShadowsSpent(row.shadows, row.usd)
 
 
-def owe(connection: Connection, of: Rollout, *, now: datetime) -> None:
+def owe(connection: Connection, rollout: Rollout, *, now: datetime) -> None:
     """Create shadow work on the other lane for the playbook's share of new items, while its budget lasts."""
-    shadows = of.playbook.shadows
-    version = workloads.in_force(connection).get(of.workload)
+    shadows = rollout.playbook.shadows
+    version = workloads.in_force(connection).get(rollout.workload)
     if shadows is None or version is None:
         return
     given = {
-        "rollout_id": of.id,
-        "workload": of.workload,
-        "consumer": of.consumer,
-        "routes_before": of.routes_before,
-        "since": of.step_started_at,
+        "rollout_id": rollout.id,
+        "workload": rollout.workload,
+        "consumer": rollout.consumer,
+        "routes_before": rollout.routes_before,
+        "since": rollout.step_started_at,
         "has_pass": version.spec.mode is Mode.LAMBDA and not version.spec.second_pass.is_stated,
         "share": shadows.share,
-        "left": Decimal(str(shadows.budget_usd)) - read_spent(connection, of.id).usd,
+        "left": Decimal(str(shadows.budget_usd)) - read_spent(connection, rollout.id).usd,
         "most": MOST,
         "now": now,
         "rank_at": now + AFTER_LIVE_WORK,
@@ -181,15 +181,15 @@ def cancel(connection: Connection, rollout_id: RolloutId, *, now: datetime) -> N
     connection.execute(text(CANCELED), {"rollout_id": rollout_id, "now": now})
 
 
-def pairs(connection: Connection, of: Rollout, fields: Collection[str]) -> Pairs:
+def pairs(connection: Connection, rollout: Rollout, fields: Collection[str]) -> Pairs:
     """Return the comparison of both lanes' answers to the same items since the rollout began.
 
     Answers agree if `fields` agree, or the whole output if `fields` is empty.
     """
     given = {
-        "rollout_id": of.id,
-        "receiving": of.playbook.direction.receiving,
-        "since": of.step_started_at,
+        "rollout_id": rollout.id,
+        "receiving": rollout.playbook.direction.receiving,
+        "since": rollout.step_started_at,
         "fields": list(fields),
     }
     row = connection.execute(text(PAIRS), given).one()

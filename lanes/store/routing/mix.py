@@ -130,13 +130,13 @@ def periods(
     span = until - since
     week = since - WEEK if span <= WEEK else since - span
     rows = ask(PERIODS, workload=workload, since=since, until=until, span=span, week=week)
-    of, weekly = defaultdict[str, list[Any]](list), set[str]()
+    by_workload, weekly = defaultdict[str, list[Any]](list), set[str]()
     for row in rows:
-        of[row.workload].append(row)
+        by_workload[row.workload].append(row)
         if row.week:
             weekly.add(row.workload)
     found = dict[str, tuple[datetime, Sequence[RoutedCount]]]()
-    for name, its in sorted(of.items()):
+    for name, its in sorted(by_workload.items()):
         is_weekly = name in weekly
         counts = [
             RoutedCount(*row[1:5], before=row.week if is_weekly else row.last, now=row.now)

@@ -64,10 +64,10 @@ def begin(
     row = connection.execute(
         _build_start(), {"wait": database.setting(wait), **unrouted.build_parameters(since)}
     ).one()
-    there: Any = zip(
+    starts: Any = zip(
         row.names or (), row.urgent or (), row.due_at or (), row.ids or (), strict=True
     )
-    begins = {name: unrouted.Begins(*where) for name, *where in there}
+    begins = {name: unrouted.Begins(*where) for name, *where in starts}
     return RoutingStart(row.alone, row.amended, row.limited, begins)
 
 
@@ -150,13 +150,13 @@ def _build_save() -> sa.Select[None]:
     return sa.select(signals.waking()).add_cte(routed, owing)
 
 
-def _row(item: ReceivedItem, version: Version, made: Route) -> dict[str, Any]:
+def _row(item: ReceivedItem, version: Version, decision: Route) -> dict[str, Any]:
     own: dict[str, Any] = {
         "item_id": item.id,
         "version_id": version.id,
         "rank_at": rank_at(item.arrived, version),
     }
-    decided = ((name, getattr(made, name)) for name in (*OF_ROUTE, "raised"))
+    decided = ((name, getattr(decision, name)) for name in (*OF_ROUTE, "raised"))
     return own | {name: value for name, value in decided if value is not None}
 
 
@@ -254,9 +254,9 @@ def change(
             costs = estimates.of(known[row.version_id], row.chars, earlier)
         except LookupError:
             costs = Estimate(row.realtime_usd, row.batch_usd)
-        made = routing(costs)
+        decision = routing(costs)
         rank = row.rank_at if version is None else rank_at(row, version)
         own = {"work_id": row.id, "moves": row.state == WorkState.READY, "rank_at": rank}
-        rows.append(own | {name: getattr(made, name) for name in OF_ROUTE})
+        rows.append(own | {name: getattr(decision, name) for name in OF_ROUTE})
     connection.execute(sa.text(CHANGE), {"rows": document_of(rows), "now": now})
     return len(rows)

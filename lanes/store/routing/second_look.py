@@ -108,23 +108,25 @@ def due_items(connection: Connection, *, until: datetime, now: datetime) -> list
     The list contains up to `MOST` items of each workload, and one of every `STRIDE` items after them. It excludes rescued items
     and workloads that are paused or cannot be read.
     """
-    found = [
-        LateItem(row.id, of, row.due_at, _out(row), consumer=row.consumer)
-        for row, of in _readable(connection, DUE, {"until": until, "now": now})
+    late_items = [
+        LateItem(row.id, version, row.due_at, _out(row), consumer=row.consumer)
+        for row, version in _readable(connection, DUE, {"until": until, "now": now})
     ]
-    read = Counter(each.version.workload for each in found)
-    last = {each.version.workload: each for each in found if read[each.version.workload] >= MOST}
+    read = Counter(each.version.workload for each in late_items)
+    last = {
+        each.version.workload: each for each in late_items if read[each.version.workload] >= MOST
+    }
     if not last:
-        return found
+        return late_items
     behind = {
         "workloads": [*last],
         "due": [each.due_at for each in last.values()],
         "ids": [each.work_id for each in last.values()],
         "until": until,
     }
-    return found + [
-        LateItem(row.id, of, row.due_at, _out(row), items=row.items, consumer=row.consumer)
-        for row, of in _readable(connection, BEHIND, behind)
+    return late_items + [
+        LateItem(row.id, version, row.due_at, _out(row), items=row.items, consumer=row.consumer)
+        for row, version in _readable(connection, BEHIND, behind)
     ]
 
 
@@ -141,10 +143,10 @@ def rescue(connection: Connection, late: Sequence[DoubtfulItem], *, now: datetim
 
     An item is rescued once. An item that has changed since the look stays where it is.
     """
-    found = {each.of.work_id: each for each in late}
-    batches = {id_: None if of.of.batch is None else of.of.batch.id for id_, of in found.items()}
+    doubtful = {each.of.work_id: each for each in late}
+    batches = {id_: None if of.of.batch is None else of.of.batch.id for id_, of in doubtful.items()}
     free = routes.free_to_move(connection, batches, off=Lane.BATCH, once=(Reason.RESCUE,))
-    return routes.change(connection, [(row, found[row.id].route) for row in free], now=now)
+    return routes.change(connection, [(row, doubtful[row.id].route) for row in free], now=now)
 
 
 def _readable(

@@ -44,8 +44,8 @@ def stream_received(
     Without `read`, payloads are measured but not loaded. The `context` that a batch would read for each item is measured
     too.
     """
-    before, left = ItemId(2**62), most
-    while left > 0:
+    before, remaining = ItemId(2**62), most
+    while remaining > 0:
         with pool.begin() as connection:
             connection.execute(text("set transaction read only"))
             connection.execute(select(func.set_config("statement_timeout", f"{PATIENCE_S}s", True)))
@@ -53,9 +53,9 @@ def stream_received(
             if part.first is None or part.last < since:
                 return
             seen = _of(connection, workload, since, part.first, before, read, context)
-        left -= len(seen.items)
+        remaining -= len(seen.items)
         before = part.first
-        yield Seen(seen.items[: len(seen.items) + min(left, 0)], seen.unread)
+        yield Seen(seen.items[: len(seen.items) + min(remaining, 0)], seen.unread)
 
 
 def step(before: ItemId) -> Select[*tuple[Any, ...]]:

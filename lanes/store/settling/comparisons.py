@@ -112,17 +112,17 @@ def owe_checks(connection: Connection, answered: Sequence[PackedAnswer], *, now:
 
 
 def weigh_lone_answers(
-    connection: Connection, said: Collection[LoneAnswer], *, now: datetime
+    connection: Connection, answers: Collection[LoneAnswer], *, now: datetime
 ) -> None:
     """Compare shadows' answers with the packed answers, or with earlier shadows' answers; owe some items a second shadow.
 
     An answer that was deleted by age is compared with nothing.
     """
-    of = {each.work_id: each for each in said}
+    answers_by_work = {each.work_id: each for each in answers}
     rows: list[dict[str, Any]] = []
     again: list[WorkId] = []
-    for row in connection.execute(text(OF_SHADOWS), {"shadows": list(of)}).all():
-        shadow = of[row.shadow_id]
+    for row in connection.execute(text(OF_SHADOWS), {"shadows": list(answers_by_work)}).all():
+        shadow = answers_by_work[row.shadow_id]
         output = dict(shadow.output)
         if row.agrees is None and row.packed is not None:
             agrees = compare(row.packed, output, shadow.compare_fields) is None
@@ -206,25 +206,31 @@ def pass_records(connection: Connection) -> dict[VersionId, PassRecords]:
 
 def fold_passes(connection: Connection, *, now: datetime) -> None:
     """Add the results since the last turn to the records, and decide again which classes get only sampled second passes."""
-    known = pass_records(connection)
-    if not known:
+    records = pass_records(connection)
+    if not records:
         return
-    at = {"name": WATERMARK, "most": MOST, "before": now - LAG, "now": now, "versions": list(known)}
-    at |= connection.execute(text(PLACES), at).mappings().one()
-    connection.execute(text(READ_TO), at)
-    told = connection.execute(text(NEW), at).all()
-    for row in told:
-        of, output, agrees = known[row.version_id], row.output or {}, not row.corrected
+    parameters = {
+        "name": WATERMARK,
+        "most": MOST,
+        "before": now - LAG,
+        "now": now,
+        "versions": list(records),
+    }
+    parameters |= connection.execute(text(PLACES), parameters).mappings().one()
+    connection.execute(text(READ_TO), parameters)
+    new_rows = connection.execute(text(NEW), parameters).all()
+    for row in new_rows:
+        record, output, agrees = records[row.version_id], row.output or {}, not row.corrected
         if row.is_pass:
             at_once = row.owed_at_once
-            of.compare(row.key, output, agrees=agrees, owed_at_once=at_once, usd=row.usd)
+            record.compare(row.key, output, agrees=agrees, owed_at_once=at_once, usd=row.usd)
         else:
-            of.answer(row.key, output, saved=row.saved)
+            record.answer(row.key, output, saved=row.saved)
     rows: list[dict[str, Any]] = []
-    for id_ in {row.version_id for row in told}:
-        of = known[id_]
-        sampled = sorted(of.look(now).sampled)
-        learned = {"share": of.checked_share, "classes": of.dump()}
+    for id_ in {row.version_id for row in new_rows}:
+        record = records[id_]
+        sampled = sorted(record.look(now).sampled)
+        learned = {"share": record.checked_share, "classes": record.dump()}
         rows.append({"version_id": id_, "sampled": sampled, **learned})
     if rows:
         connection.execute(text(KEEP), {"rows": document_of(rows), "now": now})

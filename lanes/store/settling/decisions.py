@@ -241,20 +241,22 @@ def _stakes(connection: Connection, row: Any, now: datetime) -> Stakes:
         .select_from(work.join(item, item.c.id == work.c.item_id))
         .where(work.c.batch_id == row.id, work.c.state == WorkState.SUBMITTED)
     ).all()
-    told = lengths_of(connection, {each.id: version for each in owned})
-    chars = Counter((each.chars, history_chars(told.get(each.id, ()))) for each in owned)
+    lengths = lengths_of(connection, {each.id: version for each in owned})
+    chars = Counter((each.chars, history_chars(lengths.get(each.id, ()))) for each in owned)
     sizes = Counter(
-        each.size + _compute_context_bytes(version, told.get(each.id, ())) for each in owned
+        each.size + _compute_context_bytes(version, lengths.get(each.id, ())) for each in owned
     )
-    again = most = None
+    repeat_usd = most = None
     if version is not None:  # None if the version is no longer readable
         estimates = sharing.estimates(connection, now=now)
         estimated = (estimates.of(version, *each).batch * many for each, many in chars.items())
         bounds = (_compute_bound(version, size, row, now) * many for size, many in sizes.items())
         with suppress(LookupError):  # the model's price is no longer known
-            again = sum(estimated, Decimal(0))
+            repeat_usd = sum(estimated, Decimal(0))
             most = sum(bounds, Decimal(0))
-    return Stakes(row.id, row.workload, row.state, row.provider_batch_id, len(owned), again, most)
+    return Stakes(
+        row.id, row.workload, row.state, row.provider_batch_id, len(owned), repeat_usd, most
+    )
 
 
 def _sizes(
@@ -423,17 +425,22 @@ class ReviewedItem:
 
 
 def review_queue(
-    connection: Connection, of: Version, *, now: datetime, most: int | None = None
+    connection: Connection, version: Version, *, now: datetime, most: int | None = None
 ) -> list[ReviewedItem]:
     """Return up to `most` items (default: the rest of today's `LABELS_A_DAY`), if possible half from the uniform sample."""
-    given: dict[str, Any] = {"workload": of.workload, "now": now, "since": now - REVIEWED_WITHIN}
+    given: dict[str, Any] = {"workload": version.workload, "now": now}
+    given["since"] = now - REVIEWED_WITHIN
     asked: int = connection.execute(text(ASKED), given).scalar_one()
-    wanted = max(LABELS_A_DAY - asked, 0) if most is None else most
-    given |= {"share": of.spec.review_share, "fields": of.spec.compare_fields, "most": wanted}
+    count = max(LABELS_A_DAY - asked, 0) if most is None else most
+    given |= {
+        "share": version.spec.review_share,
+        "fields": version.spec.compare_fields,
+        "most": count,
+    }
     uniform = connection.execute(text(UNIFORM), {**given, "among": REVIEWED_AMONG}).all()
     differ = connection.execute(text(DIFFER), {**given, "among": DIFFERING_AMONG}).all()
-    first = max(wanted - len(differ), (wanted + 1) // 2)
-    return [ReviewedItem(*row) for row in [*uniform[:first], *differ][:wanted]]
+    first = max(count - len(differ), (count + 1) // 2)
+    return [ReviewedItem(*row) for row in [*uniform[:first], *differ][:count]]
 
 
 def take_back_label(connection: Connection, item: ItemId, *, source: str) -> None:

@@ -107,38 +107,40 @@ def status(connection: sa.Connection, name: str | JobId, *, now: datetime) -> Jo
     Raises:
         UnknownItem: no job has this name or id.
     """
-    its: dict[str, Any] = {"job_id": _job(connection, name).id}
-    found = _status(connection.execute(STATUS, its).one())
-    its |= connection.execute(SPAN, its).one()._asdict()
-    if found.failed:
-        reasons = connection.execute(FAILURES, {**its, "most": MOST_REASONS})
-        found = replace(found, failures={each.failure: each.items for each in reasons})
-    left = found.waiting + found.answered
-    version = workloads.in_force(connection).get(found.workload)
-    if not left or version is None:
-        return replace(found, estimated_usd=None if left else found.cost_usd)
-    its["step"] = 1 + (its["last"] - its["first"]) // SAMPLED
-    its["corrects"] = version.spec.mode is Mode.LAMBDA
-    sample = connection.execute(REMAINING, its).all()
+    parameters: dict[str, Any] = {"job_id": _job(connection, name).id}
+    job_status = _status(connection.execute(STATUS, parameters).one())
+    parameters |= connection.execute(SPAN, parameters).one()._asdict()
+    if job_status.failed:
+        reasons = connection.execute(FAILURES, {**parameters, "most": MOST_REASONS})
+        job_status = replace(job_status, failures={each.failure: each.items for each in reasons})
+    open_items = job_status.waiting + job_status.answered
+    version = workloads.in_force(connection).get(job_status.workload)
+    if not open_items or version is None:
+        return replace(job_status, estimated_usd=None if open_items else job_status.cost_usd)
+    parameters["step"] = 1 + (parameters["last"] - parameters["first"]) // SAMPLED
+    parameters["corrects"] = version.spec.mode is Mode.LAMBDA
+    sample = connection.execute(REMAINING, parameters).all()
     costs = [each.usd for each in sample if each.usd is not None]
-    more = left * sum(costs, Decimal(0)) / len(costs) if costs else None
+    open_usd = open_items * sum(costs, Decimal(0)) / len(costs) if costs else None
     laws = turnarounds.prospects(connection, now=now)
     parts = list[JobPart]()
     for each in {row.batch_id: row for row in sample if row.state == BatchState.SUBMITTED}.values():
         model = BatchProfile(each.model, timedelta(minutes=each.batch_expected_minutes))
         parts.append(laws.underway(model, left_at=each.intended_at, requests=each.requests))
     waiting = Counter(each.lane for each in sample if each.batch_id is None)
-    if waiting[Lane.BATCH] or (its["corrects"] and waiting[Lane.REALTIME]):
+    if waiting[Lane.BATCH] or (parameters["corrects"] and waiting[Lane.REALTIME]):
         parts.append(laws.of(version).scheduled_departure)
     if waiting[Lane.REALTIME]:
-        rest = left * waiting[Lane.REALTIME] / len(sample)
-        of = min(PACE_OF, max(now - found.created_at, timedelta(seconds=1)))
-        its |= {"workload": found.workload, "since": now - of}
-        pace = connection.execute(ANSWERED, its).scalar_one() / of.total_seconds()
+        rest = open_items * waiting[Lane.REALTIME] / len(sample)
+        of = min(PACE_OF, max(now - job_status.created_at, timedelta(seconds=1)))
+        parameters |= {"workload": job_status.workload, "since": now - of}
+        pace = connection.execute(ANSWERED, parameters).scalar_one() / of.total_seconds()
         parts = [*parts, RealtimeRest(now, rest, pace)] if pace else []
-    found = replace(found, estimated_usd=None if more is None else found.cost_usd + more)
+    job_status = replace(
+        job_status, estimated_usd=None if open_usd is None else job_status.cost_usd + open_usd
+    )
     ends = estimate_end(parts, sure := version.spec.confidence)
-    return replace(found, expected_end_at=ends, probability=sure) if ends else found
+    return replace(job_status, expected_end_at=ends, probability=sure) if ends else job_status
 
 
 def _status(row: Any) -> JobStatus:

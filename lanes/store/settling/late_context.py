@@ -87,7 +87,7 @@ def owe(connection: Connection, *, now: datetime) -> list[str]:
     In a workload's off-peak window, its items within the horizon are compared once, newest first, some at each call, until its
     budget of the day is exhausted.
     """
-    told = list[str]()
+    sentences = list[str]()
     for version in workloads.in_force(connection).values():
         opened = version.spec.window.find_opening(now) if version.spec.corrects_late else None
         if opened is None:
@@ -104,13 +104,13 @@ def owe(connection: Connection, *, now: datetime) -> list[str]:
             with connection.begin_nested():
                 ending = _compare(connection, version, state, now)
         except ReferenceFailed as failure:
-            told.append(f"late context of {version.workload} is not looked for: {failure}")
+            sentences.append(f"late context of {version.workload} is not looked for: {failure}")
             continue
         connection.execute(text(WRITE), {"name": version.workload, "state": dumps(vars(state))})
         if ending:
             what = f"{pluralize(state.items, 'item')} of {version.workload} for about {usd(Decimal(str(state.usd)))}"
-            told.append(f"late context asks again for {what}{ending}")
-    return told
+            sentences.append(f"late context asks again for {what}{ending}")
+    return sentences
 
 
 def _compare(connection: Connection, version: Version, state: LateRound, now: datetime) -> str:
@@ -136,19 +136,23 @@ def _owe(
     """Insert a pass for each item with late context; return False once the budget is exhausted."""
     estimates, owed = sharing.estimates(connection, now=now), list[tuple[ItemId, int, str]]()
     unread, affordable = dict[WorkId, Any](), True
-    for of in workloads.versions(connection, {row.version_id for row in rows}).values():
-        its = [row for row in rows if row.version_id == of.id]
-        keyed = {row.work_id: {"payload": row.payload, "consumer": row.consumer} for row in its}
-        parts = full_data.read(connection, of, keyed)
-        for row in its:
-            read = parts.get(row.work_id, ())
-            changed = late(read, row.context, row.settled_at)
+    for work_version in workloads.versions(connection, {row.version_id for row in rows}).values():
+        version_rows = [row for row in rows if row.version_id == work_version.id]
+        keyed = {
+            row.work_id: {"payload": row.payload, "consumer": row.consumer} for row in version_rows
+        }
+        parts = full_data.read(connection, work_version, keyed)
+        for row in version_rows:
+            context_parts = parts.get(row.work_id, ())
+            changed = late(context_parts, row.context, row.settled_at)
             if not changed:
-                if row.context is None and read:
-                    unread[row.work_id] = fingerprint(read)
+                if row.context is None and context_parts:
+                    unread[row.work_id] = fingerprint(context_parts)
                 continue
-            told = [part_chars(each) for each in read if each.part is ContextTag.HISTORY]
-            size = characters(row.payload), history_chars(told)
+            lengths = [
+                part_chars(each) for each in context_parts if each.part is ContextTag.HISTORY
+            ]
+            size = characters(row.payload), history_chars(lengths)
             cost = float(estimates.of(version, *size).batch)
             if state.usd + cost > version.spec.context.budget_usd:
                 affordable = False

@@ -209,37 +209,37 @@ NEWEST_FIRST = _order(-1, "<", "desc", "+ interval '1 hour'")
 
 def page(
     connection: Connection,
-    wanted: ListingQuery,
+    query: ListingQuery,
     *,
     onwards: ListingPlace,
     order: ListingOrder = OLDEST_FIRST,
 ) -> ListingPage:
     """Return the next page of items that match the query, beyond a place; an empty page may still be followed by others."""
-    given = {**_build_parameters(wanted), "most": LOOKED_AT, "many": PASSED_OVER}
-    states = [each for each in wanted.states if _may_be(connection, each, given)]
-    if wanted.states and not states:
+    parameters = {**_build_parameters(query), "most": LOOKED_AT, "many": PASSED_OVER}
+    states = [each for each in query.states if _may_be(connection, each, parameters)]
+    if query.states and not states:
         return ListingPage()
-    is_of_job = wanted.job_id is not None
+    is_of_job = query.job_id is not None
     if ItemState.RECEIVED not in states:
-        given["words"] = [str(COUNTED_AS[each]) for each in states]
+        parameters["words"] = [str(COUNTED_AS[each]) for each in states]
     if not is_of_job and onwards in (BEGIN, END):
-        if (first := _before_wanted(connection, order, given, onwards)) is None:
+        if (first := _before_wanted(connection, order, parameters, onwards)) is None:
             return ListingPage()
         onwards = first
-    given |= onwards.build_parameters()
+    parameters |= onwards.build_parameters()
     is_sifted = bool(states) and not is_of_job
     window = order.in_states if is_sifted else order.of_job if is_of_job else order.window
-    looked_at = _places(connection, window, given)
+    looked_at = _places(connection, window, parameters)
     last = looked_at[-1] if looked_at else None
     if is_sifted and len(looked_at) < LOOKED_AT:
-        last = next(iter(_places(connection, order.last_of_many, given)), None)
+        last = next(iter(_places(connection, order.last_of_many, parameters)), None)
     ids = [each.item_id for each in looked_at]
-    found, is_cut = _some(connection, order.among, {**given, "ids": ids})
+    items, is_cut = _some(connection, order.among, {**parameters, "ids": ids})
     if is_cut:
-        last = ListingPlace(found[-1].received_at, found[-1].item_id)
-    elif not is_of_job and last is not None and not found:
-        last = _before_wanted(connection, order, given, last)
-    return ListingPage(found, last)
+        last = ListingPlace(items[-1].received_at, items[-1].item_id)
+    elif not is_of_job and last is not None and not items:
+        last = _before_wanted(connection, order, parameters, last)
+    return ListingPage(items, last)
 
 
 def _may_be(connection: Connection, state: ItemState, given: dict[str, Any]) -> bool:
@@ -248,19 +248,19 @@ def _may_be(connection: Connection, state: ItemState, given: dict[str, Any]) -> 
 
 
 def _before_wanted(
-    connection: Connection, order: ListingOrder, given: dict[str, Any], beyond: ListingPlace
+    connection: Connection, order: ListingOrder, parameters: dict[str, Any], beyond: ListingPlace
 ) -> ListingPlace | None:
     """Return a place before the next item that may match the query's states and time; None if no such item follows."""
-    if given.get("words"):
-        at = connection.scalar(order.counted, given | beyond.build_parameters())
-        if at is None:
+    if parameters.get("words"):
+        hour = connection.scalar(order.counted, parameters | beyond.build_parameters())
+        if hour is None:
             return None
         furthest = max if order.step > 0 else min
-        beyond = furthest(beyond, ListingPlace(at, ItemId(0)))
-    if given["since"] is None:
+        beyond = furthest(beyond, ListingPlace(hour, ItemId(0)))
+    if parameters["since"] is None:
         return beyond
-    for each in _places(connection, order.changed, given | beyond.build_parameters()):
-        return ListingPlace(each.received_at, ItemId(each.item_id - order.step))
+    for place in _places(connection, order.changed, parameters | beyond.build_parameters()):
+        return ListingPlace(place.received_at, ItemId(place.item_id - order.step))
     return None
 
 
@@ -274,19 +274,21 @@ def among(connection: Connection, wanted: ListingQuery, ids: Sequence[ItemId]) -
     return [_one(row) for row in connection.execute(OLDEST_FIRST.among, given)] if ids else []
 
 
-def schemas(connection: Connection, of: str) -> list[dict[str, Any]]:
+def schemas(connection: Connection, name: str) -> list[dict[str, Any]]:
     """Return the output schemas of the workload's versions: first the version in force, then the others, newest first.
 
     Raises:
         UnknownWorkload: no workload of that name has a published version.
     """
-    its = select(version.c.id, workload.c.version_id).where(workload.c.name == of)
+    its = select(version.c.id, workload.c.version_id).where(workload.c.name == name)
     rows = connection.execute(its.join(workload, workload.c.name == version.c.workload)).all()
     if not rows:
-        raise UnknownWorkload(f'there is no workload "{of}"; correct the name, or publish it')
-    found = workloads.versions(connection, [row.id for row in rows])
+        raise UnknownWorkload(f'there is no workload "{name}"; correct the name, or publish it')
+    known_versions = workloads.versions(connection, [row.id for row in rows])
     in_force = rows[0].version_id
-    newest_last = sorted(found.values(), key=lambda each: (each.id == in_force, each.number))
+    newest_last = sorted(
+        known_versions.values(), key=lambda each: (each.id == in_force, each.number)
+    )
     return [each.spec.output_schema for each in reversed(newest_last)]
 
 

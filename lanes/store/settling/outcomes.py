@@ -51,56 +51,56 @@ def save(
     still needs one because the lease was lost. For archived work, only the bill is written. Saving an attempt twice changes
     nothing. With `wait`, each locked row is waited for at most that long. `flow_run_id` is the run that made the attempts.
     """
-    once = [_storable(each) for each in without_repeats(attempts)]
-    if not once:
+    unique_attempts = [_storable(each) for each in without_repeats(attempts)]
+    if not unique_attempts:
         return SaveResult()
-    known = terms(connection, once)
-    gone = [each for each in once if each.claim.work_id not in known]
-    if gone:
-        once = [each for each in once if each.claim.work_id in known]
-        _book_archived(connection, gone, batch_id)
-    if not once:
-        return SaveResult(archived=len(gone))
-    booked = ledger.book(connection, once, known, batch_id=batch_id)
-    once, stopped = refusals.weigh(
-        connection, booked.attempts, known, flow_run_id=flow_run_id, now=now
+    terms_by_work = terms(connection, unique_attempts)
+    archived = [each for each in unique_attempts if each.claim.work_id not in terms_by_work]
+    if archived:
+        unique_attempts = [each for each in unique_attempts if each.claim.work_id in terms_by_work]
+        _book_archived(connection, archived, batch_id)
+    if not unique_attempts:
+        return SaveResult(archived=len(archived))
+    booked = ledger.book(connection, unique_attempts, terms_by_work, batch_id=batch_id)
+    unique_attempts, stopped = refusals.weigh(
+        connection, booked.attempts, terms_by_work, flow_run_id=flow_run_id, now=now
     )
-    rows = lock(connection, once, known, now=now, wait=wait)
+    rows = lock(connection, unique_attempts, terms_by_work, now=now, wait=wait)
     writes = _Writes(now, batch_id)
     writes.saved.stopped, writes.saved.apart = stopped, booked.apart
-    writes.saved.archived = len(gone)
-    held, late = list[Held](), list[Held]()
-    for each, part in zip(once, booked.parts, strict=True):
+    writes.saved.archived = len(archived)
+    current, late = list[Held](), list[Held]()
+    for each, part in zip(unique_attempts, booked.parts, strict=True):
         row = rows.get(each.claim.work_id)
         if row is None:
             writes.saved.passed_over.append(each)
         else:
-            (held if _is_in_force(each, row) else late).append((each, row, part))
+            (current if _is_in_force(each, row) else late).append((each, row, part))
     recorded, booked_before = _read_recorded(connection, [each.claim for each, _, _ in late])
     failed = [row.id for _, row, _ in late if row.state is WorkState.FAILED]
-    lost = find_lost_by_leases(connection, failed)
-    rest = list[Held]()
+    lost_work = find_lost_by_leases(connection, failed)
+    leftovers = list[Held]()
     # Late answers must come first: a newer failure must not fail an item that has an answer.
     for each, row, part in late:
         is_news = (
             each.response is None or (each.claim, each.response.message_id) not in booked_before
         )
-        if batch_id is None and is_news and _settles_late(each, row, lost):
+        if batch_id is None and is_news and _settles_late(each, row, lost_work):
             writes.in_force(each, row, part, late=True)
         else:
-            rest.append((each, row, part))
-    for each, row, part in held:
+            leftovers.append((each, row, part))
+    for each, row, part in current:
         if _is_in_force(each, row):
             writes.in_force(each, row, part)
         else:
-            rest.append((each, row, part))
-    for each, row, part in rest:
+            leftovers.append((each, row, part))
+    for each, row, part in leftovers:
         if each.response is not None or _tells_something(
             each, row, batch_id, {*recorded, *writes.claims}
         ):
             writes.late(each, row, part)
     writes.flush(connection, recorded, flow_run_id=flow_run_id)
-    over = (row for each, row, _ in (*late, *rest) if row.claim_no == each.claim.number)
+    over = (row for each, row, _ in (*late, *leftovers) if row.claim_no == each.claim.number)
     ended = {row.id for row in over if row.state is not WorkState.READY}
     paid_claims.end_reserves(connection, sorted(ended))
     return writes.saved
@@ -111,15 +111,15 @@ def _is_in_force(each: Attempt, row: LockedWork) -> bool:
 
 
 def _book_archived(
-    connection: Connection, gone: Sequence[Attempt], batch_id: BatchId | None
+    connection: Connection, archived: Sequence[Attempt], batch_id: BatchId | None
 ) -> None:
     """Book the responses to archived work, with the version that was tried."""
     wanted = select(batch.c.version_id).where(batch.c.id == batch_id)
     of_batch = None if batch_id is None else connection.execute(wanted).scalar()
-    tried = {each.claim.work_id: each.version_id or of_batch for each in gone if each.response}
+    tried = {each.claim.work_id: each.version_id or of_batch for each in archived if each.response}
     known = versions(connection, {id_ for id_ in tried.values() if id_ is not None})
     payers = {of: LostWork(known[id_]) for of, id_ in tried.items() if id_ and id_ in known}
-    paid = [each for each in gone if each.claim.work_id in payers]
+    paid = [each for each in archived if each.claim.work_id in payers]
     ledger.book(connection, paid, payers, batch_id=batch_id)
 
 
@@ -193,22 +193,22 @@ class _Writes:
         """Add an attempt of the claim in force, or a `late` answer that counts: it changes its work and perhaps its item."""
         then, of_item, output = self._consequence(each, row), row.of_item, each.judged.output
         row.state, row.failures, row.alone = then.work_state, then.failures, row.alone or then.alone
-        given = self._attempt(each, row, part, late=late)
-        given |= {"state": then.work_state, "failures": then.failures, "alone": row.alone}
+        values = self._attempt(each, row, part, late=late)
+        values |= {"state": then.work_state, "failures": then.failures, "alone": row.alone}
         if then.ready_at is not None:
-            given["ready_at"] = then.ready_at
+            values["ready_at"] = then.ready_at
         if then.work_state is not WorkState.READY:
             of_item.open_work.discard(row.id)
         if then.standing is not None:
-            given |= {"standing": then.standing, "output": output}
+            values |= {"standing": then.standing, "output": output}
             if row.terms.generation == 0:
-                self._show_answer(given, each, row, then)
+                self._show_answer(values, each, row, then)
                 self._note_pack(each, row)
         elif then.settles:
             of_item.settled = True
-            given |= {"moves_item": True, "settles": True, "failure": then.failure}
+            values |= {"moves_item": True, "settles": True, "failure": then.failure}
         elif then.fails:
-            given |= {"moves_item": True, "fails": True, "failure": then.failure}
+            values |= {"moves_item": True, "fails": True, "failure": then.failure}
         # A late answer counts too: after the lost claim, the item may have been routed to a batch.
         if then.settles and (row.rescued or late):
             self.rescued.append(row.item_id)
@@ -248,18 +248,18 @@ class _Writes:
         return then
 
     def _show_answer(
-        self, given: dict[str, Any], each: Attempt, row: LockedWork, then: Consequence
+        self, values: dict[str, Any], each: Attempt, row: LockedWork, then: Consequence
     ) -> None:
         """Make this answer the one that the item shows, with its correction if there is one."""
-        of_item, terms, given["moves_item"] = row.of_item, row.terms, True
+        of_item, terms, values["moves_item"] = row.of_item, row.terms, True
         self.saved.answered += 1
-        given["acknowledged"] = known = of_item.acknowledged
-        given["told"] = is_announced_alone(terms.announces, terms.lane, acknowledged=known)
+        values["acknowledged"] = known = of_item.acknowledged
+        values["told"] = is_announced_alone(terms.announces, terms.lane, acknowledged=known)
         if then.settles:
-            given["settles"] = True
+            values["settles"] = True
         if then.correction is not None and of_item.shown is not None:
             self.saved.corrected += 1
-            given |= {
+            values |= {
                 "changed_fields": then.correction.changed_fields,
                 "distance": then.correction.distance,
                 "provisional_id": of_item.shown.result_id,
@@ -279,16 +279,16 @@ class _Writes:
         self, each: Attempt, row: LockedWork, part: BillPart, *, late: bool
     ) -> dict[str, Any]:
         """Add the attempt as a row of the writes and return the row; missing columns are null."""
-        said, judged, claim = each.response, each.judged, each.claim
+        reply, judged, claim = each.response, each.judged, each.claim
         lane = self._lane(each, row, late=late)
-        given = {
+        values = {
             "n": len(self.given),
             "moves_item": False,
             "work_id": claim.work_id,
             "claim_no": claim.number,
             "outcome": judged.outcome,
             "lane": lane,
-            "model": (said and said.model) or row.terms.model(lane),
+            "model": (reply and reply.model) or row.terms.model(lane),
             "input_tokens": part.input,
             "output_tokens": part.output,
             "cache_read_tokens": part.cache_read,
@@ -300,16 +300,16 @@ class _Writes:
             "ended_at": each.ended_at,
         }
         if row.rescued:
-            given["tried_for"] = row.terms.purpose
-        if said is not None:
-            given |= {"message_id": said.message_id, "request_id": said.request_id}
+            values["tried_for"] = row.terms.purpose
+        if reply is not None:
+            values |= {"message_id": reply.message_id, "request_id": reply.request_id}
         if each.gathered is not None:
-            given |= {"gathered_ms": each.gathered.ms, "left_because": each.gathered.left}
+            values |= {"gathered_ms": each.gathered.ms, "left_because": each.gathered.left}
         if judged.error is not None and not row.of_item.forgotten:
-            given["error"] = judged.error
-        self.given.append(given)
+            values["error"] = judged.error
+        self.given.append(values)
         self.attempts.append((each, late))
-        return given
+        return values
 
     def _lane(self, each: Attempt, row: LockedWork, *, late: bool) -> Lane:
         """Return the lane of the attempt.

@@ -108,7 +108,7 @@ select i.workload, i.subject from lanes.incident i
 def weigh(
     connection: Connection,
     attempts: Sequence[Attempt],
-    known: Mapping[WorkId, WorkTerms],
+    terms_by_work: Mapping[WorkId, WorkTerms],
     *,
     flow_run_id: UUID | None = None,
     now: datetime,
@@ -118,97 +118,119 @@ def weigh(
     A version that is to blame is stopped, and an incident is opened. Replays with this version fail, because a replay cannot
     use another version.
     """
-    refused: dict[tuple[VersionId, str, Lane, str], list[Attempt]] = defaultdict(list)
+    groups: dict[tuple[VersionId, str, Lane, str], list[Attempt]] = defaultdict(list)
     for each in attempts:
-        of = known.get(each.claim.work_id)
-        if each.judged.refused_call is not None and of is not None and of.purpose in ANSWERING:
-            refused[of.version_id, of.workload, of.lane, each.judged.error or ""].append(each)
-    if not refused:
+        terms = terms_by_work.get(each.claim.work_id)
+        if (
+            each.judged.refused_call is not None
+            and terms is not None
+            and terms.purpose in ANSWERING
+        ):
+            groups[terms.version_id, terms.workload, terms.lane, each.judged.error or ""].append(
+                each
+            )
+    if not groups:
         return list(attempts), frozenset()
-    fared: dict[Any, Attempt] = {}
+    new_judgments: dict[Any, Attempt] = {}
     stopped: set[str] = set()
     responded = [each for each in attempts if each.response is not None]
-    for (version_id, workload, lane, error), theirs in sorted(refused.items()):
-        works = {id_ for id_, of in known.items() if (of.version_id, of.lane) == (version_id, lane)}
+    for (version_id, workload, lane, error), group in sorted(groups.items()):
+        works = {
+            id_
+            for id_, terms in terms_by_work.items()
+            if (terms.version_id, terms.lane) == (version_id, lane)
+        }
         began = [each.started_at for each in responded if each.claim.work_id in works]
-        asked: dict[str, Any] = {"version_id": version_id, "workload": workload, "lane": lane}
-        asked |= {"error": error, "now": now}
-        stops = _weigh(connection, theirs, asked, max(began, default=None), fared, flow_run_id)
+        parameters: dict[str, Any] = {"version_id": version_id, "workload": workload, "lane": lane}
+        parameters |= {"error": error, "now": now}
+        stops = _weigh(
+            connection, group, parameters, max(began, default=None), new_judgments, flow_run_id
+        )
         stopped |= {workload} if stops else set()
-    return [fared.get(each.name, each) for each in attempts], frozenset(stopped)
+    return [new_judgments.get(each.name, each) for each in attempts], frozenset(stopped)
 
 
 def _weigh(
     connection: Connection,
     refused: Sequence[Attempt],
-    asked: Mapping[str, Any],
+    parameters: Mapping[str, Any],
     answered_at: datetime | None,
-    fared: dict[Any, Attempt],
+    new_judgments: dict[Any, Attempt],
     flow_run_id: UUID | None,
 ) -> bool:
     """Judge the refusals of one version's calls on one lane with the same error text; return whether the version is stopped."""
-    now: datetime = asked["now"]
-    seen = connection.execute(text(ANSWERED), {**asked, "since": now - LOOKED_BACK}).one()
-    calls_at = (each for each in (answered_at, seen.started_at) if each is not None)
+    now: datetime = parameters["now"]
+    version_row = connection.execute(
+        text(ANSWERED), {**parameters, "since": now - LOOKED_BACK}
+    ).one()
+    calls_at = (attempt for attempt in (answered_at, version_row.started_at) if attempt is not None)
     answered_at = max(calls_at, default=None)
-    works = [each.claim.work_id for each in refused]
-    first = {row.work_id: row for row in connection.execute(text(FIRST), {**asked, "works": works})}
-    since = seen.ended_at or seen.since
-    met = connection.execute(text(REFUSED), {**asked, "since": since})
+    works = [attempt.claim.work_id for attempt in refused]
+    first = {
+        row.work_id: row for row in connection.execute(text(FIRST), {**parameters, "works": works})
+    }
+    since = version_row.ended_at or version_row.since
+    met = connection.execute(text(REFUSED), {**parameters, "since": since})
     earlier = {row.work_id: row.at for row in met}
-    calls = len(earlier.keys() - set(works)) + len({each.judged.refused_call for each in refused})
-    refused_at = min([*earlier.values(), *(each.started_at for each in refused)])
+    calls = len(earlier.keys() - set(works)) + len(
+        {attempt.judged.refused_call for attempt in refused}
+    )
+    refused_at = min([*earlier.values(), *(attempt.started_at for attempt in refused)])
     of_version = False
-    for each in refused:
-        before = first.get(each.claim.work_id)
-        first_at = each.started_at if before is None else min(before.at, each.started_at)
-        found = Refusals(
+    for attempt in refused:
+        first_row = first.get(attempt.claim.work_id)
+        first_at = (
+            attempt.started_at if first_row is None else min(first_row.at, attempt.started_at)
+        )
+        history = Refusals(
             answered=answered_at is not None,
             answered_since=answered_at is not None and answered_at >= first_at,
-            times=1 + (0 if before is None else before.times),
+            times=1 + (0 if first_row is None else first_row.times),
             calls=calls,
             lasted=now - refused_at,
-            known=seen.refused or seen.outdated,
+            known=version_row.refused or version_row.outdated,
         )
-        of_version = of_version or found.of_version
-        fared[each.name] = each._replace(judged=judge_refusal(each.judged, found))
-    if of_version and not seen.refused:
-        asked, works = {**asked, "refused_at": refused_at}, [*earlier, *works]
-        _stop(connection, asked, seen.number, calls, works, flow_run_id)
-    return of_version and not seen.outdated
+        of_version = of_version or history.of_version
+        new_judgments[attempt.name] = attempt._replace(
+            judged=judge_refusal(attempt.judged, history)
+        )
+    if of_version and not version_row.refused:
+        parameters, works = {**parameters, "refused_at": refused_at}, [*earlier, *works]
+        _stop(connection, parameters, version_row.number, calls, works, flow_run_id)
+    return of_version and not version_row.outdated
 
 
 def _stop(
     connection: Connection,
-    asked: Mapping[str, Any],
+    parameters: Mapping[str, Any],
     number: int,
     calls: int,
     works: Sequence[WorkId],
     flow_run_id: UUID | None,
 ) -> None:
     """Stop the version, unless another transaction has locked the workload's row: then the next refusal stops it."""
-    row = connection.execute(text(STOP), asked).first()
+    row = connection.execute(text(STOP), parameters).first()
     if row is None:
         return
-    connection.execute(text(BACK), {"works": sorted(works), "now": asked["now"]})
+    connection.execute(text(BACK), {"works": sorted(works), "now": parameters["now"]})
     if row.in_force:
-        of = asked["workload"], number, calls, asked["error"]
+        of = parameters["workload"], number, calls, parameters["error"]
         breach = report_refused_version(*of, flow_run_id=flow_run_id)
-        incidents.open(connection, breach, now=asked["now"])
+        incidents.open(connection, breach, now=parameters["now"])
 
 
 def go_on(connection: Connection, *, now: datetime) -> int:
     """Move ready work of stopped versions to the version in force, end finished stops, and return the number of moved rows."""
-    moved, over = 0, []
+    moved, resumed_workloads = 0, []
     stopped = text("select from lanes.workload where refused_version_id is not null")
     if connection.execute(stopped).first() is not None:
         moved = connection.execute(text(MOVE), {"most": MOST_MOVED, "now": now}).rowcount
-        over = connection.execute(text(OVER)).scalars().all()
+        resumed_workloads = connection.execute(text(OVER)).scalars().all()
     for row in connection.execute(text(ENDED)).all():
         said = "The version is asked no longer, or answered again."
         incidents.resolve(
             connection, Promise.PROVIDER_FROZEN, row.workload, row.subject, sentence=said, now=now
         )
-    if moved or over:
+    if moved or resumed_workloads:
         signals.wake(connection)
     return moved

@@ -111,34 +111,34 @@ select s.nth, i.workload, i.key, r.output, r.standing, r.lane, r.generation, r.c
 """)
 
 
-def take(connection: Connection, sought: Sequence[ResultRequest]) -> list[Result | NoResult]:
+def take(connection: Connection, requests: Sequence[ResultRequest]) -> list[Result | NoResult]:
     """Return the result, or the reason for having none, of each request in order, and record the reads of results.
 
     This never waits for a lock: an item that another transaction has locked counts as not answered yet.
     """
-    asked = {
-        "workloads": [each.workload for each in sought],
-        "keys": [each.key for each in sought],
-        "settled": [each.settled for each in sought],
+    parameters = {
+        "workloads": [each.workload for each in requests],
+        "keys": [each.key for each in requests],
+        "settled": [each.settled for each in requests],
     }
-    stands = connection.execute(STANDINGS, asked).all()
-    found: list[Result | NoResult] = [
-        NoResult.NOT_YET if row.answered else NoResult(row.otherwise) for row in stands
+    standings = connection.execute(STANDINGS, parameters).all()
+    results: list[Result | NoResult] = [
+        NoResult.NOT_YET if row.answered else NoResult(row.otherwise) for row in standings
     ]
-    answered = [(place, row.id) for place, row in enumerate(stands) if row.answered]
+    answered = [(place, row.id) for place, row in enumerate(standings) if row.answered]
     if not answered:
-        return found
-    taken = {
+        return results
+    read_parameters = {
         "items": [id_ for _, id_ in answered],
-        "readers": [sought[place].reader for place, _ in answered],
+        "readers": [requests[place].reader for place, _ in answered],
     }
-    for row in connection.execute(TAKEN, taken):
+    for row in connection.execute(TAKEN, read_parameters):
         place, _ = answered[row.nth - 1]
         if row.output is None:
-            found[place] = NoResult.EMPTIED
+            results[place] = NoResult.EMPTIED
             continue
-        found[place] = read_as(Result, row, standing=Standing(row.standing), lane=Lane(row.lane))
-    return found
+        results[place] = read_as(Result, row, standing=Standing(row.standing), lane=Lane(row.lane))
+    return results
 
 
 def record_reads(

@@ -213,7 +213,7 @@ class LockedWork:
 def lock(
     connection: sa.Connection,
     attempts: Iterable[Attempt],
-    known: Mapping[WorkId, WorkTerms],
+    terms_by_work: Mapping[WorkId, WorkTerms],
     *,
     now: datetime,
     wait: timedelta | None,
@@ -224,11 +224,11 @@ def lock(
     and the result is either complete or empty.
     """
     if wait is None:
-        rows = _lock_work(connection, known, skip=True)
+        rows = _lock_work(connection, terms_by_work, skip=True)
     else:
         try:
             with waiting_at_most(connection, wait):
-                rows = _lock_work(connection, known, skip=False)
+                rows = _lock_work(connection, terms_by_work, skip=False)
         except StillLocked:
             return {}
     invalid = (each for each in attempts if each.judged.outcome is not Outcome.VALID)
@@ -239,11 +239,11 @@ def lock(
 
 
 def _lock_work(
-    connection: sa.Connection, known: Mapping[WorkId, WorkTerms], *, skip: bool
+    connection: sa.Connection, terms_by_work: Mapping[WorkId, WorkTerms], *, skip: bool
 ) -> dict[WorkId, LockedWork]:
-    rows = connection.execute(_locking(skip=skip), {"ids": list(known)}).all()
+    rows = connection.execute(_locking(skip=skip), {"ids": list(terms_by_work)}).all()
     items: dict[ItemId, LockedItem] = {}
-    shown: dict[ItemId, tuple[ResultId, int]] = {}
+    shown_results: dict[ItemId, tuple[ResultId, int]] = {}
     locked: dict[WorkId, LockedWork] = {}
     for (
         id_,
@@ -262,13 +262,13 @@ def _lock_work(
         if of_item is None:
             of_item = items[item_id] = LockedItem(key, *stands)
             if result_id is not None:
-                shown[item_id] = result_id, newest
-        common = known[id_]
+                shown_results[item_id] = result_id, newest
+        common = terms_by_work[id_]
         is_newest = common.revision == newest
         locked[id_] = LockedWork(
             id_, item_id, state, claim_no, fails, alone, rescued, is_newest, common, of_item
         )
-    _show(connection, items, shown)
+    _show(connection, items, shown_results)
     return locked
 
 
@@ -298,18 +298,20 @@ def _locking(*, skip: bool) -> sa.Select[*tuple[Any, ...]]:
 def _show(
     connection: sa.Connection,
     items: Mapping[ItemId, LockedItem],
-    shown: Mapping[ItemId, tuple[ResultId, int]],
+    shown_results: Mapping[ItemId, tuple[ResultId, int]],
 ) -> None:
     """Set the items' shown answers; `shown` contains each item's current result and newest revision."""
-    if not shown:
+    if not shown_results:
         return
     columns = result.c.item_id, result.c.id, result.c.revision, result.c.output
-    wanted = sa.select(*columns).where(one_of([id_ for id_, _ in shown.values()], result.c.id))
+    wanted = sa.select(*columns).where(
+        one_of([id_ for id_, _ in shown_results.values()], result.c.id)
+    )
     for row in connection.execute(wanted).all():
         of_item = items[row.item_id]
         of_item.shown = ShownResult(row.output, row.id)
-        of_item.is_earlier = row.revision != shown[row.item_id][1]
-    if older := {id_ for id_ in shown if items[id_].is_earlier}:
+        of_item.is_earlier = row.revision != shown_results[row.item_id][1]
+    if older := {id_ for id_ in shown_results if items[id_].is_earlier}:
         # A revision for late context has the same payload, so the shown answer still counts as one to the newest revision.
         same = revision.c.item_id == item.c.id, revision.c.number == item.c.revision
         late = sa.select(item.c.id).where(

@@ -70,17 +70,17 @@ def records(
     Raises:
         UnknownItem: the workload has no item with this key.
     """
-    at: dict[str, Any] = {"workload": workload, "key": key}
+    parameters: dict[str, Any] = {"workload": workload, "key": key}
 
     def read(query: str) -> list[Row]:
-        return [dict(row) for row in connection.execute(text(query), at).mappings()]
+        return [dict(row) for row in connection.execute(text(query), parameters).mappings()]
 
     found = read(f"select * from lanes.item_status where {OF_ITEM}")
     if not found:
         raise UnknownItem(
             f'workload "{workload}" has no item "{key}": see lanes.rejected_log for what was refused'
         )
-    at["item_id"] = found[0]["item_id"]
+    parameters["item_id"] = found[0]["item_id"]
     kept = {name: read(query) for name, query in QUERIES.items()}
     return ItemRecords(
         found[0],

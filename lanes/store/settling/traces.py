@@ -107,14 +107,15 @@ def log_ids_of(connection: Connection, work_id: WorkId) -> dict[str, object]:
     return {"item": found[0].id, "trace": item_ref(found[0]).trace_id.hex()} if found else {}
 
 
-def facts(connection: Connection, of: Sequence[TracedItem]) -> list[ItemFacts]:
+def facts(connection: Connection, traced_items: Sequence[TracedItem]) -> list[ItemFacts]:
     """Return the facts of these items, in the same order."""
-    at = {"ids": [each.id for each in of]}
+    at = {"ids": [each.id for each in traced_items]}
     routes = _by_item(map(TracedRoute._make, connection.execute(ROUTES, at)))
     attempts = _by_item(map(TracedAttempt._make, connection.execute(ATTEMPTS, at)))
     corrections = _by_item(map(TracedCorrection._make, connection.execute(CORRECTIONS, at)))
     return [
-        ItemFacts(each, routes[each.id], attempts[each.id], corrections[each.id]) for each in of
+        ItemFacts(each, routes[each.id], attempts[each.id], corrections[each.id])
+        for each in traced_items
     ]
 
 
@@ -142,12 +143,14 @@ def batches(
 
 def whole(connection: Connection, item_id: ItemId) -> list[Span]:
     """Return an item's own spans, followed by the spans of its shared calls and its batches."""
-    [of] = facts(connection, items(connection, [item_id]))
-    messages = {each.message_id for each in of.attempts if each.message_id and is_part(each)}
-    carried = {each.batch_id for each in of.attempts if each.batch_id is not None}
+    [item_facts] = facts(connection, items(connection, [item_id]))
+    messages = {
+        each.message_id for each in item_facts.attempts if each.message_id and is_part(each)
+    }
+    carried = {each.batch_id for each in item_facts.attempts if each.batch_id is not None}
     calls = map(call_span, sharers(connection, messages))
     return [
-        *spans(of),
+        *spans(item_facts),
         *calls,
         *(
             batch_span(each, [attempt_ref(*member) for member in members])

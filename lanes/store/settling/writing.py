@@ -103,7 +103,7 @@ def write(
 @cache
 def statement(*, fresh: bool) -> sa.Select[*tuple[Any, ...]]:
     """Build the statement of `write`; it notifies listeners if an item moves."""
-    given = split_records(GIVEN).subquery("given")
+    input_rows = split_records(GIVEN).subquery("given")
     # `offset 0` makes every plan look up work by its key, also a plan that was made while the table was small.
     of_work = (
         sa.select(
@@ -114,38 +114,46 @@ def statement(*, fresh: bool) -> sa.Select[*tuple[Any, ...]]:
             work.c.generation,
             work.c.revision,
         )
-        .where(work.c.id == given.c.work_id)
+        .where(work.c.id == input_rows.c.work_id)
         .offset(sa.literal_column("0"))
         .lateral("of_work")
     )
-    each = sa.select(*given.c, *of_work.c).select_from(given.join(of_work, sa.true())).cte("each")
-    attempts = _attempts(each)
-    live = _results(each, live=True).returning(result.c.id, result.c.work_id).cte("live")
-    items = _items(each, live)
-    told = (
+    entries = (
+        sa.select(*input_rows.c, *of_work.c)
+        .select_from(input_rows.join(of_work, sa.true()))
+        .cte("each")
+    )
+    attempts = _attempts(entries)
+    live = _results(entries, live=True).returning(result.c.id, result.c.work_id).cte("live")
+    items = _items(entries, live)
+    notification = (
         sa.select(signals.waking())
-        .where(sa.select(each.c.n).where(each.c.moves_item).exists())
+        .where(sa.select(entries.c.n).where(entries.c.moves_item).exists())
         .scalar_subquery()
     )
     # Replays move no item; the first result of a generation wins.
-    overlays = _results(each, live=False).on_conflict_do_nothing().cte("overlays")
-    written = (_move_work(each), overlays, _corrections(each, live), _events(each, items))
+    overlays = _results(entries, live=False).on_conflict_do_nothing().cte("overlays")
+    written = (_move_work(entries), overlays, _corrections(entries, live), _events(entries, items))
     if fresh:
-        return sa.select(sa.null().label("known"), told).add_cte(attempts.cte("attempts"), *written)
+        return sa.select(sa.null().label("known"), notification).add_cte(
+            attempts.cte("attempts"), *written
+        )
     # A plain insert is cheaper than one that handles conflicts.
-    added = (
+    inserted = (
         attempts.on_conflict_do_nothing()
         .returning(attempt.c.id, attempt.c.work_id, attempt.c.claim_no, attempt.c.message_id)
         .cte("attempts")
     )
-    return sa.select(_select_known(each, added).label("known"), told).add_cte(*written)
+    return sa.select(_select_known(entries, inserted).label("known"), notification).add_cte(
+        *written
+    )
 
 
 def _json(document: str) -> sa.ColumnElement[Any]:
     return sa.literal(document, sa.Text).cast(JSONB)
 
 
-def _attempts(each: sa.CTE) -> Insert:
+def _attempts(entries: sa.CTE) -> Insert:
     """Insert every attempt, with the version that was tried: the batch's, else `tried_with`, else the work's."""
     of_batch = (
         sa.select(batch.c.version_id)
@@ -153,33 +161,35 @@ def _attempts(each: sa.CTE) -> Insert:
         .scalar_subquery()
     )
     values = {
-        "work_id": each.c.work_id,
-        "claim_no": each.c.claim_no,
-        **{of.name: each.c[of.name] for of in TRIED},
-        "item_id": each.c.item_id,
-        "workload": each.c.workload,
-        "lane": each.c.lane,
-        "version_id": sa.func.coalesce(of_batch, each.c.tried_with, each.c.version_id),
-        "purpose": sa.func.coalesce(each.c.tried_for, each.c.purpose),
+        "work_id": entries.c.work_id,
+        "claim_no": entries.c.claim_no,
+        **{of.name: entries.c[of.name] for of in TRIED},
+        "item_id": entries.c.item_id,
+        "workload": entries.c.workload,
+        "lane": entries.c.lane,
+        "version_id": sa.func.coalesce(of_batch, entries.c.tried_with, entries.c.version_id),
+        "purpose": sa.func.coalesce(entries.c.tried_for, entries.c.purpose),
         "batch_id": sa.bindparam("batch", type_=sa.BigInteger),
         "flow_run_id": sa.bindparam("flow_run", type_=sa.Uuid),
-        "shown": each.c.standing.is_not(None),
+        "shown": entries.c.standing.is_not(None),
     }
-    return insert(attempt).from_select(list(values), sa.select(*values.values()).order_by(each.c.n))
+    return insert(attempt).from_select(
+        list(values), sa.select(*values.values()).order_by(entries.c.n)
+    )
 
 
-def _select_known(each: sa.CTE, attempts: sa.CTE) -> sa.ColumnElement[Any]:
+def _select_known(entries: sa.CTE, attempts: sa.CTE) -> sa.ColumnElement[Any]:
     """Return the numbers (`n`) of the rows whose attempts were recorded before: the insert did not add them."""
     added = (
-        attempts.c.work_id == each.c.work_id,
-        attempts.c.claim_no == each.c.claim_no,
-        sa.func.coalesce(attempts.c.message_id, "") == sa.func.coalesce(each.c.message_id, ""),
+        attempts.c.work_id == entries.c.work_id,
+        attempts.c.claim_no == entries.c.claim_no,
+        sa.func.coalesce(attempts.c.message_id, "") == sa.func.coalesce(entries.c.message_id, ""),
     )
-    there = sa.select(attempts.c.id).where(*added).exists()
-    return sa.select(sa.func.array_agg(each.c.n)).where(~there).scalar_subquery()
+    is_recorded = sa.select(attempts.c.id).where(*added).exists()
+    return sa.select(sa.func.array_agg(entries.c.n)).where(~is_recorded).scalar_subquery()
 
 
-def _move_work(each: sa.CTE) -> sa.CTE:
+def _move_work(entries: sa.CTE) -> sa.CTE:
     """Set the next state of work, and release its claim.
 
     A late answer does not release the reservation and lease of a newer claim, whose call is still in progress: they last until
@@ -187,20 +197,20 @@ def _move_work(each: sa.CTE) -> sa.CTE:
     """
     newer = sa.and_(
         work.c.state == WorkState.CLAIMED,
-        work.c.claim_no != each.c.claim_no,
+        work.c.claim_no != entries.c.claim_no,
         work.c.bound_usd.is_not(None),
     )
-    finished = sa.case((each.c.state != WorkState.READY, _now))
-    moving = sa.select(each.c.work_id).where(each.c.state.is_not(None))
+    finished = sa.case((entries.c.state != WorkState.READY, _now))
+    moving = sa.select(entries.c.work_id).where(entries.c.state.is_not(None))
     return (
         sa.update(work)
-        .where(work.c.id == each.c.work_id, each.c.state.is_not(None))
+        .where(work.c.id == entries.c.work_id, entries.c.state.is_not(None))
         .where(work.c.id == sa.func.any(sa.func.array(moving.scalar_subquery())))
         .values(
-            state=each.c.state,
-            failures=each.c.failures,
-            alone=each.c.alone,
-            ready_at=sa.func.coalesce(each.c.ready_at, _now),
+            state=entries.c.state,
+            failures=entries.c.failures,
+            alone=entries.c.alone,
+            ready_at=sa.func.coalesce(entries.c.ready_at, _now),
             finished_at=finished,
             claimed_by=None,
             batch_id=None,
@@ -211,43 +221,43 @@ def _move_work(each: sa.CTE) -> sa.CTE:
     )
 
 
-def _results(each: sa.CTE, *, live: bool) -> Insert:
+def _results(entries: sa.CTE, *, live: bool) -> Insert:
     """Insert the results of live work if `live`, else the results of work that does not move its item, such as replays."""
     values = {
-        "item_id": each.c.item_id,
-        "work_id": each.c.work_id,
-        "version_id": each.c.version_id,
-        "lane": each.c.lane,
-        "standing": each.c.standing,
-        "generation": each.c.generation,
-        "revision": each.c.revision,
+        "item_id": entries.c.item_id,
+        "work_id": entries.c.work_id,
+        "version_id": entries.c.version_id,
+        "lane": entries.c.lane,
+        "standing": entries.c.standing,
+        "generation": entries.c.generation,
+        "revision": entries.c.revision,
         "output": sa.func.coalesce(
-            each.c.output, sa.literal("null", sa.Text).cast(sa.JSON).cast(JSONB)
+            entries.c.output, sa.literal("null", sa.Text).cast(sa.JSON).cast(JSONB)
         ),
-        "message_id": each.c.message_id,
+        "message_id": entries.c.message_id,
         "created_at": _now,
     }
-    moves = each.c.moves_item if live else sa.not_(each.c.moves_item)
-    there = sa.select(*values.values()).where(moves, each.c.standing.is_not(None))
-    return insert(result).from_select(list(values), there.order_by(each.c.n))
+    moves = entries.c.moves_item if live else sa.not_(entries.c.moves_item)
+    there = sa.select(*values.values()).where(moves, entries.c.standing.is_not(None))
+    return insert(result).from_select(list(values), there.order_by(entries.c.n))
 
 
-def _items(each: sa.CTE, live: sa.CTE) -> sa.CTE:
+def _items(entries: sa.CTE, live: sa.CTE) -> sa.CTE:
     """Update each item once: set its newest result, settle it, or mark it as failed."""
     of_item = (
         sa.select(
-            each.c.item_id,
+            entries.c.item_id,
             sa.func.max(live.c.id).label("result_id"),
-            sa.func.bool_or(each.c.settles).label("settles"),
-            sa.func.bool_or(each.c.fails).label("fails"),
-            sa.func.bool_or(sa.and_(each.c.settles, each.c.standing == Standing.PROVISIONAL)).label(
-                "is_left"
-            ),
-            sa.func.max(each.c.failure).label("failure"),
+            sa.func.bool_or(entries.c.settles).label("settles"),
+            sa.func.bool_or(entries.c.fails).label("fails"),
+            sa.func.bool_or(
+                sa.and_(entries.c.settles, entries.c.standing == Standing.PROVISIONAL)
+            ).label("is_left"),
+            sa.func.max(entries.c.failure).label("failure"),
         )
-        .join_from(each, live, live.c.work_id == each.c.work_id, isouter=True)
-        .where(each.c.moves_item)
-        .group_by(each.c.item_id)
+        .join_from(entries, live, live.c.work_id == entries.c.work_id, isouter=True)
+        .where(entries.c.moves_item)
+        .group_by(entries.c.item_id)
         .cte("of_item")
     )
     answered = of_item.c.result_id.is_not(None)
@@ -279,91 +289,95 @@ def _items(each: sa.CTE, live: sa.CTE) -> sa.CTE:
     )
 
 
-def _corrections(each: sa.CTE, live: sa.CTE) -> sa.CTE:
+def _corrections(entries: sa.CTE, live: sa.CTE) -> sa.CTE:
     """Insert a correction for each authoritative answer that differs from the provisional one."""
-    before = live.alias("before")
+    earlier = live.alias("before")
     values = {
-        "item_id": each.c.item_id,
-        "generation": each.c.generation,
-        "provisional_id": sa.func.coalesce(each.c.provisional_id, before.c.id),
+        "item_id": entries.c.item_id,
+        "generation": entries.c.generation,
+        "provisional_id": sa.func.coalesce(entries.c.provisional_id, earlier.c.id),
         "authoritative_id": live.c.id,
-        "changed_fields": each.c.changed_fields,
-        "distance": each.c.distance,
+        "changed_fields": entries.c.changed_fields,
+        "distance": entries.c.distance,
         "corrected_at": _now,
     }
     made = (
         sa.select(*values.values())
         .select_from(
-            each.join(live, live.c.work_id == each.c.work_id).outerjoin(
-                before, before.c.work_id == each.c.provisional_of
+            entries.join(live, live.c.work_id == entries.c.work_id).outerjoin(
+                earlier, earlier.c.work_id == entries.c.provisional_of
             )
         )
-        .where(each.c.changed_fields.is_not(None))
-        .order_by(each.c.n)
+        .where(entries.c.changed_fields.is_not(None))
+        .order_by(entries.c.n)
     )
     return insert(correction).from_select(list(values), made).cte("corrections")
 
 
-def _readers(each: sa.CTE) -> sa.ColumnElement[Any]:
+def _readers(entries: sa.CTE) -> sa.ColumnElement[Any]:
     """Return the readers of the corrected answer, at most `MOST_READERS` names."""
     readers = (
         sa.select(read.c.reader)
-        .where(read.c.item_id == each.c.item_id, read.c.result_id == each.c.provisional_id)
+        .where(read.c.item_id == entries.c.item_id, read.c.result_id == entries.c.provisional_id)
         .distinct()
         .order_by(read.c.reader)
         .limit(MOST_READERS)
-        .correlate(each)
+        .correlate(entries)
     )
     return sa.func.array(readers.scalar_subquery())
 
 
-def _late(each: sa.CTE) -> sa.ColumnElement[Any]:
+def _late(entries: sa.CTE) -> sa.ColumnElement[Any]:
     """Return the parts of the context whose late change caused the pass; null if no late context caused it."""
-    of = revision.c.item_id == each.c.item_id, revision.c.number == each.c.revision
+    of = revision.c.item_id == entries.c.item_id, revision.c.number == entries.c.revision
     late = sa.select(revision.c.place).where(*of, revision.c.source == LATE)
-    return late.correlate(each).scalar_subquery()
+    return late.correlate(entries).scalar_subquery()
 
 
-def _events(each: sa.CTE, items: sa.CTE) -> sa.CTE:
+def _events(entries: sa.CTE, items: sa.CTE) -> sa.CTE:
     """Insert the items' events: failures first, then answers and corrections in the order of the attempts."""
 
     def select_event(
         event: str, when: sa.ColumnElement[bool], *, turn: int, **says: sa.ColumnElement[Any]
     ) -> sa.Select[*tuple[Any, ...]]:
-        payload = {"key": items.c.key, "lane": each.c.lane, **says}
-        named = [part for name, value in payload.items() for part in (sa.literal(name), value)]
-        asked = sa.case((each.c.acknowledged, _json('{"ack": true}')), else_=_json("{}"))
+        payload = {"key": items.c.key, "lane": entries.c.lane, **says}
+        pairs = [part for name, value in payload.items() for part in (sa.literal(name), value)]
+        asked = sa.case((entries.c.acknowledged, _json('{"ack": true}')), else_=_json("{}"))
         return (
             sa.select(
                 sa.literal(turn, sa.Integer).label("turn"),
-                each.c.n,
+                entries.c.n,
                 sa.literal(event).label("event"),
-                each.c.workload,
-                sa.func.jsonb_build_object(*named).op("||")(asked).label("payload"),
+                entries.c.workload,
+                sa.func.jsonb_build_object(*pairs).op("||")(asked).label("payload"),
             )
-            .join_from(each, items, items.c.id == each.c.item_id)
-            .where(each.c.moves_item, when)
+            .join_from(entries, items, items.c.id == entries.c.item_id)
+            .where(entries.c.moves_item, when)
         )
 
-    said = sa.union_all(
-        select_event(FAILED, each.c.fails, turn=0, reason=each.c.failure),
-        select_event(ANSWERED, each.c.told, turn=1, standing=each.c.standing),
+    events = sa.union_all(
+        select_event(FAILED, entries.c.fails, turn=0, reason=entries.c.failure),
+        select_event(ANSWERED, entries.c.told, turn=1, standing=entries.c.standing),
         select_event(
             CORRECTED,
-            each.c.changed_fields.is_not(None),
+            entries.c.changed_fields.is_not(None),
             turn=1,
-            changed_fields=each.c.changed_fields,
-            readers=_readers(each),
-            late_context=_late(each),
+            changed_fields=entries.c.changed_fields,
+            readers=_readers(entries),
+            late_context=_late(entries),
         ),
     ).subquery("said")
     values = {
-        "event": said.c.event,
-        "resource": sa.literal("lanes.workload.") + said.c.workload,
-        "payload": said.c.payload,
+        "event": events.c.event,
+        "resource": sa.literal("lanes.workload.") + events.c.workload,
+        "payload": events.c.payload,
         "occurred_at": _now,
     }
-    in_order = (said.c.turn, said.c.n, said.c.event)  # alphabetically, answered precedes corrected
+    in_order = (
+        events.c.turn,
+        events.c.n,
+        events.c.event,
+    )  # alphabetically, answered precedes corrected
     return (
         insert(event_outbox)
         .from_select(list(values), sa.select(*values.values()).order_by(*in_order))

@@ -137,42 +137,42 @@ def table(
     check; the clock of Lanes writes the others.
     """
 
-    def make(of: type[C]) -> sa.Table[C]:
-        comment = (of.__doc__ or "").removesuffix(".")
-        made = sa.Table(
-            of.__name__, metadata, _type_columns(of), *parts, comment=comment, **options
+    def make(cls: type[C]) -> sa.Table[C]:
+        comment = (cls.__doc__ or "").removesuffix(".")
+        new_table = sa.Table(
+            cls.__name__, metadata, _type_columns(cls), *parts, comment=comment, **options
         )
-        _check(made, checked_moments)
-        return cast(sa.Table[C], made)
+        _check(new_table, checked_moments)
+        return cast(sa.Table[C], new_table)
 
     return make
 
 
-def _type_columns(of: type[sa.TypedColumns]) -> type[sa.TypedColumns]:
+def _type_columns(cls: type[sa.TypedColumns]) -> type[sa.TypedColumns]:
     """Return a class with a typed column for each annotation of `of` and its bases; the columns of bases come first."""
     columns: dict[str, Any] = {}
     annotations: dict[str, Any] = {}
-    for base in reversed(of.__mro__[: of.__mro__.index(sa.TypedColumns)]):
+    for base in reversed(cls.__mro__[: cls.__mro__.index(sa.TypedColumns)]):
         for name, annotation in get_annotations(base).items():
-            made = vars(base).get(name)
-            columns[name] = made = sa.Column() if made is None else made
+            new_column = vars(base).get(name)
+            columns[name] = new_column = sa.Column() if new_column is None else new_column
             annotations[name] = annotation
-            if isinstance(made.type, NullType):
-                made.type = type_of(annotation)
-    return type(of.__name__, (sa.TypedColumns,), {**columns, "__annotations__": annotations})
+            if isinstance(new_column.type, NullType):
+                new_column.type = type_of(annotation)
+    return type(cls.__name__, (sa.TypedColumns,), {**columns, "__annotations__": annotations})
 
 
-def _check(made: sa.Table[Any], checked_moments: Sequence[str] | None) -> None:
+def _check(new_table: sa.Table[Any], checked_moments: Sequence[str] | None) -> None:
     """Add check constraints for the table's moments and closed sets of values."""
     moments = checked_moments or [
-        each.name for each in made.columns if isinstance(each.type, sa.DateTime)
+        each.name for each in new_table.columns if isinstance(each.type, sa.DateTime)
     ]
     if moments:
         finite = " and ".join(f"isfinite({name})" for name in moments)
-        made.append_constraint(sa.CheckConstraint(finite, name="finite"))
-    for each in made.columns:
+        new_table.append_constraint(sa.CheckConstraint(finite, name="finite"))
+    for each in new_table.columns:
         if isinstance(each.type, Word) and each.computed is None:
             words: type[StrEnum] = each.type.words
             known = ", ".join(repr(word.value) for word in words)
             check = sa.CheckConstraint(f"{each.name} in ({known})", name=f"{each.name}_known")
-            made.append_constraint(check)
+            new_table.append_constraint(check)

@@ -228,36 +228,40 @@ def add(
     if version is None:
         first = "publish it, with `--golden-set FILE` if this is its first"
         raise UnknownWorkload(f'workload "{name}" has no version in force; {first}')
-    stands = workloads.current_id(connection, name)
+    previous_id = workloads.current_id(connection, name)
     # The SQL function screens by the version in force, so put this version in force for this query alone.
     workloads.write(connection, name, version_id=version.id)
     rows = json_data.dumps([each.submission.as_row() for each in lines])
     screened = connection.execute(text(SCREENED), {"rows": rows}).all() if lines else []
-    workloads.write(connection, name, version_id=stands)
-    of = {"workload": name, "now": now}
+    workloads.write(connection, name, version_id=previous_id)
+    parameters = {"workload": name, "now": now}
     known = {"workload": name, "keys": [row.key for row in screened]}
     present = {row.key: row for row in connection.execute(text(PRESENT), known)}
-    check, told, new = label_check(version.spec.output_schema), list[GoldenLine](), dict[str, Any]()
+    check, outcomes, new = (
+        label_check(version.spec.output_schema),
+        list[GoldenLine](),
+        dict[str, Any](),
+    )
     for line, row in zip(lines, screened, strict=True):
         place = line.submission.place
         if (refused := _refusal(line, row, version.spec, check, new)) is not None:
-            told.append(GoldenLine(place, row.key, *refused))
+            outcomes.append(GoldenLine(place, row.key, *refused))
             continue
         before = present.get(row.key)
         is_same = (
             before is not None and before.hash == row.hash and before.expected == line.expected
         )
         outcome = "duplicate" if is_same else "replaced" if before else "added"
-        told.append(GoldenLine(place, row.key, outcome))
+        outcomes.append(GoldenLine(place, row.key, outcome))
         content = {"payload": row.payload, "hash": row.hash, "expected": line.expected}
         new[row.key] = None if is_same else {"key": row.key, **content}
     added = [each for each in new.values() if each is not None]
     if added:
-        connection.execute(text(REMOVE), {**of, "keys": [each["key"] for each in added]})
-        given = {**of, "rows": document_of(added), "hidden": name + HIDDEN, "who": who}
+        connection.execute(text(REMOVE), {**parameters, "keys": [each["key"] for each in added]})
+        given = {**parameters, "rows": document_of(added), "hidden": name + HIDDEN, "who": who}
         connection.execute(text(ADD), given)
         _erase_gone(connection, name, now)
-    return told
+    return outcomes
 
 
 def _refusal(
@@ -344,9 +348,9 @@ def publish(
         ActionRefused: a canary is open.
     """
     content = content_hash(spec)
-    stands = _stands(connection, name, spec, content, options)
-    if stands is not None:
-        return stands
+    reply = _stands(connection, name, spec, content, options)
+    if reply is not None:
+        return reply
     asked = options or PublishOptions()
     stays = workloads.is_in_force(connection, name, spec)
     if stays or asked.force or not list_items(connection, name):
@@ -358,19 +362,21 @@ def publish(
         raise SpecInvalid(name, problems)
     version = workloads.store(connection, name, spec, now=now)
     # Check again: another publisher may have done the same while this one waited for the lock.
-    stands = _stands(connection, name, spec, content, options)
-    if stands is not None:
-        return stands
+    reply = _stands(connection, name, spec, content, options)
+    if reply is not None:
+        return reply
     _replace_open(connection, name, now)
-    before = _readable(connection, name)
-    given = {"workload": name, "version": version.id, "before": before}
+    previous_id = _readable(connection, name)
+    given = {"workload": name, "version": version.id, "before": previous_id}
     begun = connection.execute(text(BEGIN), {**given, "lane": asked.lane, "now": now})
     owed = {"run": begun.scalar_one(), "now": now, "rank_at": now + AFTER_LIVE_WORK}
     connection.execute(text(OWE), owed)
     if workloads.current_id(connection, name) is None:
         if asked.lane is Lane.BATCH:  # without a version in force, `depart` has no schedule for it
             workloads.write(connection, name, submit_at=now)
-    elif before is None:  # an unreadable version in force serves nothing and cannot be compared
+    elif (
+        previous_id is None
+    ):  # an unreadable version in force serves nothing and cannot be compared
         workloads.put_in_force(connection, name, version.id)
     signals.wake(connection)
     decide(connection, now=now, of=name)  # all answers may already be stored
@@ -410,21 +416,21 @@ def _replace_open(connection: Connection, name: str, now: datetime) -> None:
             _replace(connection, each, now)
 
 
-def _replace(connection: Connection, of: GoldenRun, now: datetime) -> None:
-    connection.execute(text(CANCEL), {"run": of.id, "now": now})
-    _end(connection, of, GoldenState.REPLACED, None, now)
+def _replace(connection: Connection, run: GoldenRun, now: datetime) -> None:
+    connection.execute(text(CANCEL), {"run": run.id, "now": now})
+    _end(connection, run, GoldenState.REPLACED, None, now)
 
 
 def _end(
     connection: Connection,
     of: GoldenRun,
     state: GoldenState,
-    found: GoldenScore | None,
+    golden_score: GoldenScore | None,
     now: datetime,
 ) -> None:
     given: dict[str, Any] = {"run": of.id, "state": state, "now": now}
     for name in ("right_now", "right_before", "lost", "lost_keys"):
-        value = found and getattr(found, name)
+        value = golden_score and getattr(golden_score, name)
         given[name] = list(value) if name == "lost_keys" and value is not None else value
     connection.execute(text(END), given)
     _erase_gone(connection, of.workload, now)
@@ -452,16 +458,16 @@ def _decide(connection: Connection, run_id: int, now: datetime) -> list[GoldenRu
     if row is None:
         return []
     run = _run(row)
-    stands = workloads.current_id(connection, run.workload)
+    id_in_force = workloads.current_id(connection, run.workload)
     # Another version was put in force, or an open canary compares one with the version in force.
-    if stands not in (run.before_id, run.version_id) or has_canary(connection, run.workload):
+    if id_in_force not in (run.before_id, run.version_id) or has_canary(connection, run.workload):
         _replace(connection, run, now)
     else:
         answers = connection.execute(text(ANSWERS), {"run": run.id})
         told = [(each.key, each.expected, each.now, each.before) for each in answers]
-        found = score(told, compares=run.before_id is not None)
-        state = GoldenState.REFUSED if found.is_worse else GoldenState.PASSED
-        _end(connection, run, state, found, now)
+        golden_score = score(told, compares=run.before_id is not None)
+        state = GoldenState.REFUSED if golden_score.is_worse else GoldenState.PASSED
+        _end(connection, run, state, golden_score, now)
         if state is GoldenState.PASSED:
             workloads.put_in_force(connection, run.workload, run.version_id)
             signals.wake(connection)

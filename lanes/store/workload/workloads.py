@@ -369,11 +369,11 @@ def read_cached_versions(
     connection: sa.Connection, ids: Iterable[VersionId], *, most: int = MOST_KEPT
 ) -> KnownVersions:
     """Return the versions among `ids`, from the cache if possible; the cache keeps the `most` recently used versions."""
-    wanted = set(ids)
-    found = KnownVersions(_recall(connection.engine, wanted), [])
-    unknown = wanted - found.versions.keys()
+    wanted_ids = set(ids)
+    result = KnownVersions(_recall(connection.engine, wanted_ids), [])
+    unknown = wanted_ids - result.versions.keys()
     if not unknown:
-        return found
+        return result
     stored = sa.select(version.c.id, version.c.workload, version.c.number, version.c.spec).where(
         one_of(unknown, version.c.id)
     )
@@ -382,10 +382,10 @@ def read_cached_versions(
         try:
             read.append(_read(row))
         except SpecInvalid as problem:
-            found.unreadable.append(problem)
+            result.unreadable.append(problem)
     _remember(connection.engine, read, most)
-    found.versions.update({each.id: each for each in read})
-    return found
+    result.versions.update({each.id: each for each in read})
+    return result
 
 
 def _recall(engine: sa.Engine, wanted: set[VersionId]) -> dict[VersionId, Version]:
