@@ -5,7 +5,7 @@ from prefect.logging import get_run_logger
 from pydantic import Field
 
 from lanes.money.overhead import EVERY
-from lanes.workload.form import Form, SignedLine, of_workloads
+from lanes.workload.form import Form, SignedLine, offer_published
 from tasks.report import review, write_advice
 from tasks.runs import REFUSALS, database, refuse
 
@@ -13,7 +13,7 @@ from tasks.runs import REFUSALS, database, refuse
 class AdviceQuestion(Form):
     """The workload, the period and the assumptions of the advice; `set_overhead` sets the monthly cost of each lane."""
 
-    workload: SignedLine = Field(title="Workload", json_schema_extra=of_workloads(EVERY))
+    workload: SignedLine = Field(title="Workload", json_schema_extra=offer_published(EVERY))
     """The published workload to advise on. * advises on all workloads and also proposes rollouts; it uses only Days below."""
     days: int = Field(default=30, ge=1, le=365, title="Days")
     """How far to look back, 1 to 365."""

@@ -5,7 +5,7 @@ from prefect.logging import get_run_logger
 from pydantic import Field
 
 from lanes.errors import UnknownWorkload
-from lanes.workload.form import Form, of_workloads
+from lanes.workload.form import Form, offer_published
 from tasks.connections import connections
 from tasks.departure import check_in, send_waiting
 from tasks.publish import publish_workloads
@@ -16,7 +16,9 @@ from tasks.runs import refuse, stop_signals
 class Departure(Form):
     """The batch work to send."""
 
-    workload: str | None = Field(default=None, title="Workload", json_schema_extra=of_workloads())
+    workload: str | None = Field(
+        default=None, title="Workload", json_schema_extra=offer_published()
+    )
     """The published workload whose waiting items are sent. Empty: those of all workloads."""
 
     @property

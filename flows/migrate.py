@@ -11,7 +11,7 @@ from pydantic import Field
 
 from lanes.errors import ActionRefused
 from lanes.rollouts.playbook import playbook_names
-from lanes.workload.form import Form, UncheckedLine, of_workloads
+from lanes.workload.form import Form, UncheckedLine, offer_published
 from tasks.approval import ask
 from tasks.migrate import RolloutOrder, leading, name_run
 from tasks.runs import REFUSALS, database, refuse
@@ -25,7 +25,7 @@ class Order(Form):
     # The run itself checks the required fields and ends as refused. If Prefect rejected the parameters, the run would count
     # as failed, and an automation would replace it with a run without an order.
     workload: UncheckedLine | None = Field(
-        default=None, title="Workload", json_schema_extra=of_workloads()
+        default=None, title="Workload", json_schema_extra=offer_published()
     )
     """The workload whose traffic moves. Empty: nothing starts, and this run leads an open rollout that no run leads."""
     playbook: UncheckedLine = Field(

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from lanes.report import replay as report
 from lanes.rollouts.replays import Selection
-from lanes.workload.form import FARTHEST, LARGEST, Form, Line, SignedLine, of_workloads
+from lanes.workload.form import FARTHEST, LARGEST, Form, Line, SignedLine, offer_published
 from tasks.replay import ask_to_depart, begin_replay, read_stream, write_diff
 from tasks.runs import REFUSALS, database, refuse
 
@@ -14,7 +14,7 @@ from tasks.runs import REFUSALS, database, refuse
 class ReplayRange(Form):
     """The workload, the range of its stream to read again, and the version that reads it."""
 
-    workload: SignedLine = Field(title="Workload", json_schema_extra=of_workloads())
+    workload: SignedLine = Field(title="Workload", json_schema_extra=offer_published())
     """The published workload to read again."""
     version: int | None = Field(default=None, ge=1, le=LARGEST, title="Version")
     """Number of the version that answers. Empty: the version in force."""

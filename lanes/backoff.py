@@ -13,11 +13,11 @@ class Backoff:
     factor: int = 2
 
     @classmethod
-    def of_seconds(cls, first: float, longest: float, *, factor: int = 2) -> "Backoff":
+    def from_seconds(cls, first: float, longest: float, *, factor: int = 2) -> "Backoff":
         """Return a back-off whose bounds are given in seconds."""
         return cls(timedelta(seconds=first), timedelta(seconds=longest), factor)
 
-    def after(self, failures: int, *, draw: float = 1.0) -> timedelta:
+    def rest_after(self, failures: int, *, draw: float = 1.0) -> timedelta:
         """Return the rest after `failures` consecutive failures; it is zero without a failure.
 
         `draw`, a random number from 0 to 1, spreads the retries of callers that failed together: 0 halves the rest.
@@ -28,8 +28,8 @@ class Backoff:
         return rest * (0.5 + draw / 2)
 
     def seconds_after(self, failures: int, *, draw: float = 1.0) -> float:
-        """Return the result of `after` in seconds."""
-        return self.after(failures, draw=draw).total_seconds()
+        """Return the result of `rest_after` in seconds."""
+        return self.rest_after(failures, draw=draw).total_seconds()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Backoffs:
         """Start a rest of at least `at_least` after a failure; return whether the error differs from the previous one."""
         previous = self._rests.get(id_)
         failures = 1 if previous is None else previous.failures + 1
-        rest = max(self._backoff.after(failures), at_least)
+        rest = max(self._backoff.rest_after(failures), at_least)
         self._rests[id_] = _Rest(failures, error, now_s + rest.total_seconds())
         return previous is None or previous.error != error
 

@@ -91,7 +91,7 @@ def visible(text: str) -> str:
     return CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
-def in_json(text: str) -> str:
+def strip_controls(text: str) -> str:
     """Return equivalent JSON without control characters, except for line feeds between values."""
     return CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
@@ -164,7 +164,7 @@ class JsonLine(logging.Formatter):
             fields["run"] = run
         if record.exc_info and record.exc_info[0] is not None:
             fields["error"] = record.exc_text or visible(self.formatException(record.exc_info))
-        return in_json(json.dumps(fields, ensure_ascii=False, default=str))
+        return strip_controls(json.dumps(fields, ensure_ascii=False, default=str))
 
 
 def logs_are_json() -> bool:

@@ -94,7 +94,7 @@ def _secret() -> str:
     return f"whsec_{base64.b64encode(os.urandom(32)).decode()}"
 
 
-def body_of(event: str, resource: str, payload: Mapping[str, Any], occurred_at: datetime) -> str:
+def make_body(event: str, resource: str, payload: Mapping[str, Any], occurred_at: datetime) -> str:
     """Return the request body for an event."""
     workload = resource.removeprefix("lanes.workload.")
     about = {"workload": workload} if workload != resource else {"resource": resource}

@@ -36,7 +36,7 @@ from tasks import pages, sharing
 from tasks.background import BackgroundTasks, Wakes
 from tasks.connections import Connections, HostClock
 from tasks.effects import Performer
-from tasks.saving import passes
+from tasks.saving import is_transient
 from tasks.sharing import CacheMarks, LimitSharing, take_probes
 
 EVERY_S = RENEW_EVERY.total_seconds()
@@ -148,12 +148,14 @@ class QueueReader:
         scope = {"provider": self.at.name, "now": now}
         needed = await self.run(circuits.list_needed, look.needed, **scope) if look.needed else None
         if look.passed_over:
-            self._but = await self.run(circuits.by_models, look.passed_over)
+            self._but = await self.run(circuits.list_versions, look.passed_over)
         bounds = {"since": look.since, "but": self._but, "before": look.before}
-        queue = await self.run(work.waiting, Lane.REALTIME, **bounds, **scope)
+        queue = await self.run(work.read_waiting, Lane.REALTIME, **bounds, **scope)
         self._limited, took_s = queue.limited, time.monotonic() - began
         live, began = now + AFTER_LIVE_WORK / 2, time.monotonic()
-        turn_consumers = await self.run(work.waiting_consumers, look.turns) if look.turns else {}
+        turn_consumers = (
+            await self.run(work.read_waiting_consumers, look.turns) if look.turns else {}
+        )
         listed_s = time.monotonic() - began
         consumers = {
             name: [e for e in of_it if e.rank_at < live] for name, of_it in turn_consumers.items()
@@ -346,7 +348,7 @@ class AccountDrain:
         except Exception as error:
             claims = [each.claim for each in reader.claimed] if reader else []
             self.performer.tell(events.LookFailed(claims))
-            is_away = isinstance(error, DBAPIError | NoConnectionFree) and passes(error)
+            is_away = isinstance(error, DBAPIError | NoConnectionFree) and is_transient(error)
             if not is_away or not self._outlasts(error):
                 self.error = error
         self._wakes.loop.set()

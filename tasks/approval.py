@@ -14,7 +14,7 @@ from prefect.states import Cancelled
 from pydantic import ConfigDict, Field, StrictBool, ValidationError, model_validator
 
 from lanes.report.links import versions_page
-from lanes.report.replay import key_of
+from lanes.report.replay import artifact_key
 from lanes.rollouts.replays import Generation
 from lanes.rollouts.rollout import Approval, Rollout
 from lanes.workload.form import Who, Why, arrange
@@ -66,7 +66,7 @@ async def ask_about_replay(generation: Generation, action: str, question: str) -
     """Return a person's answer to a promotion or demotion of the replay, as `ask` does."""
     what, page = (
         f"{generation.name} waits for approval to {action} it",
-        versions_page(key_of(generation)),
+        versions_page(artifact_key(generation)),
     )
     key = f"replay-{generation.id}-{action}"
     return await _answer(ReplayApproval, question, key=key, what=what, page=page)

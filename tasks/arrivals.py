@@ -23,14 +23,14 @@ from prefect.events.filters import EventFilter, EventNameFilter, EventOccurredFi
 from prefect.logging import get_run_logger
 
 from lanes.doors.item import Amendment, Refusal, Submission, read_amendment, read_submission
-from lanes.doors.stream import LOOK_BACK, OVERLAP, SPAN, Stream, find_unread_spans, span_of
+from lanes.doors.stream import LOOK_BACK, OVERLAP, SPAN, Stream, find_unread_spans, span_start
 from lanes.errors import Refused, StillLocked
 from lanes.json_data import weight
 from lanes.packing import MOST_BYTES, chunks
 from lanes.store.database import Database, run_alone
 from lanes.store.doors import items
 from lanes.text import describe_error
-from tasks.saving import outlasting
+from tasks.saving import retry_transient
 
 ARRIVED = "lanes.item.arrived"
 AMENDED = "lanes.item.amended"
@@ -234,7 +234,7 @@ class ArrivalReader:
         """Admit the events stored since the last read, and advance the watermark."""
         began = await self._db.now()
         if self._read_until is None:
-            self._read_until = await self._db.run(items.watermark_of, items.ARRIVALS)
+            self._read_until = await self._db.run(items.read_watermark, items.ARRIVALS)
         since = (self._read_until or began) - OVERLAP
         async with get_client() as client:
             # read past the present, because clocks differ
@@ -269,7 +269,7 @@ class ArrivalReader:
                 return
             now = await self._db.now()
             free = [event for event in new if not self._books.has_kept(subject(event))]
-            met_a_lock = await outlasting(lambda: admit_events(self._db, free, now=now))
+            met_a_lock = await retry_transient(lambda: admit_events(self._db, free, now=now))
             stuck = {event.id for event in met_a_lock}
             admitted = {event.id: event for event in free if event.id not in stuck}
             self._books.record_admitted(admitted.values())
@@ -288,7 +288,7 @@ class ArrivalReader:
         for item, event in self._books.next_kept(RETRIED):
             async with self._alone:
                 now = await self._db.now()
-                met_a_lock = await outlasting(
+                met_a_lock = await retry_transient(
                     lambda event=event, now=now: admit_events(self._db, [event], now=now)
                 )
                 self._books.record_try(item, admitted=not met_a_lock)
@@ -322,12 +322,15 @@ async def pages(
 
 async def counts(client: PrefectClient, since: datetime, until: datetime) -> dict[datetime, int]:
     """Count the events of each span from `since` to `until`, in one request."""
-    event_filter = _match_arrivals(span_of(since), span_of(until) + SPAN - datetime.resolution)
+    event_filter = _match_arrivals(
+        span_start(since), span_start(until) + SPAN - datetime.resolution
+    )
     filter_ = event_filter.model_dump(mode="json")
     query = {"filter": filter_, "time_unit": "minute", "time_interval": MINUTES}
     answer = await client.request("POST", COUNT, json=query)
     return {
-        span_of(datetime.fromisoformat(each["start_time"])): each["count"] for each in answer.json()
+        span_start(datetime.fromisoformat(each["start_time"])): each["count"]
+        for each in answer.json()
     }
 
 
@@ -344,7 +347,7 @@ MOST_PAGES = 200  # read in one look; a started span is read to its end
 
 async def unread_since(db: Database, now: datetime) -> datetime:
     """Return the time since which events may be unread."""
-    return (await db.run(items.watermark_of, items.ARRIVALS) or now) - OVERLAP
+    return (await db.run(items.read_watermark, items.ARRIVALS) or now) - OVERLAP
 
 
 async def has_arrived(db: Database, now: datetime) -> bool:
@@ -358,7 +361,7 @@ async def has_arrived(db: Database, now: datetime) -> bool:
 
 async def came_late(db: Database, now: datetime) -> bool:
     """Return whether any span of the last day contains more stored events than were read."""
-    since = span_of(now - LOOK_BACK)
+    since = span_start(now - LOOK_BACK)
     read = await db.run(items.read_spans, since=since)
     async with get_client() as client:
         return bool(find_unread_spans(await counts(client, since, now), read, now))
@@ -379,7 +382,7 @@ class LookBack:
     async def look(self) -> int:
         """Read the spans that contain more events than were read so far, newest first; return the number of pages."""
         now = await self._db.now()
-        since = span_of(now - LOOK_BACK)
+        since = span_start(now - LOOK_BACK)
         read_counts = await self._db.run(items.read_spans, since=since)
         page_count = 0
         async with get_client() as client:

@@ -19,7 +19,7 @@ from tasks.replay import write_diff
 from tasks.runs import REFUSALS, ask_for_run, database, plain_task, refuse
 
 
-async def by_hand(action: PersonAction) -> str | State[str]:
+async def run_action(action: PersonAction) -> str | State[str]:
     """Perform the action; return the new state as a sentence, or the refused state of a run whose action is impossible."""
     try:
         async with database() as db:
@@ -34,7 +34,7 @@ async def show_replay(action: Promote | Demote) -> str | State[str]:
     The person's answer signs the action. An action that is not possible now is refused before a person is asked.
     """
     if not action.ask_first:
-        return await by_hand(action)
+        return await run_action(action)
     selector = action.workload, action.generation
     try:
         async with database() as db:
@@ -80,7 +80,7 @@ async def perform(db: Database, action: PersonAction) -> str:
         await acreate_markdown_artifact(result.page, key=result.key, description=action.what)
     await publish_events(db)
     if isinstance(action, AbortRollout):
-        run_id = await db.run(rollouts.newest_run_of, action.workload)
+        run_id = await db.run(rollouts.read_newest_run, action.workload)
         await withdraw(run_id, f"aborted by {action.who}: {action.why}")
     if isinstance(action, DecideProposal) and action.action == "approve":
         with suppress(Exception):  # Prefect is unavailable: the hourly run leads the rollout

@@ -86,7 +86,7 @@ async def poll(at: Connections, batch: OpenBatch) -> bool:
     try:
         provider_batch = await provider.retrieve(await at.client(), batch.provider_batch_id)
     except BatchUnknown as trouble:
-        await reconcile.out_of_reach(at, batch, trouble)
+        await reconcile.tell_unreachable(at, batch, trouble)
         raise
     except CallFailed as trouble:
         if trouble.action in FREEZES:
@@ -151,7 +151,7 @@ async def bring_home(
                     return 0
                 await applying.begin(reading.apply, reading.ours(lines))
     except (BatchUnknown, ResultsGone) as trouble:
-        await reconcile.out_of_reach(at, batch, trouble)
+        await reconcile.tell_unreachable(at, batch, trouble)
         raise
     await reading.end()
     return 0 if batch.state is BatchState.SUPERSEDED else batch.items
@@ -198,7 +198,7 @@ class ResultReading:
             members = await run(collection.members, self._batch.id, [each.number for each in ours])
             now = run.now
             faulted = {each.number: members.get(each.number, []) for each in ours if each.is_fault}
-            self._own |= await run(collection.own_faults, self._batch, faulted)
+            self._own |= await run(collection.find_own_faults, self._batch, faulted)
         of_each = [self._attempts(each, members.get(each.number, []), now) for each in ours]
         saved = await self._save([attempt for made in of_each for attempt in made])
         if saved.outcomes[Outcome.UNSERVED]:
@@ -212,7 +212,7 @@ class ResultReading:
                 counts contradict this, and an incident is opened.
             StillLocked, Unsaved: some items have no outcome, because others hold their rows or the database refuses them.
         """
-        outstanding = await self._at.db.run(collection.outstanding, self._batch.id)
+        outstanding = await self._at.db.run(collection.read_outstanding, self._batch.id)
         # the outcomes of these items are not booked yet
         given_up = await self._at.db.run(collection.find_given_up, self._batch.id)
         awaited = {number: list[Claim]() for number in given_up} | outstanding
@@ -222,7 +222,7 @@ class ResultReading:
         }
         if lacking:
             await self._miss(lacking)
-            outstanding = await self._at.db.run(collection.outstanding, self._batch.id)
+            outstanding = await self._at.db.run(collection.read_outstanding, self._batch.id)
         if outstanding and self._refused:
             results_text = pluralize(self._refused, "result")
             raise Unsaved(

@@ -27,7 +27,7 @@ from lanes.promises.incident import (
     SlackPost,
     SlackStep,
     delay_after,
-    news_of,
+    find_news,
     next_step,
 )
 from lanes.report import digest
@@ -68,7 +68,7 @@ class Briefer:
         """Return the incident's details, and store them with it; a resolved incident keeps those from when it was open."""
         began = time.monotonic()
         try:
-            briefing = await self._briefing(incident)
+            briefing = await self._brief(incident)
             pages = await self._finder.find(incident, briefing, now=await self._db.now())
             return Briefed(
                 briefing, pages, await self._db.run(incidents.list_explained, incident.id)
@@ -81,7 +81,7 @@ class Briefer:
         finally:
             self._spent_s += time.monotonic() - began
 
-    async def _briefing(self, incident: Incident) -> Briefing:
+    async def _brief(self, incident: Incident) -> Briefing:
         old_details = _read_briefing(incident)
         if (
             old_details is not None
@@ -133,7 +133,7 @@ async def deliver_posts(db: Database) -> int:
     queries = (
         slack_outbox.due_reminders,
         slack_outbox.due_notes,
-        partial(slack_outbox.due, edits=True),
+        partial(slack_outbox.list_due, edits=True),
     )
     if not digest_due and not any([await db.run(look, now=now) for look in queries]):
         return 0
@@ -166,7 +166,7 @@ async def remind(db: Database, *, ui_url: str) -> None:
     """Queue reminders of waiting approvals, and of incidents no longer silenced or acknowledged; a webhook posts them anew."""
     now = await db.now()
     for post in await db.run(slack_outbox.due_reminders, now=now):
-        run_id = await db.run(rollouts.newest_run_of, post.incident.workload)
+        run_id = await db.run(rollouts.read_newest_run, post.incident.workload)
         slack_message = threads.reply(post.incident, IncidentNews.AGAIN)
         if post.incident.promise == Promise.APPROVAL_WAITS:
             slack_message = reminder(post.incident, now, ui_url=ui_url, run_id=run_id)
@@ -184,10 +184,10 @@ async def send(db: Database, messenger: Messenger, *, ui_url: str) -> int:
     due = await db.run(slack_outbox.due_notes, now=await db.now())
     if not messenger.edits:
         await db.run(slack_outbox.drop_notes, keep_digests=True)
-    return await _as_far_as_taken(_send_note(db, messenger, note, ui_url) for note in due)
+    return await _send_in_order(_send_note(db, messenger, note, ui_url) for note in due)
 
 
-async def _as_far_as_taken(sent: Iterable[Coroutine[Any, Any, bool]]) -> int:
+async def _send_in_order(sent: Iterable[Coroutine[Any, Any, bool]]) -> int:
     """Send the messages one by one and return the number sent; stop if Slack does not answer or limits our rate."""
     total = 0
     for each in sent:
@@ -275,13 +275,11 @@ async def tell(
     """
     async with Finder(limits) as finder:
         briefer = Briefer(db, finder)
-        due = await db.run(slack_outbox.due, edits=messenger.edits, now=await db.now())
-        return await _as_far_as_taken(
-            _tell_of(db, messenger, briefer, post, ui_url) for post in due
-        )
+        due = await db.run(slack_outbox.list_due, edits=messenger.edits, now=await db.now())
+        return await _send_in_order(_tell(db, messenger, briefer, post, ui_url) for post in due)
 
 
-async def _tell_of(
+async def _tell(
     db: Database, messenger: Messenger, briefer: Briefer, post: SlackPost, ui_url: str
 ) -> bool:
     """Post or edit the message of this incident, and return whether anything was sent.
@@ -306,14 +304,14 @@ async def _tell_of(
             return False
         place = await _send(messenger, move, post, await briefer.brief(post.incident), ui_url)
     except DeliveryError as problem:
-        await _not_told(db, move, post, problem)
+        await _note_failure(db, move, post, problem)
         raise
     place_fields, posted = {"channel": place.channel, "ts": place.ts}, move is SlackStep.POST
     async with db.transaction() as run:
         await run(
             slack_outbox.record_posted, post.incident, **place_fields, posted=posted, now=run.now
         )
-        news = None if posted else news_of(post, run.now)
+        news = None if posted else find_news(post, run.now)
         if news is not None:
             text = threads.reply(post.incident, news).content
             thread = {"channel": place.channel, "thread_ts": place.ts}
@@ -374,7 +372,9 @@ async def _send(
     return place
 
 
-async def _not_told(db: Database, move: SlackStep, post: SlackPost, problem: DeliveryError) -> None:
+async def _note_failure(
+    db: Database, move: SlackStep, post: SlackPost, problem: DeliveryError
+) -> None:
     attempts = post.attempts + 1
     if attempts == 1:
         get_run_logger().warning("incident %d waits to be told: %s", post.incident.id, problem)

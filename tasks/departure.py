@@ -84,13 +84,13 @@ async def send_waiting(
         await at.db.run(workloads.check_known, workload)
     departed, patience, sent = Departed(), Patience(), Counter[str]()
     retries, unread = dict[str, datetime](), dict[str, str]()
-    kinds = await at.db.run(ready_work.waiting_kinds, workload, now=await at.db.now())
+    kinds = await at.db.run(ready_work.list_waiting_kinds, workload, now=await at.db.now())
     stop = stop or asyncio.Event()
     for kind in kinds:
         retry_at: datetime | None = None
         count_before = departed.items
         try:
-            await _all_of(at, kind, departed, patience, sleep, stop)
+            await _send_all(at, kind, departed, patience, sleep, stop)
         except Blocked as reason:
             departed.waiting.append(f"{kind.workload}: {reason}")
             retry_at = reason.until
@@ -145,7 +145,7 @@ async def _tell_unread(at: Connections, workload: str | None, unread: Mapping[st
                 await run(incidents.resolve, *key, sentence=message, now=run.now)
 
 
-async def _all_of(
+async def _send_all(
     at: Connections,
     kind: BatchKind,
     departed: Departed,

@@ -19,7 +19,7 @@ from lanes.realtime.drains import needs_more
 from lanes.realtime.health import Standstills
 from lanes.settings import Settings
 from lanes.store.database import Database
-from lanes.store.money.sharing import in_force
+from lanes.store.money.sharing import read_pack_sizes
 from lanes.store.realtime import load
 from lanes.store.realtime.load import call_for_drain
 from lanes.store.signals import Role, holder_exists, holders, listening
@@ -283,7 +283,7 @@ async def drain(
         listening(at.db.direct_url, but=at.db.sessions, of=at.db.sender) as heard,
         roles(at.db.direct_url, standing=standing) as held,
     ):
-        sizes = PackSizes(await at.db.look(in_force))
+        sizes = PackSizes(await at.db.look(read_pack_sizes))
         opened = Drain(at, held, heard, await at.db.now(), sizes, pace)
         with stop_signals(opened.stop):
             try:

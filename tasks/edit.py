@@ -63,7 +63,7 @@ async def _save(db: Database, wished: Edit, spec: Spec) -> EditReply:
     except Exception as error:
         trouble = summarize_error(error)
     try:
-        version = (await db.run(workloads.in_force)).get(wished.name)
+        version = (await db.run(workloads.read_versions)).get(wished.name)
         newest = await db.run(golden.runs, wished.name)
     except Exception as error:
         return EditReply(EditOutcome.ONLY_SAVED, summarize_error(error))

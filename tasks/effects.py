@@ -31,9 +31,9 @@ from lanes.workload.prices import Usage
 from lanes.workload.version import Version
 from tasks.background import Wakes
 from tasks.connections import Connections, HostClock
-from tasks.saving import give_back, passes, save
+from tasks.saving import give_back, is_transient, save
 from tasks.sharing import publish_circuit
-from tasks.weighing import FailureLog, attempts_of, call_ended
+from tasks.weighing import FailureLog, call_ended, list_attempts
 
 MOST = 500  # calls whose items are saved in one transaction
 BESIDE_S = 0.5  # how long a write may delay the next one; after that, both run concurrently
@@ -258,14 +258,14 @@ class Performer:
         """Write the batch, with retries until everything is written."""
         attempts: list[Attempt] = []
         for each in batch.saves:
-            made, failures = attempts_of(each)
+            made, failures = list_attempts(each)
             attempts += made
             self.failures.report(failures)
         await asyncio.gather(
             self._save(attempts),
             *(self._give_back(*how, claims) for how, claims in batch.claims.items()),
-            *(self._outlasting(lambda it=it: self._report(it)) for it in batch.freezes.values()),
-            *(self._outlasting(lambda it=it: self._publish(it)) for it in batch.circuits.values()),
+            *(self._retry(lambda it=it: self._report(it)) for it in batch.freezes.values()),
+            *(self._retry(lambda it=it: self._publish(it)) for it in batch.circuits.values()),
         )
         self._wakes.record_save()
 
@@ -274,7 +274,7 @@ class Performer:
         again = any(each.judged.outcome is not Outcome.VALID for each in some)
         try:
             while some:
-                result = await self._outlasting(
+                result = await self._retry(
                     lambda some=some: save(self._at.db, some, flow_run_id=self._at.flow_run_id)
                 )
                 locked_claims = {each.claim for each in result.passed_over}
@@ -290,7 +290,7 @@ class Performer:
     async def _give_back(self, ready_at: datetime, again: bool, claims: Sequence[Claim]) -> None:
         left = claims
         while left:
-            left = await self._outlasting(
+            left = await self._retry(
                 lambda left=left: give_back(self._at.db, left, ready_at=ready_at)
             )
             if left:
@@ -309,13 +309,13 @@ class Performer:
         for event in await publish_circuit(self._at, self.state, news):
             self.tell(event)
 
-    async def _outlasting(self, act: Callable[[], Awaitable[T]]) -> T:
+    async def _retry(self, act: Callable[[], Awaitable[T]]) -> T:
         """Return the result of `act`; retry while the database is unavailable, so that no paid answer is lost."""
         while True:
             try:
                 return await act()
             except (DBAPIError, NoConnectionFree) as error:
-                if not passes(error):
+                if not is_transient(error):
                     raise
                 await asyncio.sleep(AGAIN_S)
 

@@ -143,11 +143,11 @@ async def _publish(client: PrefectClient) -> None:
 async def write_automations(client: PrefectClient) -> None:
     """Write each automation of the file, and the one for silent runs, to Prefect exactly once."""
     declared = yaml.safe_load(AUTOMATIONS.read_text())
-    for automation in [*[await _replacing(client, each) for each in declared], _silent_runs()]:
+    for automation in [*[await _find_replaced(client, each) for each in declared], _silent_runs()]:
         await _upsert(client, automation)
 
 
-async def _replacing(client: PrefectClient, declared: dict[str, Any]) -> AutomationCore:
+async def _find_replaced(client: PrefectClient, declared: dict[str, Any]) -> AutomationCore:
     deployment = await client.read_deployment_by_name(declared["deployment"])
     replacement = {
         "deployment_id": deployment.id,

@@ -21,7 +21,7 @@ from lanes.promises.incident import Incident
 from lanes.report import rollout as report
 from lanes.report import rollout_plan
 from lanes.rollouts.gates import Figures, Judgement
-from lanes.rollouts.playbook import BLOCK_TYPE, Playbook, block_of, load, of_block
+from lanes.rollouts.playbook import BLOCK_TYPE, Playbook, block_name, load, read_block
 from lanes.rollouts.refusals import sample_ratio_mismatch, sentences
 from lanes.rollouts.rollout import Approval, Hold, Move, Rollout, next_move
 from lanes.settings import Settings
@@ -163,7 +163,7 @@ class Lead:
     async def _look_for_hindrances(self, seen: Rollout) -> list[str]:
         """Return the hindrances of a forward move as sentences; a failed query counts as one, too."""
         try:
-            self._hindrances = await self._db.run(rollouts.hindering_incidents, seen)
+            self._hindrances = await self._db.run(rollouts.list_hindering, seen)
         except DBAPIError as error:
             get_run_logger().error("the incidents could not be read", exc_info=error)
             return [f"the incidents could not be read: {type(error.orig).__name__}"]
@@ -229,7 +229,7 @@ class Lead:
         current = self.rollout
         if self._plan is None or self._plan[0] != current.step:
             try:
-                plan = await self._db.run(plans.of_rollout, current, now=now)
+                plan = await self._db.run(plans.plan_rollout, current, now=now)
             except DBAPIError:  # the rollout continues without this section
                 return ""
             text = (
@@ -282,7 +282,7 @@ async def read_playbook(name: str, file: str = "") -> Playbook:
     Raises:
         PlaybookInvalid: the playbook does not exist, or it is invalid; the error names the wrong lines and fields.
     """
-    block = block_of(file or name)
+    block = block_name(file or name)
     if block is None:
         return load(name, file)
     async with get_client() as client:
@@ -290,7 +290,7 @@ async def read_playbook(name: str, file: str = "") -> Playbook:
             data = (await client.read_block_document_by_name(block, BLOCK_TYPE)).data
         except ObjectNotFound:
             data = None
-    return of_block(block, data)
+    return read_block(block, data)
 
 
 async def _start(db: Database, order: RolloutOrder, run_id: UUID) -> Rollout:
@@ -320,7 +320,7 @@ async def _take(
 async def _take_abandoned(stack: AsyncExitStack, db: Database) -> Rollout | None:
     """Take the first open rollout that no run leads; check the gates of rollouts whose run waits for a person."""
     taken: Rollout | None = None
-    for rollout in await db.run(rollouts.all_open):
+    for rollout in await db.run(rollouts.list_open):
         if await db.run(holder_exists, rollouts.lock_key(rollout.id)):
             continue
         if await _waits_for_a_person(rollout):
@@ -350,7 +350,9 @@ async def _guard_all(db: Database) -> None:
     while True:
         began = time.monotonic()
         try:
-            waiting = [rollout for rollout in await db.run(rollouts.all_open) if rollout.is_waiting]
+            waiting = [
+                rollout for rollout in await db.run(rollouts.list_open) if rollout.is_waiting
+            ]
             leads = {rollout.id: leads.get(rollout.id) or Lead(db, rollout) for rollout in waiting}
             for rollout in waiting:
                 if await _waits_for_a_person(rollout):

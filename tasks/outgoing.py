@@ -103,7 +103,7 @@ class Publisher:
                     "events", f"events wait in the outbox: {summarize_error(error)}"
                 )
                 failures += 1
-                backoff = Backoff.of_seconds(self._every_s, LONGEST_PAUSE_S)
+                backoff = Backoff.from_seconds(self._every_s, LONGEST_PAUSE_S)
                 await asyncio.sleep(backoff.seconds_after(failures))
                 continue
             self._troubles.clear("events")
@@ -188,7 +188,7 @@ class Publisher:
     async def _offer_all(self, events: Sequence[Packed]) -> Offered:
         """Offer every event; if an outage interrupts this, return the events accepted before it."""
         offered = Offered()
-        for request in requests_of(events):
+        for request in divide_requests(events):
             try:
                 offered += await self._offer(request)
             except Exception:
@@ -260,7 +260,7 @@ def pack_events(waiting: Sequence[Outgoing]) -> tuple[list[Packed], list[Outgoin
     return [each for each in bodies if len(each[1]) <= LARGEST], large
 
 
-def requests_of(events: Sequence[Packed]) -> list[list[Packed]]:
+def divide_requests(events: Sequence[Packed]) -> list[list[Packed]]:
     """Split the events, in order, into requests of up to `MOST_BYTES`; a larger event has a request of its own."""
     requests: list[list[Packed]] = []
     size = MOST_BYTES

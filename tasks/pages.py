@@ -74,7 +74,7 @@ class Finder:
         """Add the details that only Prefect has: the outcome of the newest run that should have sent or collected batches."""
         if of.promise not in KEPT_BY or briefing.flow_run_id is not None:
             return briefing
-        return await self._ask(lambda client: _with_run(client, of, briefing)) or briefing
+        return await self._ask(lambda client: _add_run(client, of, briefing)) or briefing
 
     async def find(self, of: Incident, briefing: Briefing, *, now: datetime) -> IncidentPages:
         """Return the pages that Prefect can provide. The artifact links to the form too."""
@@ -82,13 +82,13 @@ class Finder:
         form_url = link and await self._ask(lambda client: _form_page(client, of, briefing, link))
         remedy = (link.label, form_url) if link and form_url else None
         page = await self._ask(lambda client: _incident_page(client, of, briefing, remedy, now))
-        handling = await self._ask(self._handling)
+        handling = await self._ask(self._find_handling_form)
         handle = [
             handling and form_page(handling, each.parameters) for each in list_handling_forms(of)
         ]
         return IncidentPages(page, "" if page else AWAY, form_url, *handle)
 
-    async def _handling(self, client: PrefectClient) -> UUID:
+    async def _find_handling_form(self, client: PrefectClient) -> UUID:
         """Return the deployment whose form silences and acknowledges incidents; it is requested once a round."""
         if self._handles is None:
             address = Deployment.HANDLE_INCIDENT.address
@@ -164,7 +164,7 @@ async def _incident_page(
     return await write_artifact(client, key, markdown, title, flow_run_id=this_run())
 
 
-async def _with_run(client: PrefectClient, of: Incident, briefing: Briefing) -> Briefing:
+async def _add_run(client: PrefectClient, of: Incident, briefing: Briefing) -> Briefing:
     deployment = KEPT_BY[of.promise]
     runs = await client.read_flow_runs(
         deployment_filter=DeploymentFilter.model_validate({"name": {"any_": [deployment]}}),
@@ -182,7 +182,7 @@ async def _with_run(client: PrefectClient, of: Incident, briefing: Briefing) -> 
         outcome = (
             _describe_unfinished(deployment, matching_runs[0].state) if matching_runs else None
         )
-        why = await _no_run_begins(client, deployment, of.workload), outcome
+        why = await _explain_no_run(client, deployment, of.workload), outcome
         changes["causes"] = tuple(Cause(error=each) for each in why if each)
     return briefing.model_copy(update=changes)
 
@@ -195,7 +195,7 @@ def _describe_unfinished(deployment: Deployment, state: State | None) -> str | N
     return f"the newest run of `{deployment}` is {state.name}{suffix}"
 
 
-async def _no_run_begins(
+async def _explain_no_run(
     client: PrefectClient, deployment: Deployment, workload: str
 ) -> str | None:
     """Return why no run of the deployment begins for a workload, or None if pool, deployment and schedule are ready."""
@@ -280,7 +280,7 @@ class Notice:
 
     async def look(self) -> None:
         """Publish a new outage, or its end, in the run's state. Raises the errors of Prefect and the database."""
-        whom = tuple(each.whom for each in _of_all(self._open()))
+        whom = tuple(each.whom for each in _list_standstills(self._open()))
         lasts = bool(whom) and time.monotonic() - self._written > AGAIN_S
         if whom != self._told or lasts:
             self._telling = asyncio.create_task(self._tell(whom))
@@ -295,7 +295,7 @@ class Notice:
 
     def ending(self, answered: int) -> int | State[int]:
         """Return the run's result: the count, or in an outage a state with a message, failed if no account answered since."""
-        standing = self._standing or _of_all(self._open())
+        standing = self._standing or _list_standstills(self._open())
         if not any(self._open().values()):
             return answered
         said = f"{incident.outage_message(standing, now=standing[0].since)}; {answered:,} items were answered by this run"
@@ -314,7 +314,7 @@ class Notice:
                 account: await run(outages.complete_standstills, account.name, each)
                 for account, each in self._open().items()
             }
-        standing = _of_all(by_account)
+        standing = _list_standstills(by_account)
         if not all(each.bad for each in standing) and not self._waited:
             # its incident is about to be written: wait for the next look, to include its details
             self._waited = True
@@ -342,7 +342,7 @@ class Notice:
     async def _write(
         self, client: PrefectClient, standing: Sequence[Standstill], now: datetime
     ) -> None:
-        stake = await self._at.db.run(briefings.on_lane, Lane.REALTIME, now=now)
+        stake = await self._at.db.run(briefings.count_on_lane, Lane.REALTIME, now=now)
         page, said = (
             incident.render_outage(standing, stake, now=now),
             incident.outage_headline(standing),
@@ -351,7 +351,7 @@ class Notice:
         await write_artifact(client, incident.OUTAGE_KEY, page, said, flow_run_id=run_id)
 
 
-def _of_all(standing: Mapping[LaneAccount, Sequence[Standstill]]) -> list[Standstill]:
+def _list_standstills(standing: Mapping[LaneAccount, Sequence[Standstill]]) -> list[Standstill]:
     """Return the standstills of all accounts, the oldest first; each names its account if there are several."""
     found = [
         each if len(standing) == 1 else replace(each, whom=f"{each.whom} of account {account.name}")

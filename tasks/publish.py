@@ -195,7 +195,7 @@ async def write_schedules(
 
     Schedules of the workloads in `keep`, and schedules that a person added, do not change.
     """
-    new_schedules = {slug_of(version): _schedule(version) for version in versions.values()}
+    new_schedules = {make_slug(version): _schedule(version) for version in versions.values()}
     old_schedules = {schedule.slug: schedule for schedule in submit.schedules}
     missing = [schedule for slug, schedule in new_schedules.items() if slug not in old_schedules]
     # must run before the deletion, so that a workload whose window changed is never without a schedule
@@ -219,7 +219,7 @@ def _find_workload(schedule: DeploymentSchedule) -> str | None:
     return workload if workload and (schedule.slug or "").startswith(f"{workload}-") else None
 
 
-def slug_of(version: Version) -> str:
+def make_slug(version: Version) -> str:
     """Return a schedule's slug: the workload and its window, so that a changed window is a new schedule."""
     window = version.spec.window
     ends = f"{window.start:%H%M}-{window.end:%H%M}-{window.zone.key}"
@@ -231,7 +231,7 @@ def _schedule(version: Version) -> DeploymentScheduleCreate:
     return DeploymentScheduleCreate(
         schedule=CronSchedule(cron=window.cron(), timezone=window.zone.key),
         active=True,
-        slug=slug_of(version),
+        slug=make_slug(version),
         parameters=dict(runs.depart(version.workload).parameters),
     )
 
@@ -334,7 +334,7 @@ async def make_known(client: PrefectClient, db: Database, stored: InForce) -> In
 async def _write(client: PrefectClient, stored: InForce) -> bool:
     """Write schedules and forms where they differ; return whether anything was written."""
     keep = {each.workload for each in stored.unreadable}
-    forms = {each.name: each for each in await _asking(client)}
+    forms = {each.name: each for each in await _list_asking(client)}
     if (submit := forms.get(Deployment.DEPART)) is None:
         place = Deployment.DEPART.address
         raise LookupError(f"there is no deployment {place}; `lanes up` makes it")
@@ -343,7 +343,7 @@ async def _write(client: PrefectClient, stored: InForce) -> bool:
     return scheduled or offered
 
 
-async def _asking(client: PrefectClient) -> list[DeploymentResponse]:
+async def _list_asking(client: PrefectClient) -> list[DeploymentResponse]:
     """Return the deployments whose forms have a workload field; a checkout may deploy only some of them."""
     names = [each.value for each in ASKING]
     return await client.read_deployments(
@@ -354,4 +354,4 @@ async def _asking(client: PrefectClient) -> list[DeploymentResponse]:
 
 def _list_names(stored: InForce) -> frozenset[str]:
     unreadable = (each.workload for each in stored.unreadable)
-    return frozenset({*map(slug_of, stored.versions.values()), *stored.versions, *unreadable})
+    return frozenset({*map(make_slug, stored.versions.values()), *stored.versions, *unreadable})

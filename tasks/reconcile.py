@@ -161,7 +161,7 @@ async def _adopt(
 
 
 async def _reconcile(at: Connections, batch: OpenBatch) -> reconcile.BatchFinding:
-    create, grace = create_of(at, batch), timedelta(seconds=at.provider.listing_grace_s)
+    create, grace = read_create(at, batch), timedelta(seconds=at.provider.listing_grace_s)
     asked_at = await at.db.now()
     listing = await provider.listing(await at.client())
     ahead = _ahead(listing.answered_at, asked_at, await at.db.now())
@@ -197,10 +197,10 @@ async def _reconcile(at: Connections, batch: OpenBatch) -> reconcile.BatchFindin
     return result.finding
 
 
-def create_of(at: Connections, batch: OpenBatch) -> reconcile.LostCreate:
+def read_create(at: Connections, batch: OpenBatch) -> reconcile.LostCreate:
     """Return the unanswered create request of a batch."""
     longest = timedelta(seconds=at.provider.create_within_s)
-    over = reconcile.over_at(batch.intended_at, batch.create_ended_at, longest=longest)
+    over = reconcile.create_end(batch.intended_at, batch.create_ended_at, longest=longest)
     return reconcile.LostCreate(
         batch.requests, batch.intended_at, over, held=batch.state is BatchState.HELD
     )
@@ -241,7 +241,7 @@ async def record_seen(at: Connections, batch: OpenBatch, now_there: ProviderBatc
         get_run_logger().warning("batch %d is cancelled at the next tick: %s", batch.id, failure)
 
 
-async def out_of_reach(
+async def tell_unreachable(
     at: Connections, batch: OpenBatch, trouble: BatchUnknown | ResultsGone
 ) -> None:
     """Record that a batch or its results are gone: open an incident, for an unknown batch only after the grace period.
@@ -318,7 +318,7 @@ async def _explain_differences(
     if not days:
         return []
     hours = await _differences(at, days[0].of.at, days[-1].of.at + DAY, HOUR)
-    return [await _with_requests(at, each, hours) for each in days]
+    return [await _add_requests(at, each, hours) for each in days]
 
 
 async def _differences(
@@ -333,7 +333,7 @@ async def _differences(
     return compare(ledger_sums, bill_sums)
 
 
-async def _with_requests(
+async def _add_requests(
     at: Connections, difference: BillDifference, hours: list[BillDifference]
 ) -> BillDifference:
     day, *row = difference.of

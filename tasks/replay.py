@@ -67,5 +67,5 @@ async def write_diff(db: Database, of: Generation) -> Diff:
     """Write the replay's changes as the newest version of artifact `lanes-replay-<workload>`, and return them."""
     diff = await db.run(promotions.compare, of)
     page, summary = report.render(of, diff), report.headline(of, diff)
-    await acreate_markdown_artifact(page, key=report.key_of(of), description=summary)
+    await acreate_markdown_artifact(page, key=report.artifact_key(of), description=summary)
     return diff

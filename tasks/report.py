@@ -13,7 +13,7 @@ from lanes.errors import ActionRefused
 from lanes.ids import ProposalId
 from lanes.report import page, summary
 from lanes.report import proposal as report
-from lanes.report.advice import in_page
+from lanes.report.advice import render_page
 from lanes.report.advice_numbers import headline as advised
 from lanes.report.links import DETAILS, REPORT, artifact_page, form_page
 from lanes.rollouts.playbook import load
@@ -78,7 +78,7 @@ async def write_advice(
     seen, kept = await db.run(basis, workload, since=now - timedelta(days=days), now=now)
     advice = advise(seen, kept, items_per_month=items_per_month, correction_usd=correction_usd)
     said = advised(advice)
-    page = in_page(advice)
+    page = render_page(advice)
     await acreate_markdown_artifact(page, key=f"lanes-advice-{workload}", description=said)
     return said
 
@@ -86,7 +86,7 @@ async def write_advice(
 async def review(db: Database, *, days: int) -> str:
     """Write the advice for every published workload, propose rollouts, and return a headline with their number."""
     rollouts = list[ProposedRollout]()
-    for name in sorted(await db.run(workloads.in_force)):
+    for name in sorted(await db.run(workloads.read_versions)):
         try:
             await write_advice(db, name, days=days)
             rollouts += await propose(db, name, days=days)

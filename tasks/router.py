@@ -159,7 +159,7 @@ async def _route_some(
             unread=unread,
         )
         if any(each.spec.context.depth for each in either):
-            waiting = await run(full_data.measure_context, waiting, _reading_most(stored))
+            waiting = await run(full_data.measure_context, waiting, _pick_longest_readers(stored))
         waits = any(item.arrived.due_at is not None for item in waiting)
         waits = waits or any(each.spec.value_usd for each in either)
         prospects = await run(turnarounds.prospects, now=run.now) if waits else None
@@ -222,7 +222,7 @@ def _decide_routes(
     return decided, problems
 
 
-def _reading_most(stored: InForce) -> dict[str, Version]:
+def _pick_longest_readers(stored: InForce) -> dict[str, Version]:
     """Return for each workload the version that reads more of an item's history: the one in force or the candidate."""
     return stored.versions | {
         name: max(stored.versions[name], each.candidate, key=lambda of: of.spec.context.depth)
@@ -322,7 +322,7 @@ class Router:
                 at=ended,
             )
             since = heads.look(ended).since
-            if routed.items < size and not await self._db.look(unrouted.any_received, since=since):
+            if routed.items < size and not await self._db.look(unrouted.has_received, since=since):
                 return
             came = await self._wait_for_arrival(portions.rest_s(time.monotonic()))
             if came and size > FEW:  # so that small new arrivals do not hold up a backlog

@@ -19,7 +19,7 @@ from lanes.backoff import Backoff
 from lanes.ids import BatchId
 from lanes.packing import Claim
 from lanes.settling.attempts import drop_answer
-from lanes.settling.outcome import Attempt, SaveResult, without_repeats
+from lanes.settling.outcome import Attempt, SaveResult, drop_repeats
 from lanes.store import work
 from lanes.store.database import Database
 from lanes.store.engines import is_refusal
@@ -31,7 +31,7 @@ T = TypeVar("T")
 Sleep = Callable[[float], Awaitable[object]]
 
 TRIES = 8  # about 15 s with the pauses, longer than a restart of the database
-BACKOFF = Backoff.of_seconds(0.2, 5.0)  # between two tries
+BACKOFF = Backoff.from_seconds(0.2, 5.0)  # between two tries
 ROUNDS = 3  # retries of rows that other transactions hold
 PATIENCE = timedelta(seconds=1)  # how long a round waits for one such row
 
@@ -65,23 +65,23 @@ async def save(
         if not some:
             return SaveResult()
         try:
-            return await outlasting(lambda: once(some, wait), sleep=sleep)
+            return await retry_transient(lambda: once(some, wait), sleep=sleep)
         except Exception as error:
-            if isinstance(error, DBAPIError | NoConnectionFree) and passes(error):
+            if isinstance(error, DBAPIError | NoConnectionFree) and is_transient(error):
                 raise
             if len(some) > 1:
                 middle = len(some) // 2
                 return await save_or_split(some[:middle], wait) + await save_or_split(
                     some[middle:], wait
                 )
-            return await without_answer(some[0], error, wait)
+            return await settle_unsavable(some[0], error, wait)
 
-    async def without_answer(
+    async def settle_unsavable(
         refused: Attempt, why: Exception, wait: timedelta | None
     ) -> SaveResult:
         template = "the attempt of work %d cannot be saved"
         work_id = refused.claim.work_id
-        ids = await outlasting(lambda: db.look(traces.log_ids_of, work_id), sleep=sleep)
+        ids = await retry_transient(lambda: db.look(traces.read_log_ids, work_id), sleep=sleep)
         with log_ids(**ids):
             get_run_logger().error(template, work_id, exc_info=why)
         without = drop_answer(refused, type(why).__name__)
@@ -91,7 +91,7 @@ async def save(
             else await save_or_split([without], wait)
         )
 
-    result = await save_or_split(without_repeats(attempts))
+    result = await save_or_split(drop_repeats(attempts))
     for _ in range(ROUNDS):
         if not result.passed_over:
             break
@@ -118,12 +118,14 @@ async def give_back(
     db: Database, claims: Sequence[Claim], *, ready_at: datetime, sleep: Sleep = asyncio.sleep
 ) -> list[Claim]:
     """Make the work that we still hold ready again; return the claims whose rows stayed locked."""
-    left = await outlasting(lambda: db.run(work.give_back, claims, ready_at=ready_at), sleep=sleep)
+    left = await retry_transient(
+        lambda: db.run(work.give_back, claims, ready_at=ready_at), sleep=sleep
+    )
     for _ in range(ROUNDS):
         if not left:
             break
         await sleep(PATIENCE.total_seconds())
-        left = await outlasting(
+        left = await retry_transient(
             lambda left=left: db.run(work.give_back, left, ready_at=ready_at), sleep=sleep
         )
     return left
@@ -137,7 +139,7 @@ async def end_lost_claims(db: Database, now: datetime) -> None:
     await save(db, await db.run(work.list_abandoned, now=now))
 
 
-async def outlasting(act: Callable[[], Awaitable[T]], *, sleep: Sleep = asyncio.sleep) -> T:
+async def retry_transient(act: Callable[[], Awaitable[T]], *, sleep: Sleep = asyncio.sleep) -> T:
     """Return what `act` returns; repeat it a bounded number of times after transient errors.
 
     Raises:
@@ -148,7 +150,7 @@ async def outlasting(act: Callable[[], Awaitable[T]], *, sleep: Sleep = asyncio.
         try:
             return await act()
         except (DBAPIError, NoConnectionFree) as error:
-            if not passes(error):
+            if not is_transient(error):
                 raise
             said = error.args[0] if error.args else error
             get_run_logger().warning("try %d of %d: %s", no, TRIES, said)
@@ -156,7 +158,7 @@ async def outlasting(act: Callable[[], Awaitable[T]], *, sleep: Sleep = asyncio.
     return await act()
 
 
-def passes(error: DBAPIError | NoConnectionFree) -> bool:
+def is_transient(error: DBAPIError | NoConnectionFree) -> bool:
     """Return whether an error is transient: a lost connection, an unavailable or full server, a deadlock."""
     if is_refusal(error):
         return False

@@ -70,7 +70,7 @@ async def rescue_late(db: Database, lanes: Mapping[LaneAccount, Load]) -> int:
     """
     now = max(lane.at for lane in lanes.values())
     async with db.transaction() as run:
-        versions = await run(workloads.in_force)
+        versions = await run(workloads.read_versions)
         furthest = _compute_horizon(
             lanes, versions, dict.fromkeys(versions, second_look.PASSED_OVER)
         )
@@ -172,7 +172,7 @@ class Shedder:
             known_versions = await run(
                 workloads.versions, {each.version_id for each in tail.waiting}
             )
-            to_shed = shedding.leaving(tail.waiting, known_versions, line)
+            to_shed = shedding.choose(tail.waiting, known_versions, line)
             shed_count = await run(second_look.shed, to_shed, now=run.now) if to_shed else 0
         self._before = tail.before or END
         return shed_count

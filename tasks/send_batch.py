@@ -40,7 +40,7 @@ from lanes.workload.context import fingerprint
 from lanes.workload.definition import content_hash
 from lanes.workload.version import Version
 from tasks.connections import Connections
-from tasks.reconcile import create_of
+from tasks.reconcile import read_create
 from tasks.runs import plain_task
 
 # payloads of the works whose histories are loaded at once; each history adds several payloads of similar size
@@ -126,7 +126,7 @@ async def _check_unblocked(at: Connections) -> None:
         raise Blocked(f"{message}; see `lanes doctor --after-restore`", now + ORPHANS_AGAIN)
     open_ = await at.db.run(batches.find_unresolved, at.provider.account)
     if open_ is not None:
-        until = create_of(at, open_).over_at + timedelta(seconds=at.provider.listing_grace_s)
+        until = read_create(at, open_).over_at + timedelta(seconds=at.provider.listing_grace_s)
         batch_name = f"batch {open_.id} of {open_.workload}"
         raise Blocked(
             f"the create of {batch_name} has no answer yet; no other batch is created until it has",
@@ -300,12 +300,12 @@ def _write(
 ) -> int:
     """Write the waiting work that fits a batch and its budgets while reading it; return the number of packs that fit."""
     version = writing.version
-    sizes = PackSizes(sharing.in_force(connection))
+    sizes = PackSizes(sharing.read_pack_sizes(connection))
     size, most_bytes = sizes.of(version, Lane.BATCH), sizes.most_bytes(version, Lane.BATCH, now)
     waiting = ready_work.lock_batch_work(
         connection, kind, limit=most.items, most_bytes=most.bytes, now=now
     )
-    read = _with_history(connection, affording.read(waiting), writing, most.read)
+    read = _add_history(connection, affording.read(waiting), writing, most.read)
     bounds = {"most_requests": most.requests, "most_bytes": most.bytes}
     with closing(waiting), closing(read) as each:
         weigh, scope = writing.weigh, version.spec.pack_scope
@@ -313,7 +313,7 @@ def _write(
         return fill(writing, affording.payable(calls, writing.earlier), **bounds, taken=taken)
 
 
-def _with_history(
+def _add_history(
     connection: Connection, waiting: Iterator[ClaimedWork], writing: _Writing, at_once: int
 ) -> Generator[ClaimedWork]:
     """Yield the work with its context loaded, reading ahead by at most one chunk."""

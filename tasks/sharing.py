@@ -25,7 +25,7 @@ from lanes.store.signals import Role, holders
 from lanes.words import Lane
 from lanes.workload.version import Version
 from tasks.connections import Connections
-from tasks.saving import passes
+from tasks.saving import is_transient
 
 COUNT_DRAINS_EVERY = 5  # rounds of sharing limits; each drain uses its part of the remaining limits
 
@@ -79,7 +79,7 @@ async def learn_needs(at: Connections, state: DrainState) -> events.Event:
 
 async def learn_sizes(at: Connections) -> events.Event:
     """Return the pack sizes in force."""
-    return events.EstimatesLearned(sizes=await at.db.look(sharing.in_force))
+    return events.EstimatesLearned(sizes=await at.db.look(sharing.read_pack_sizes))
 
 
 async def hear_circuits(at: Connections) -> events.Event:
@@ -128,7 +128,7 @@ async def publish_circuit(
 
 def _report_loss(error: DBAPIError) -> events.Event:
     """Log that circuits cannot be shared; re-raise a transient error, so that the caller retries."""
-    if passes(error):
+    if is_transient(error):
         raise error
     said = "circuits cannot be shared: %s; this drain uses its own"
     get_run_logger().warning(said, type(error.orig).__name__)

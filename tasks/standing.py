@@ -64,7 +64,7 @@ class Guard:
         self._next_look = time.monotonic() + self._every_s
         try:
             async with self._db.transaction() as run:
-                role_holders, now = await run(signals.standing_roles), run.now
+                role_holders, now = await run(signals.read_standing_roles), run.now
         # the caller's own work meets the same outage and handles it
         except Exception as error:
             message = f"the standing roles could not be looked at ({summarize_error(error)})"

@@ -21,7 +21,7 @@ from lanes.settings import Settings
 from lanes.settling.listing import JobStatus
 from lanes.standing import runs
 from lanes.store.batch import doubts
-from lanes.store.batch.ready_work import pressing
+from lanes.store.batch.ready_work import list_pressing
 from lanes.store.database import Database
 from lanes.store.doors import items, unrouted
 from lanes.store.figures import folding, quality
@@ -195,7 +195,7 @@ class Waker:
 
     async def _find_unserved(self, now: datetime) -> Unserved:
         ready = (await self._db.run(load.backlog, Lane.REALTIME, now=now)).ready
-        received = await self._db.run(unrouted.any_received)
+        received = await self._db.run(unrouted.has_received)
         unserved = Unserved(ready, received, keep_warm=Settings.read().keep_warm > 0)
         if unserved.needs_a_drain:
             return unserved
@@ -357,7 +357,7 @@ async def judge_candidates(db: Database, now: datetime) -> None:
 
 async def depart_early(db: Database, background: BackgroundRequests, now: datetime) -> None:
     """Request a run of `depart` where a deadline is near or an earlier run was postponed, once a minute for a workload."""
-    for workload in await db.run(pressing, now=now):
+    for workload in await db.run(list_pressing, now=now):
         wanted = runs.depart(workload).once_a_minute(f"deadline {workload}", now)
         name = f"an early departure of {workload}"
         background.send(name, partial(ask_for_run, wanted), within_s=PREFECT_S)
@@ -370,7 +370,7 @@ async def decide_pack_sizes(db: Database, now: datetime) -> None:
 
 
 def _pack_sizes(connection: Connection, *, now: datetime) -> list[PackDecision]:
-    return sharing.decide_all(connection, workloads.in_force(connection).values(), now=now)
+    return sharing.decide_all(connection, workloads.read_versions(connection).values(), now=now)
 
 
 async def fold(db: Database, _: datetime) -> None:

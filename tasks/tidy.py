@@ -50,7 +50,7 @@ async def sweep_out(
 @plain_task("empty what is over")
 async def empty_out(db: Database) -> int:
     """Empty items older than the `keep_payload_days` of their workload, also archived items; return their number."""
-    before, now = await _before(db, "keep_payload_days")
+    before, now = await _read_limits(db, "keep_payload_days")
     emptied, onwards = 0, 0 if before else None
     while onwards is not None:
         page = await db.run(emptying.empty_some, before, after=onwards, now=now)
@@ -65,7 +65,7 @@ async def empty_out(db: Database) -> int:
 @plain_task("archive what is over")
 async def archive_out(db: Database) -> int:
     """Archive items that ended more than `archive_after_days` of their workload ago, and return their number."""
-    before, now = await _before(db, "archive_after_days")
+    before, now = await _read_limits(db, "archive_after_days")
     untold = await db.run(archives.untold_since) or now
     before = {name: min(moment, untold) for name, moment in before.items()}
     archived, onwards = 0, 0 if before else None
@@ -75,11 +75,11 @@ async def archive_out(db: Database) -> int:
     return archived
 
 
-async def _before(
+async def _read_limits(
     db: Database, field: Literal["keep_payload_days", "archive_after_days"]
 ) -> tuple[dict[str, datetime], datetime]:
     """Return, by workload with that number of days set, the time so many days before now; and return now."""
     now = await db.now()
-    versions = await db.run(workloads.in_force)
+    versions = await db.run(workloads.read_versions)
     days = {name: getattr(each.spec, field) for name, each in versions.items()}
     return {name: now - timedelta(days=each) for name, each in days.items() if each}, now

@@ -109,7 +109,8 @@ class Tracer:
             batches = [self._batches.popleft() for _ in range(len(self._batches))]
             with self._pool.connect() as connection:
                 new_spans = chain(
-                    _of_items(connection, claims, sink), _of_batches(connection, batches, sink)
+                    _iter_item_spans(connection, claims, sink),
+                    _iter_batch_spans(connection, batches, sink),
                 )
                 # Encode spans one by one: thousands of live span objects would trigger full garbage collections.
                 encoded = [sink.encode(each) for each in new_spans]
@@ -126,7 +127,9 @@ class Tracer:
         self._trouble = True
 
 
-def _of_items(connection: "Connection", claims: Sequence[Claim], sink: SpanSink) -> Iterator[Span]:
+def _iter_item_spans(
+    connection: "Connection", claims: Sequence[Claim], sink: SpanSink
+) -> Iterator[Span]:
     """Yield the spans that the attempts of these claims complete, for sampled items."""
     items, told_with = traces.read_saved(connection, claims)
     sampled = list(filter(sink.samples, items))
@@ -147,7 +150,9 @@ def _of_items(connection: "Connection", claims: Sequence[Claim], sink: SpanSink)
             yield call
 
 
-def _of_batches(connection: "Connection", ids: Sequence[BatchId], sink: SpanSink) -> Iterator[Span]:
+def _iter_batch_spans(
+    connection: "Connection", ids: Sequence[BatchId], sink: SpanSink
+) -> Iterator[Span]:
     """Yield the spans of the batches that have sampled items, with links to these items."""
     for batch, members in traces.batches(connection, ids):
         sampled = [attempt_ref(item, id) for item, id in members if sink.samples(item)]

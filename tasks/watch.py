@@ -40,7 +40,10 @@ async def evaluate(db: Database) -> IncidentChanges:
     """
     async with db.transaction() as run:
         now, open_before = run.now, await run(recording.list_open)
-        versions, figures = await run(workloads.in_force), await run(measurements.measure, now=now)
+        versions, figures = (
+            await run(workloads.read_versions),
+            await run(measurements.measure, now=now),
+        )
         assessments = assess(versions, figures, now)
         recorded = await run(incidents.record, assessments, now=now)
         gone = await run(recording.end_gone, assessments, open_before, now=now)

@@ -15,7 +15,14 @@ from lanes.store import webhooks
 from lanes.store.database import Database
 from lanes.store.signals import RoleLock
 from lanes.store.webhooks import KeptEvent, WebhookPage, WebhookReply
-from lanes.webhooks import TIMEOUT_S, Undelivered, WebhookKeys, WebhookReceiver, block_name, body_of
+from lanes.webhooks import (
+    TIMEOUT_S,
+    Undelivered,
+    WebhookKeys,
+    WebhookReceiver,
+    block_name,
+    make_body,
+)
 from tasks.background import BackgroundTasks, closing
 from tasks.runs import Troubles, summarize_error
 
@@ -50,7 +57,7 @@ class Deliverer:
         self._db, self._load, self._timeout_s, self._most = db, keys, timeout_s, most
         number = secrets.randbits(27) | 1 << 27  # above the numbers of roles and rollouts
         self._name = f"{socket.gethostname()}:{os.getpid()}:{number:07x}"
-        self._alive = RoleLock(db.direct_url, webhooks.number_of(self._name), part="webhooks")
+        self._alive = RoleLock(db.direct_url, webhooks.lock_number(self._name), part="webhooks")
         self._lease = timedelta(seconds=3 * timeout_s) + SAVED  # longer than the requests of a page
         self._keys: dict[int, tuple[int, WebhookKeys]] = {}  # with their secrets_no
         self._under_way: dict[int, asyncio.Task[None]] = {}
@@ -65,7 +72,7 @@ class Deliverer:
         async with self._db.transaction() as run:
             while await run(webhooks.stamp, now=run.now) == webhooks.MOST_STAMPED:
                 pass
-            due = await run(webhooks.due, now=run.now)
+            due = await run(webhooks.list_due, now=run.now)
         for id_ in due:
             if (task := self._under_way.get(id_)) is None or task.done():
                 self._under_way[id_] = asyncio.create_task(self._serve(id_))
@@ -139,7 +146,7 @@ class Deliverer:
 
         async def send(chain: list[KeptEvent]) -> None:
             for each in chain:
-                body = body_of(each.event, each.resource, each.payload, each.occurred_at)
+                body = make_body(each.event, each.resource, each.payload, each.occurred_at)
                 try:
                     await receiver.post(each.id, body, now)
                 except Undelivered as error:

@@ -33,9 +33,11 @@ class ProviderCall(CallEnded):
 def call_ended(pack: Pack, called: CallResult, now: datetime) -> ProviderCall:
     """Return the event that reports a call that has just ended to the drain's state."""
     spec, failure = pack.version.spec, called.failure
-    times = CallTimes.before(now, age_s=time.monotonic() - called.ended, seconds=called.seconds)
+    times = CallTimes.ended_before(
+        now, age_s=time.monotonic() - called.ended, seconds=called.seconds
+    )
     most_s = longest_call_s(most_answer_tokens(spec, len(called.pack)))
-    ending = CallEnding.ANSWERED if failure is None else _ending(failure)
+    ending = CallEnding.ANSWERED if failure is None else _classify(failure)
     why = "" if failure is None else str(failure)
     return ProviderCall(
         pack,
@@ -54,7 +56,7 @@ def call_ended(pack: Pack, called: CallResult, now: datetime) -> ProviderCall:
     )
 
 
-def _ending(failure: CallFailed) -> CallEnding:
+def _classify(failure: CallFailed) -> CallEnding:
     if failure.action in REFUSED:
         return CallEnding.REFUSED
     if failure.action is Action.SLOW_DOWN:
@@ -64,7 +66,7 @@ def _ending(failure: CallFailed) -> CallEnding:
     return CallEnding.FAULTED
 
 
-def attempts_of(save: Save) -> tuple[list[Attempt], list[FailureReport]]:
+def list_attempts(save: Save) -> tuple[list[Attempt], list[FailureReport]]:
     """Return the attempts of a call's items, and its failures; a call that cannot be evaluated gets attempts nevertheless."""
     call = save.call
     assert isinstance(call, ProviderCall)

@@ -1,8 +1,8 @@
-"""Events that are sent on a fixed schedule, and when an outside reader saw each answered.
+"""Events that are sent on a fixed schedule, and the times at which an outside reader saw their answers.
 
-An open loop: an event that is sent late, because the server or its sender was slow, counts from when it was due. No event
-waits for the server's word on the one before. One connection asks for all keys together, so that measuring costs little of
-what it measures.
+This is an open loop: the latency of an event counts from its due time, even if the server or the sender delayed it. No event
+waits for the server's response to the previous one. One connection polls for all keys together, so that measuring costs little
+of the time that it measures.
 """
 
 import time
@@ -16,8 +16,9 @@ from sqlalchemy import Connection, text
 
 from tests.running_stand import RunningStand
 
-SENDERS = 8  # events that the server may be taking at once: at 20 a second it may take 0.4 s for each, and none is late
-Fields = Callable[[int], Mapping[str, Any]]  # of the nth event, beside its key and payload
+# Events in flight to the server: at 20 a second each may take 0.4 s without delaying another.
+SENDERS = 8
+Fields = Callable[[int], Mapping[str, Any]]  # fields of the nth event, besides its key and payload
 ANSWERED = """
 select key from lanes.item where workload = :workload and key = any(:keys) and answered_at is not null
 """
@@ -25,7 +26,7 @@ select key from lanes.item where workload = :workload and key = any(:keys) and a
 
 @dataclass(frozen=True)
 class Arrival:
-    """One event and its answer; moments are seconds of this host's clock."""
+    """An event and its answer; times are seconds of this host's clock."""
 
     key: str
     fields: Mapping[str, Any]
@@ -35,17 +36,17 @@ class Arrival:
 
     @property
     def is_urgent(self) -> bool:
-        """Whether its sender said so."""
+        """Whether the sender marked the event as urgent."""
         return bool(self.fields.get("urgent"))
 
     @property
     def latency_s(self) -> float:
-        """From when it was due to be sent until its committed answer was seen."""
+        """The seconds from the event's due time until its committed answer was seen."""
         return self.answered - self.due
 
     @property
     def late_s(self) -> float:
-        """How much of that went by before Prefect had it."""
+        """The part of the latency before Prefect had accepted the event."""
         return self.sent - self.due
 
 
@@ -57,7 +58,10 @@ class _Due:
 
 
 def a_third_urgent(nth: int) -> Mapping[str, Any]:
-    """Every third is urgent; the others are pinned to the real-time lane, so that each has an answer to wait for."""
+    """Return fields that make every third event urgent.
+
+    The others are pinned to the real-time lane, so that every event gets an answer to wait for.
+    """
     return {"urgent": True} if nth % 3 == 0 else {"lane": "realtime"}
 
 
@@ -72,12 +76,12 @@ def arrive(
     within_s: float = 120,
     said: Callable[[int, int], None] | None = None,
 ) -> list[Arrival]:
-    """Send events, `per_s` a second however quickly earlier ones are answered, until each was seen answered.
+    """Send events, `per_s` a second regardless of earlier answers, and return them once all answers were seen.
 
-    `said` hears every 5 s how many were answered, of how many.
+    `said` is called every 5 s with the number of answered events and the number of all events.
 
     Raises:
-        AssertionError: some had no answer `within_s` seconds after the last was due.
+        AssertionError: an event had no answer `within_s` seconds after the last event was due.
     """
     word, began = uuid4().hex[:8], time.perf_counter()
     due = [_Due(f"{word}-{nth:05d}", fields(nth), began + nth / per_s) for nth in range(number)]
@@ -123,7 +127,7 @@ def _watch(
     until: float,
     said: Callable[[int, int], None] | None,
 ) -> dict[str, float]:
-    """When the answer of each was seen."""
+    """Return the time at which each event's answer was seen, by key."""
     answered: dict[str, float] = {}
     say_at = due[0].at
     while len(answered) < len(due):

@@ -1,6 +1,6 @@
-"""Every promise broken for real on a whole stand, each by a workload of its own; one file because the scenes share one play.
+"""Scenes that break every promise on a whole stand, each with its own workload; one file because the scenes share one play.
 
-A scene sets its trouble up, yields, and goes on once everything that waits for a batch has left.
+A scene sets up its trouble, yields, and continues after all work that waits for a batch has been submitted.
 """
 
 import json
@@ -26,13 +26,14 @@ from tests.rollouts import step, write
 from tests.running_stand import RunningStand
 from tests.waiting import until
 
-FEW = 4  # fewer than a promise needs to be judged
-MANY = 25  # more than a promise needs to be judged
+FEW = 4  # too few for a promise to be evaluated
+MANY = 25  # enough for a promise to be evaluated
 POISON = {"status": 400, "error_type": "invalid_request_error"}
-GATE = {"measure": "error_rate", "max": 0.5, "at_least": 3}  # two of them pass after 9 items
+# Two such gates pass after 9 items.
+GATE = {"measure": "error_rate", "max": 0.5, "at_least": 3}
 ALL_DAY = {"off_peak_start": "00:00", "off_peak_end": "00:00"}
 
-# `collect` goes on, and what it notes about that is dropped.
+# `collect` continues, but the trigger drops its updates of its watermark.
 NO_LOOKS = """
 lock table lanes.watermark in share row exclusive mode;
 update lanes.watermark set position = position - 3600 where name = 'watch';
@@ -42,7 +43,7 @@ create function lanes.keep() returns trigger language plpgsql as 'begin return n
 create trigger keep before update on lanes.watermark for each row when (old.name = 'collect') execute function lanes.keep();
 """
 
-# What its workload's definition says beside the least, and the one promise that it makes.
+# The fields of a workload's definition besides the required ones, and the limit of its one promise.
 FIELDS: Mapping[Promise, Mapping[str, Any]] = {
     Promise.BATCH_NEVER_STARTED: ALL_DAY,
     Promise.AUTHORITATIVE_FAILED: {"mode": "lambda", "max_failures": 1},
@@ -61,13 +62,13 @@ LIMITS: Mapping[Promise, tuple[str, float]] = {
     Promise.MODEL_CHANGED: ("quality_reference_answers", 20),
 }
 
-# Promises that compare with hours since the last change, which therefore has to be older.
+# These promises compare with hours since the last change, so that change has to be old.
 LONG_AGO = (Promise.ROUTING_SHIFTED, Promise.GUARDS_FIRE, Promise.READ_LATE)
 
 
 @dataclass(frozen=True)
 class BrokenPromise:
-    """A promise's own workload on a stand."""
+    """A promise and the stand on which a workload of its own breaks it."""
 
     stand: RunningStand
     promise: Promise
@@ -79,7 +80,7 @@ class BrokenPromise:
     def fault(
         self, where: str, kind: str, *, of: str = "letter", match: str | None = None, **how: Any
     ) -> None:
-        """Let the provider fail the workload's items whose text contains `of`."""
+        """Let the provider fail the workload's items whose text contains `of`, or `match` if given."""
         rule = {"where": where, "kind": kind, "match": match or f"[{self.workload}] {of}", **how}
         self.stand.endpoint.post("_control/faults", json=rule).raise_for_status()
 
@@ -91,7 +92,7 @@ class BrokenPromise:
         lane: str | None = None,
         due_in_s: float | None = None,
     ) -> None:
-        """Admit that many items."""
+        """Admit `number` items."""
         said = self.stand.rows(
             "select lanes.submit(:w, jsonb_build_object('text', '[' || :w || '] ' || :of || ' ' || n), key => :of || ' ' || n,"
             " lane => cast(:lane as text), due_at => now() + make_interval(secs => cast(:due as float8))) as outcome"
@@ -105,11 +106,11 @@ class BrokenPromise:
         assert {each.outcome for each in said} == {"accepted"}, said
 
     def value(self, query: str) -> Any:
-        """Return a value of the workload, which the query calls :w."""
+        """Return the value of a query about the workload, which the query calls `:w`."""
         return self.stand.value(query, w=self.workload)
 
     def definition(self) -> dict[str, Any]:
-        """Return the content of its block."""
+        """Return the content of the workload's block."""
         limits = dict.fromkeys(Promises.model_fields, 0) | dict(
             [LIMITS[self.promise]] if self.promise in LIMITS else []
         )
@@ -143,7 +144,8 @@ def batch_invalid(at: BrokenPromise) -> Iterator[None]:
 
 def batch_unclear(at: BrokenPromise) -> Iterator[None]:
     yield
-    at.fault("batch_request", "latency", latency_s=4)  # it is not collected meanwhile
+    # The batch must not be collected before the rule below is in force.
+    at.fault("batch_request", "latency", latency_s=4)
     at.send(1, lane="batch")
     at.stand.run("depart", {"departure": {"workload": at.workload}})
     created = "select provider_batch_id from lanes.batch_status where workload = :w and provider_batch_id is not null"
@@ -163,9 +165,8 @@ def batch_incomplete(at: BrokenPromise) -> Iterator[None]:
 
 def realtime_slow(at: BrokenPromise) -> Iterator[None]:
     at.fault("messages", "latency", latency_s=1.5)
-    at.send(
-        FEW, of="letter before", lane="realtime"
-    )  # of which a message can say how long the calls take
+    # The message needs answered calls to report their duration.
+    at.send(FEW, of="letter before", lane="realtime")
     answered = "select count(answered_at) from lanes.item_status where workload = :w"
     until(lambda: at.value(answered) == FEW, what="the first answers")
     at.send(MANY, lane="realtime")
@@ -181,9 +182,8 @@ def realtime_failing(at: BrokenPromise) -> Iterator[None]:
 
 def authoritative_failed(at: BrokenPromise) -> Iterator[None]:
     at.fault("batch_request", "status", message="The page is blank", **POISON)
-    at.send(
-        1, of="sound", lane="batch"
-    )  # is answered, so that the items are at fault and not their version
+    # This item is answered, so that the other items are at fault and not their version.
+    at.send(1, of="sound", lane="batch")
     at.send(2, lane="realtime")
     answered = "select count(*) from lanes.item_status where workload = :w and state = 'answered'"
     until(lambda: at.value(answered) == 2, what="provisional answers")
@@ -256,13 +256,12 @@ def batch_never_started(at: BrokenPromise) -> Iterator[None]:
 
 def deadline_at_risk(at: BrokenPromise) -> Iterator[None]:
     yield
-    at.send(
-        3, lane="batch", due_in_s=110
-    )  # sooner than any batch that leaves from now on is counted on
+    # The items are due before the expected end of any batch that is submitted from now on.
+    at.send(3, lane="batch", due_in_s=110)
 
 
 def feed_silent(at: BrokenPromise) -> Iterator[None]:
-    """Let figures say that items came every few minutes for weeks, until three hours ago."""
+    """Write figures in which items came every few minutes for four weeks, until three hours ago."""
     at.stand.rows(
         "insert into lanes.figure (grain, at, workload, lane, kind, word, n)"
         " select 'minute', date_trunc('minute', t), :w, 'realtime', 'item', 'settled', 1"
@@ -289,7 +288,7 @@ def guards_fire(at: BrokenPromise) -> Iterator[None]:
 
 
 def _hours(at: BrokenPromise, lane: str, before: Mapping[str, int], now: Mapping[str, int]) -> None:
-    """Let figures say how items were routed in these hours of the day, for a week and today."""
+    """Write figures of the routes at these hours of the day: `before` for the past week, `now` for today."""
     at.stand.rows(
         "insert into lanes.figure (grain, at, workload, version_id, lane, kind, word, n)"
         " select 'hour', date_trunc('hour', now(), 'UTC') + make_interval(days => -day, hours => hour), name, version_id,"
@@ -304,7 +303,7 @@ def _hours(at: BrokenPromise, lane: str, before: Mapping[str, int], now: Mapping
 
 
 def chance_wrong(at: BrokenPromise) -> Iterator[None]:
-    """Let seven copies of its only batch come back a minute after the time that was stated for them."""
+    """Add seven copies of the workload's only batch that were collected a minute after their stated time."""
     at.send(1, lane="batch")
     yield
     collected = "select count(*) from lanes.batch where workload = :w and state = 'collected'"
@@ -319,7 +318,7 @@ def chance_wrong(at: BrokenPromise) -> Iterator[None]:
 
 
 def read_late(at: BrokenPromise) -> Iterator[None]:
-    """Let figures say that most real-time answers of today were read hours after they came."""
+    """Write figures in which most of today's real-time answers were read hours after they arrived."""
     at.stand.rows(
         "insert into lanes.figure_spread (grain, at, workload, consumer, kind, buckets, counts)"
         " values ('day', date_trunc('day', now(), 'UTC'), :w, 'digest', 'read',"
@@ -330,7 +329,7 @@ def read_late(at: BrokenPromise) -> Iterator[None]:
 
 
 def bill_differs(at: BrokenPromise) -> Iterator[None]:
-    """Let the ledger hold an answer of yesterday that the provider did not bill."""
+    """Add an answer of yesterday to the ledger that the provider did not bill."""
     at.send(1, lane="realtime")
     answered = "select count(answered_at) from lanes.item_status where workload = :w"
     until(lambda: at.value(answered) == 1, what="an answer")
@@ -346,7 +345,7 @@ def bill_differs(at: BrokenPromise) -> Iterator[None]:
 
 
 def webhook_gone(at: BrokenPromise) -> Iterator[None]:
-    """Let a receiver on this machine answer 410 to the event of an answer; it takes a test event."""
+    """Run a receiver on this machine that accepts a test event and answers 410 to the event of an answer."""
 
     class GoneHandler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -373,7 +372,7 @@ def model_changed(at: BrokenPromise) -> Iterator[None]:
 
 
 def _after_the_reference(at: BrokenPromise, measure: str, kind: str) -> None:
-    """The first answers are as they should be, and once they are the reference, a fault spoils all others."""
+    """Send valid items until their answers are the reference, then let a fault spoil all later ones."""
     at.send(MANY, lane="realtime")
     learned = (
         "select count(*) from lanes.quality where workload = :w"
@@ -385,7 +384,7 @@ def _after_the_reference(at: BrokenPromise, measure: str, kind: str) -> None:
 
 
 def role_taken(at: BrokenPromise) -> Iterator[None]:
-    """Share the role that drains share, so that no drain is kept out."""
+    """Take the lock of the drains' role in shared mode, so that drains can still start."""
     yield
     assert at.stand.info.postgres is not None
     engine = create_engine(
@@ -402,12 +401,13 @@ def role_taken(at: BrokenPromise) -> Iterator[None]:
 
 
 def collect_stopped(at: BrokenPromise) -> Iterator[None]:
-    """Let the database keep that `collect` last looked an hour ago, since the other scenes need its runs."""
+    """Make the database show that `collect` last ran an hour ago; it continues to run, because the other scenes need it."""
     at.fault("batch_request", "stall")
     at.send(1, lane="batch")
     yield
     late = BrokenPromise(at.stand, Promise.BATCH_SLOW)
-    if late.value("select count(*) from lanes.workload where name = :w"):  # explained from then on
+    # Once `collect` has stopped, that explains late batches: this incident must open before.
+    if late.value("select count(*) from lanes.workload where name = :w"):
         until(lambda: incident_of(at.stand, late.promise), within_s=180, what="the late batch")
     assert at.stand.info.postgres is not None
     engine = create_engine(at.stand.info.postgres.url("lanes", role=SUPERUSER))
@@ -416,7 +416,7 @@ def collect_stopped(at: BrokenPromise) -> Iterator[None]:
     engine.dispose()
 
 
-# In the order in which they are set up: what pauses the pool of the batch lane comes after all that needs a run of it.
+# In the order of set-up: scenes that pause the pool of the batch lane come after all scenes that need its runs.
 SCENES: Mapping[Promise, Callable[[BrokenPromise], Iterator[None]]] = {
     Promise(scene.__name__): scene
     for scene in (
@@ -454,7 +454,7 @@ SCENES: Mapping[Promise, Callable[[BrokenPromise], Iterator[None]]] = {
 
 
 def break_promises(stand: RunningStand, promises: Collection[Promise]) -> None:
-    """Each of these is broken, or will be within minutes by nothing but time."""
+    """Break these promises, or prepare them so that they break within minutes by the passing of time alone."""
     scenes = [BrokenPromise(stand, each) for each in SCENES if each in promises]
     _publish(stand, scenes)
     plays = [SCENES[each.promise](each) for each in scenes]
@@ -467,7 +467,7 @@ def break_promises(stand: RunningStand, promises: Collection[Promise]) -> None:
 
 
 def incident_of(stand: RunningStand, promise: Promise) -> Any:
-    """Return the newest incident of the promise's own workload, or of all workloads; None so far."""
+    """Return the newest incident of the promise's own workload or of all workloads, or None if there is none yet."""
     found = stand.rows(
         "select * from lanes.incident_log where promise = :p and workload in (:w, :all) order by incident_id desc limit 1",
         p=promise,
@@ -478,7 +478,7 @@ def incident_of(stand: RunningStand, promise: Promise) -> Any:
 
 
 def _publish(stand: RunningStand, scenes: Collection[BrokenPromise]) -> None:
-    """Save the blocks of their workloads, until they are in force and forms offer them."""
+    """Save the blocks of the scenes' workloads, and wait until they are in force and forms offer them."""
     known = block_of(stand, "archive")
     for each in scenes:
         if each.promise in LONG_AGO:
@@ -503,7 +503,7 @@ def _offered(stand: RunningStand) -> list[str]:
 
 
 def _depart(stand: RunningStand) -> None:
-    """Everything that waits for a batch has left."""
+    """Submit all work that waits for a batch, and wait for the end of the run."""
     received = "select count(*) from lanes.item where position is null and canceled_at is null"
     until(lambda: stand.value(received) == 0, what="routes")
     run = stand.run("depart", {"departure": {}})

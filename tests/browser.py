@@ -1,6 +1,7 @@
-"""A browser without a window, in which tests and `make screenshots` see the pages that people see.
+"""A headless browser, with which tests and `make screenshots` see pages as people see them.
 
-It is the machine's own Chromium. What is not on this machine does not exist for it: a page that needs the internet shows it.
+It is the Chromium of this machine. It resolves no host names but 127.0.0.1 and foreign.test, so that a page that needs the
+internet is visibly broken.
 """
 
 import re
@@ -25,25 +26,25 @@ ARGUMENTS = (
     "--host-resolver-rules=MAP foreign.test 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )
 WIDTH, HEIGHT = 1280, 900
-SHOWN_WITHIN_MS = 30_000  # on a machine that does much else
+SHOWN_WITHIN_MS = 30_000  # enough on a busy machine
 AT_REST = """() => !document.querySelector('[data-slot=skeleton],.animate-pulse')
   && [...document.images].every(each => each.complete)
   && document.fonts.status === 'loaded'"""
 FAILED = re.compile(
     r"^(Something went wrong!?|Unexpected error|(Prefect server|Configuration) error|Unable to connect .*)$"
 )
-ASKS = "() => !localStorage.getItem('prefect-password')"  # where Prefect's pages keep the login
-# A block type without an icon has a picture without an address: Prefect shows a grey square.
+ASKS = "() => !localStorage.getItem('prefect-password')"  # Prefect's pages store the login here
+# The image of a block type without an icon has no address: Prefect shows a grey square.
 BROKEN = "() => [...document.images].filter(each => each.src && !each.naturalWidth).map(each => each.src.slice(0, 120))"
 
 
 def program() -> str | None:
-    """Return the path of a browser; None where this machine has none."""
+    """Return the path of a browser, or None if this machine has none."""
     return next(filter(None, map(shutil.which, PROGRAMS)), None)
 
 
 class Browser:
-    """One browser, used by one test at a time. It lives in a thread of its own, because it runs a loop there."""
+    """A browser for one test at a time. It runs in a thread of its own, because Playwright runs an event loop there."""
 
     def __init__(self, program: str, *, height: int = HEIGHT) -> None:
         self._thread, self._opened = (
@@ -60,9 +61,9 @@ class Browser:
         self._thread.shutdown()
 
     def visit(self, url: str, look: Callable[[Page], T], *, login: str | None = None) -> T:
-        """Return what `look` saw on the page of that address, in a tab of its own. What it raises is raised here.
+        """Return the result of `look` on the page at `url`, in a new tab; its exceptions propagate.
 
-        The first visit to a server types the login at the page that asks for it; later ones are not asked.
+        The first visit to a server types the login into the page that asks for it; later visits are not asked.
         """
         return self._thread.submit(self._visit, url, look, login).result()
 
@@ -91,7 +92,7 @@ class Browser:
 
 
 def log_in(page: Page, login: str) -> None:
-    """Type the login where a page asks for it, and come to the page that was asked for."""
+    """Type the login into the page that asks for it, and wait for the requested page."""
     asked = page.locator("input[type=password]")
     asked.press_sequentially(login)
     page.get_by_role("button", name="Login").click()
@@ -99,7 +100,7 @@ def log_in(page: Page, login: str) -> None:
 
 
 def shown(page: Page, *markers: Locator) -> None:
-    """Wait until all of these are on the page, and no placeholder or broken part is."""
+    """Wait until all markers are visible, and assert that the page has no placeholder or broken part."""
     for each in markers:
         expect(each.first).to_be_visible(timeout=SHOWN_WITHIN_MS)
     page.wait_for_function(AT_REST)
@@ -108,25 +109,25 @@ def shown(page: Page, *markers: Locator) -> None:
 
 
 def label(page: Page, title: str) -> Locator:
-    """Return the label of a form's field; Prefect marks optional fields."""
+    """Return the label of a form's field; Prefect adds "(Optional)" to optional fields."""
     return page.locator("label").filter(
         has_text=re.compile(rf"^{re.escape(title)}( \(Optional\))?$")
     )
 
 
 def field(page: Page, title: str) -> Locator:
-    """Return the field of a form that has that label."""
+    """Return the form field that has this label."""
     found = page.locator(f"[id='{label(page, title).first.get_attribute('for')}']")
     expect(found).to_be_visible()
     return found
 
 
 def value(page: Page, title: str) -> str:
-    """Return the written or chosen value of a form's field."""
+    """Return the entered or selected value of a form's field."""
     return str(field(page, title).evaluate("field => field.value || field.innerText"))
 
 
 def choose(page: Page, title: str, option: str) -> None:
-    """Choose a value in a field that offers some."""
+    """Choose an option of a form's field."""
     field(page, title).click()
     page.get_by_role("option", name=option, exact=True).click()

@@ -1,4 +1,4 @@
-"""Check that every installed distribution has a licence of the allow-list, or an exception with its reason (`make check`)."""
+"""A check that every installed distribution has a licence of the allow-list, or an exception with its reason (`make check`)."""
 
 import re
 import sys
@@ -22,7 +22,7 @@ OURS = {"lanes", "anthropic-standin"}  # their licence is the owner's choice
 UNCHANGED = (
     "used as it is published, unmodified and replaceable: its terms reach its own files only"
 )
-# (distribution, licence): why it is fine all the same. Another licence of the same distribution is not.
+# The reason for each exception, by (distribution, licence). It covers no other licence of the same distribution.
 EXCEPTIONS = {
     (
         "codespell",
@@ -40,7 +40,7 @@ EXCEPTIONS = {
         "Artistic-1.0-Perl",
     ): "comes with Prefect; of its two licences we take the Artistic one",
 }
-# What distributions write that name no SPDX identifier.
+# Licence names in distributions' metadata that are no SPDX identifiers.
 SPOKEN = {
     "MIT License": "MIT",
     "MIT license": "MIT",
@@ -61,7 +61,7 @@ TOKEN = re.compile(r"[()]|[\w.+-]+")
 
 
 def expression(of: Distribution) -> str:
-    """Return the licence as an SPDX expression: its own, else of its classifiers, else of the short field; "" without any."""
+    """Return the licence as an SPDX expression: its own, else from its classifiers, else from the short field, else ""."""
     stated, *_ = _all(of, "License-Expression") or [""]
     if stated:
         return stated
@@ -81,7 +81,7 @@ def _all(of: Distribution, field: str) -> list[str]:
 
 
 def is_fine(stated: str, allows: Callable[[str], bool]) -> bool:
-    """Return whether an SPDX expression is allowed: every part of an AND, one part of an OR. One that cannot be read is not."""
+    """Return whether an SPDX expression is allowed: every part of an AND, one part of an OR. Invalid expressions are not."""
     tokens = TOKEN.findall(stated)
 
     def either() -> bool:

@@ -1,6 +1,6 @@
-"""`alembic check` against a Postgres of its own: migrations lead to the tables and functions in the code.
+"""`alembic check` against a Postgres of its own: the migrations must lead to the tables and functions in the code.
 
-Every change of migrations/schema/current/ has its migration.
+Every change of migrations/schema/current/ must have its migration.
 """
 
 import sys
@@ -15,7 +15,7 @@ from lanes.store import schema
 
 
 def main() -> int:
-    """0 when they agree; alembic says what differs otherwise."""
+    """Return 0 if the migrations agree with the code; alembic reports the differences otherwise."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)
         server = EmbeddedPostgres(Path(folder) / "postgres")

@@ -1,4 +1,4 @@
-"""What other programs may rely on is completely typed, as those see it who install Lanes: pyright's own verdict."""
+"""A check by pyright that the public names of an installed Lanes are completely typed."""
 
 import os
 import subprocess
@@ -7,15 +7,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 PUBLIC = ("lanes.client", "lanes.errors")
+# Pyright finds packages only through the first `python` on the PATH.
 ASK = (
     "pyright",
     "--ignoreexternal",
     "--verifytypes",
-)  # it knows packages only by the first `python` of the PATH
+)
 
 
 def main() -> int:
-    """0 when they are; pyright says of which names a type is missing otherwise."""
+    """Return 0 if all public names are typed; pyright reports the names without a type otherwise."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     with ThreadPoolExecutor(len(PUBLIC)) as beside:
         said = list(beside.map(lambda module: _verify(module, path), PUBLIC))

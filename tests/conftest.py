@@ -35,10 +35,10 @@ from tests.slack_standin import SlackStandIn
 if TYPE_CHECKING:
     from tests.browser import Browser
 
-# No test speaks TLS. Reading the hundred authorities of the world takes each HTTP client 6 ms, reading this one 0.3 ms.
+# Tests use no TLS. Loading the usual hundred authorities takes each HTTP client 6 ms, loading this one takes 0.3 ms.
 os.environ["SSL_CERT_FILE"] = str(Path(__file__).with_name("authority.pem"))
 
-# A call to Prefect without a server of the test's own fails, instead of starting a whole one that outlives the test.
+# A call to Prefect without the test's own server fails, instead of starting a whole server that outlives the test.
 os.environ["PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"] = "false"
 
 # `make test` tries few examples of each property; `make test-all` repeats all properties with many.
@@ -54,9 +54,9 @@ settings.register_profile("thorough", settings.get_profile("quick"), max_example
 settings.load_profile("quick")
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
-ROOM_BYTES = 4 * 1024**3  # the databases of a session and the server's log
+ROOM_BYTES = 4 * 1024**3  # for the databases of a session and the server's log
 SHARED_STAND = "the tests of the shared stand"
-# The units with whole stands, in the order in which they begin: the longest first.
+# The units with whole stands in the order in which they start: the longest first.
 STANDS = (
     SHARED_STAND,
     "tests/chaos/test_two_hosts.py",
@@ -82,13 +82,13 @@ SET_UP_ONCE = {
     "tests/provider/test_bounds.py",
     "tests/flows/test_prefect_server.py",
 }
-ENDING = pytest.StashKey["Ending"]()  # of the shared stand
+ENDING = pytest.StashKey["Ending"]()  # for the shared stand
 
 
 def unit_of(nodeid: str) -> str:
-    """Return the name of the tests that run in one process, one after the other.
+    """Return the name of the unit of a test; the tests of a unit run in one process, one after the other.
 
-    So do tests that share a stand, and those of a file with an expensive set-up.
+    Tests that share a stand form a unit, and so do the tests of a file with an expensive set-up.
     """
     file = nodeid.partition("::")[0]
     match PurePath(file).parts[1]:
@@ -101,16 +101,16 @@ def unit_of(nodeid: str) -> str:
 
 
 class Together(LoadScopeScheduling):
-    """A scheduler that spreads tests one by one, except those of one unit.
+    """A scheduler that distributes tests one by one, but keeps the tests of a unit together.
 
-    xdist's own groups are written into `_nodeid`, which this pytest does not read.
+    xdist's own groups are written into `_nodeid`, which this version of pytest does not read.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         return unit_of(nodeid)
 
     def _assign_work_unit(self, node: WorkerController) -> None:
-        """Assign the next unit; one without a stand while enough other processes have one, because stands slow each other."""
+        """Assign the next unit, but none with a stand while enough other processes have one, because stands slow each other."""
         busy = [self.has_stand(each) for each in self.nodes if each is not node]
         if sum(busy) >= STANDS_AT_A_TIME:
             without = next((unit for unit in self.workqueue if unit not in STANDS), None)
@@ -120,26 +120,26 @@ class Together(LoadScopeScheduling):
         return super()._assign_work_unit(node)
 
     def has_stand(self, node: WorkerController) -> bool:
-        """Return whether a process has yet to end a unit with a stand."""
+        """Return whether a process has an unfinished unit with a stand."""
         units = self.assigned_work.get(node, {}).items()
         return any(unit in STANDS and not all(tests.values()) for unit, tests in units)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
-    """Spread the tests over processes by units, in the order in which they were collected."""
+    """Distribute the tests to processes by units, in the order of collection."""
     config.option.loadscopereorder = False
     return Together(config, log)
 
 
-# Collecting garbage while hundreds of modules are imported takes a tenth of that time.
+# Garbage collection takes a tenth of the time in which hundreds of modules are imported.
 gc.disable()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Divide the rewriting of test files among the processes.
+    """Divide the rewriting of test files among the processes, and install our handler of SIGINT.
 
-    With our handler of Ctrl-C asyncio sets none for each test: the `signal` module would write out the whole test for it.
+    With a handler of ours, asyncio installs none for each test, for which the `signal` module would format the whole test.
     """
     signal.signal(signal.SIGINT, interrupt)
     rewrite_share(config)
@@ -151,14 +151,14 @@ def interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Import no test file of a folder whose tests are all slow, unless slow tests are asked for."""
+    """Skip the folders that contain slow tests only, unless slow tests are requested."""
     slow = collection_path in {Path(__file__).with_name(each) for each in ("chaos", "deployments")}
     return True if slow and config.option.markexpr == "not slow" else None
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
-    """Leave cases that repeat a whole lane to the slow tests, and begin with the units that take longest."""
+    """Mark cases that repeat a whole lane as slow, and sort the tests so that the longest units start first."""
     for each in repetitions(items):
         each.add_marker("slow")
     yield
@@ -166,10 +166,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
 
 
 def repetitions(items: Sequence[pytest.Item]) -> Iterator[pytest.Item]:
-    """Yield all but the first case of tests whose cases are long: those so marked, and those of flows on a database.
+    """Yield all but the first case of tests with long cases: tests marked `long_cases`, and tests of flows on a database.
 
-    A test that says itself which cases are slow is left as it is. Which case of a flow has which consequence is held by the
-    unit tests, without a database.
+    A test that marks its own slow cases is left unchanged. The unit tests check the consequence of each case of a flow, without
+    a database.
     """
     cases: dict[str, list[pytest.Item]] = defaultdict(list)
     for each in items:
@@ -184,7 +184,7 @@ def repetitions(items: Sequence[pytest.Item]) -> Iterator[pytest.Item]:
 
 
 def pytest_collection_finish() -> None:
-    """Exclude everything that tests imported from garbage collection, which took a tenth of their time."""
+    """Exclude all imported objects from garbage collection, which took a tenth of the tests' time."""
     gc.collect()
     gc.freeze()
     gc.enable()
@@ -203,13 +203,13 @@ def pytest_runtest_makereport(
 
 
 def turn(item: pytest.Item) -> tuple[int, bool]:
-    """Return what sorts tests: units with stands, the longest first, then other units, then tests that are their own."""
+    """Return the sort key of a test: units with stands come first, the longest first, then other units, then single tests."""
     unit = unit_of(item.nodeid)
     return STANDS.index(unit) if unit in STANDS else len(STANDS), unit == item.nodeid
 
 
 class Ending:
-    """Takes a stand down, once, in a thread."""
+    """The end of a stand: it is taken down once, in a thread."""
 
     def __init__(self, stand: RunningStand) -> None:
         self._stand = stand
@@ -224,7 +224,7 @@ class Ending:
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
-    """Take the shared stand down after the last of its tests, beside the next one: its own work slows down all others."""
+    """Take the shared stand down after its last test, during the next test, because its own work slows all others."""
     is_last = nextitem is not None and unit_of(nextitem.nodeid) != SHARED_STAND
     if is_last and ENDING in item.config.stash:
         item.config.stash[ENDING].begin()
@@ -232,9 +232,9 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 @pytest.fixture(scope="session")
 def open_folder() -> Iterator[Path]:
-    """Return a temporary folder that Postgres, which never runs as root, can enter for the whole session.
+    """Return a temporary folder that Postgres, which never runs as root, can enter during the whole session.
 
-    Not pytest's own: every new session closes that one to others again.
+    Pytest's own folder does not serve: every new session removes the access of other users.
     """
     with tempfile.TemporaryDirectory(
         prefix="lanes-tests-", dir=in_memory(), ignore_cleanup_errors=True
@@ -261,7 +261,7 @@ def postgres() -> Iterator[Running]:
 
 
 def in_memory() -> str | None:
-    """Return a temporary folder in memory, if one has room: a fresh database takes a tenth of the time there."""
+    """Return a temporary folder in memory if one has room: there a fresh database takes a tenth of the time."""
     folder = Path("/dev/shm")
     usable = (
         folder.is_dir()
@@ -272,9 +272,9 @@ def in_memory() -> str | None:
 
 
 def _in_haste(running: Running) -> None:
-    """Make databases five times as fast: they need not survive a power cut.
+    """Make databases five times as fast, at the cost of durability after a power cut.
 
-    Autovacuum is off: databases are dropped before it helps, and plans do not change midway.
+    Autovacuum is off: databases are dropped before it helps, and plans must not change during a test.
     """
     admin = create_engine(running.url("postgres"), isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
@@ -289,7 +289,7 @@ def _in_haste(running: Running) -> None:
 
 @pytest.fixture(scope="session")
 def databases(postgres: Running) -> Iterator[Databases]:
-    """Where tests have their databases from."""
+    """Return the source of the tests' databases."""
     opened = Databases(postgres)
     yield opened
     opened.close()
@@ -297,7 +297,7 @@ def databases(postgres: Running) -> Iterator[Databases]:
 
 @pytest.fixture(scope="session")
 def roaming() -> Roaming:
-    """Return the engines of all tests."""
+    """Return the engines that all tests share."""
     return Roaming()
 
 
@@ -311,7 +311,7 @@ def recycled(databases: Databases, roaming: Roaming) -> Iterator[Recycled]:
 
 @pytest.fixture
 def database_url(recycled: Recycled) -> Iterator[str]:
-    """Return the address of a database that is as fresh as a new one, and whose sessions know their plans."""
+    """Return the address of a database in a fresh state, whose sessions have cached plans."""
     yield recycled.begin()
     recycled.end()
 
@@ -340,7 +340,7 @@ def passing_time() -> PassingTime:
 
 @pytest.fixture
 def db(database_url: str, roaming: Roaming, passing_time: PassingTime) -> Database:
-    """Open a fresh database for asynchronous callers; its connections serve the next test too."""
+    """Open a fresh database for asynchronous callers; the next test reuses its connections."""
     engine = roaming.async_engine(database_url)
     sharing.KEPT.forget(engine.sync_engine)
     mix.forget(engine.sync_engine)
@@ -360,12 +360,11 @@ def reused(databases: Databases) -> Iterator[Reused]:
 
 @pytest.fixture
 def connection(request: pytest.FixtureRequest, reused: Reused) -> Iterator[Connection]:
-    """Open one transaction on a fresh database, never committed; on the test's own database if it asks for one too."""
+    """Open a transaction that is never committed, on a fresh database or on the test's own if the test requests that too."""
     own = {"pool", "database_url"} & set(request.fixturenames)
     with request.getfixturevalue("pool").connect() if own else reused.connection() as opened:
-        turnarounds.KEPT.forget(
-            opened.engine
-        )  # what the last one on this engine saw was never committed
+        # Caches of this engine hold rows that the last test never committed.
+        turnarounds.KEPT.forget(opened.engine)
         sharing.KEPT.forget(opened.engine)
         arrivals.forget(opened.engine)
         mix.forget(opened.engine)
@@ -374,7 +373,7 @@ def connection(request: pytest.FixtureRequest, reused: Reused) -> Iterator[Conne
 
 @pytest.fixture
 def address(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Return the address of a fresh database, named by the environment, with a home without a stand."""
+    """Return the address of a fresh database; the environment names it and a home without a stand."""
     monkeypatch.setenv("LANES_DATABASE_URL", database_url)
     monkeypatch.setenv("LANES_HOME", str(tmp_path / "home"))
     return database_url
@@ -382,7 +381,7 @@ def address(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture
 def prefect() -> Iterator[PrefectStandIn]:
-    """Serve a Prefect of the test's own."""
+    """Run a Prefect stand-in for this test only."""
     running = PrefectStandIn()
     yield running
     running.stop()
@@ -394,7 +393,7 @@ def later(**how_much: float) -> datetime:
 
 
 def _serving_slack() -> Iterator[SlackStandIn]:
-    """Serve the Slack that a stand sends incidents to."""
+    """Run the Slack stand-in that a stand sends incidents to."""
     running = SlackStandIn()
     yield running
     running.stop()
@@ -408,7 +407,7 @@ messages = pytest.fixture(scope="module", name="messages")(_serving_slack)
 def stand(
     open_folder: Path, slack: SlackStandIn, pytestconfig: pytest.Config
 ) -> Iterator[RunningStand]:
-    """Put up a whole stand, shared by the tests that need Prefect's server, its workers and the endpoint."""
+    """Start a whole stand, which all tests that need Prefect's server, its workers and the endpoint share."""
     running = put_up(open_folder / "stand", **slack.environment())
     ending = pytestconfig.stash[ENDING] = Ending(running)
     yield running
@@ -417,8 +416,9 @@ def stand(
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator["Browser"]:
-    """Open a browser without a window, or skip the test where the machine has none."""
-    from tests.browser import LACKING, Browser, program  # to load it takes as long as many tests
+    """Open a headless browser, or skip the test if the machine has none."""
+    # Loading this module takes as long as many tests.
+    from tests.browser import LACKING, Browser, program
 
     if (found := program()) is None:
         pytest.skip(LACKING)

@@ -1,4 +1,4 @@
-"""Databases for tests, as cheap as they come: copies of a template, one that serves many tests, one engine for all of them."""
+"""Cheap databases for tests: copies of a template, one database for many tests, and one engine for all of them."""
 
 import itertools
 from collections.abc import Iterator
@@ -18,8 +18,8 @@ from lanes.store.engines import discreet_async_engine
 
 TEMPLATE = "lanes"
 OWNER = owner_of(TEMPLATE)
-# Beyond what the owner of a stand's database may: a test makes roles, fills a history without its triggers, and has deadlocks
-# found at once.
+# Rights beyond those of the owner of a stand's database: tests create roles, insert a history without its triggers, and
+# detect deadlocks at once.
 OWNER_MAY = (
     f"alter role {OWNER} createrole",
     f"alter role {OWNER} set createrole_self_grant = 'set, inherit'",
@@ -27,17 +27,18 @@ OWNER_MAY = (
     f"grant set on parameter deadlock_timeout to {OWNER}",
 )
 NOWHERE = "postgresql+psycopg://"
-MOST_TESTS = 100  # that use one database: the rows they rolled back still lie in its files
-AT_ONCE = "set scram_iterations = 1"  # a password is proved by 4,096 rounds of hashing: 2 ms of each connection
+MOST_TESTS = 100  # per database: the rows that they rolled back remain in its files
+# Verifying a password takes 4,096 rounds of hashing by default, 2 ms of each connection.
+AT_ONCE = "set scram_iterations = 1"
 RESTARTED = "select setval(seqrelid, seqstart, false) from pg_sequence"
-MOST_COMMITTING_TESTS = 50  # that use one database: their rows are deleted, and no vacuum follows
-MOST_BYTES = 4 * 1024**2  # of its tables, for the same reason
+MOST_COMMITTING_TESTS = 50  # per database: deleted rows remain, and no vacuum follows
+MOST_BYTES = 4 * 1024**2  # of a database's tables, for the same reason
 FILLED = """
     select format('%I.%I', n.nspname, c.relname), pg_relation_size(c.oid)
       from pg_class c join pg_namespace n on n.oid = c.relnamespace
      where c.relkind = 'r' and c.oid >= 16384 and n.nspname !~ '^pg_' and pg_relation_size(c.oid) > 0
 """
-# What a test left changed, unless it changed rows only; `reltuples` shows an `analyze`. Our objects have numbers from 16384.
+# These catalogs change if a test changes more than rows; `reltuples` shows an `analyze`. Our objects have OIDs from 16384.
 CATALOGS = {
     "pg_class": "oid",
     "pg_attribute": "attrelid",
@@ -64,7 +65,7 @@ STRAYS = """
     select pg_terminate_backend(pid, 5000) from pg_stat_activity
      where datname = current_database() and backend_type = 'client backend' and pid <> all(%s)
 """
-# Everything of `discard all` but the plans: each test would make them again.
+# Everything that `discard all` resets, except the plans: each test would have to make them again.
 SESSION_RESET = (
     b"set session authorization default; reset all; close all; unlisten *;"
     b" select pg_advisory_unlock_all(); discard temp; discard sequences"
@@ -72,12 +73,12 @@ SESSION_RESET = (
 
 
 def another(engine: Engine) -> Engine:
-    """Return an engine with the same pool and compiled statements, for which no cache exists."""
+    """Return an engine with the same pool and compiled statements, but without entries in caches that are kept per engine."""
     return engine.execution_options()
 
 
 class Databases:
-    """Makes databases of the newest schema on one server, and drops them."""
+    """A factory of databases with the newest schema on one server, which also drops them."""
 
     def __init__(self, server: Running) -> None:
         self._server = server
@@ -100,7 +101,7 @@ class Databases:
         return self._server.url(name)
 
     def as_superuser(self, url: str) -> str:
-        """Return the same address for a test that inspects the server itself."""
+        """Return the same address with the superuser's login, for a test that inspects the server itself."""
         return self._server.url(make_url(url).database or "", role=SUPERUSER)
 
     def drop(self, url: str) -> None:
@@ -116,9 +117,9 @@ class Databases:
 
 
 class Reused:
-    """A database for tests that commit nothing: after each it is as it was, its sequences and its session too.
+    """A database for tests that commit nothing: each leaves it unchanged, including its sequences and its session.
 
-    A commit spoils it: the next test gets another.
+    A commit spoils it: the next test gets another one.
     """
 
     def __init__(self, databases: Databases) -> None:
@@ -130,7 +131,7 @@ class Reused:
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
-        """One transaction, which is rolled back."""
+        """Open a transaction that is rolled back at the end."""
         engine = self._engine or self._opened()
         try:
             with another(engine).connect() as opened:
@@ -143,7 +144,7 @@ class Reused:
                 self._clean(engine)
 
     def close(self) -> None:
-        """There is none, until the next test wants one."""
+        """Drop the database; the next test makes a new one."""
         if self._engine is not None:
             self._engine.dispose()
             self._databases.drop(self._url)
@@ -153,9 +154,8 @@ class Reused:
         self._url, self._tests, self._spoiled = self._databases.make(), 0, False
         self._engine = engine = create_engine(self._url)
         event.listen(engine, "commit", self._spoil)
-        event.listen(
-            engine, "set_connection_execution_options", self._spoil
-        )  # as for what commits by itself
+        # This option is set for autocommit, too, which must also spoil the database.
+        event.listen(engine, "set_connection_execution_options", self._spoil)
         return engine
 
     def _spoil(self, *_: object) -> None:
@@ -173,9 +173,9 @@ class Reused:
 
 
 class Recycled:
-    """A database that tests use one after the other, although they commit: each finds it as if it were new.
+    """A database that committing tests use one after the other: each finds it as if it were new.
 
-    A test that changed more than rows, or left a session that cannot be ended, spoils it: the next test gets another.
+    A test spoils it by changing more than rows or leaving a session that cannot be ended: the next test gets another one.
     """
 
     def __init__(self, databases: Databases, roaming: "Roaming") -> None:
@@ -183,10 +183,10 @@ class Recycled:
         self._url = ""
         self._tests = 0
         self._shape = ""
-        self._seeds: dict[str, bytes] = {}  # rows of the template, by table
+        self._seeds: dict[str, bytes] = {}  # the template's rows, by table
 
     def begin(self) -> str:
-        """Return the address of a database without rows of any test."""
+        """Return the address of a database without rows of earlier tests."""
         if not self._url:
             self._url, self._tests = self._databases.make(), 0
             with self._session() as session:
@@ -195,7 +195,7 @@ class Recycled:
         return self._url
 
     def end(self) -> None:
-        """Remove what the test left, or the database."""
+        """Remove the test's changes, or drop the database."""
         self._tests += 1
         if self._tests == MOST_COMMITTING_TESTS or not self._is_clean():
             self.close()
@@ -208,7 +208,7 @@ class Recycled:
             self._url = ""
 
     def _is_clean(self) -> bool:
-        """Clean the database; return whether it is as it was."""
+        """Clean the database; return whether it is in its original state."""
         if not self._roaming.reset_sessions():
             return False
         try:
@@ -239,7 +239,7 @@ class Recycled:
 
     @contextmanager
     def _session(self) -> Iterator[psycopg.Connection]:
-        """Open a session of the pool of tests, which commits each statement."""
+        """Open a session from the pool of the tests; each of its statements commits."""
         used = self._roaming.engine(self._url).raw_connection()
         session = used.driver_connection
         assert isinstance(session, psycopg.Connection)
@@ -258,7 +258,7 @@ def _shape(session: psycopg.Connection) -> str:
 
 
 def _filled(session: psycopg.Connection) -> list[tuple[str, int]]:
-    """Return the tables that have pages, with their bytes."""
+    """Return the tables that have pages, with their sizes in bytes."""
     return [(table, size) for table, size in session.execute(FILLED)]
 
 
@@ -268,14 +268,14 @@ def _rows(session: psycopg.Connection, table: str) -> bytes:
 
 
 def _is_bound(waited_for: object) -> bool:
-    """Return whether a lock or a queue was waited for in the event loop of a test: no other loop can use it."""
+    """Return whether a test waited for this lock or queue in its event loop: no other loop can use it then."""
     return getattr(waited_for, "_loop", None) is not None
 
 
 class Roaming:
-    """Engines that connect to the database requested last, so that a statement is compiled once for all tests.
+    """Engines that connect to the most recently requested database, so that a statement is compiled once for all tests.
 
-    Their sessions stay open as long as tests use the same database: a new one has to load and plan everything again.
+    Their sessions stay open as long as tests use the same database: a new session has to load and plan everything again.
     """
 
     def __init__(self) -> None:
@@ -290,17 +290,17 @@ class Roaming:
             event.listen(each, "connect", self._keep)
 
     def engine(self, url: str) -> Engine:
-        """One whose new connections lead there."""
+        """Return an engine whose new connections lead to this address."""
         self._to(url)
         return another(self._engine)
 
     def async_engine(self, url: str) -> AsyncEngine:
-        """One for asynchronous callers; its errors quote nothing."""
+        """Return an engine for asynchronous callers; its errors quote no values."""
         self._to(url)
         return self._async_engine.execution_options()
 
     def leave(self) -> None:
-        """Close all sessions; the next ones lead to another database."""
+        """Close all sessions; new ones can lead to another database."""
         for each in self._opened:
             each.pgconn.finish()
         self._opened.clear()
@@ -308,11 +308,11 @@ class Roaming:
         self._async_engine.sync_engine.dispose(close=False)
 
     def sessions(self) -> list[int]:
-        """Return the database sessions of the open connections."""
+        """Return the process ids of the open database sessions."""
         return [each.info.backend_pid for each in self._open()]
 
     def async_sessions(self) -> list[int]:
-        """Return those of the connections for asynchronous callers."""
+        """Return the process ids of the open sessions of asynchronous callers."""
         return [
             each.info.backend_pid
             for each in self._open()
@@ -320,7 +320,7 @@ class Roaming:
         ]
 
     def reset_sessions(self) -> bool:
-        """Make all sessions as new ones; return whether all of them could be, and none is in use."""
+        """Reset all sessions to the state of new ones; return False if one is in use or cannot be reset."""
         pools = (self._engine.pool, self._async_engine.sync_engine.pool)
         for pool in pools:
             assert isinstance(pool, QueuePool)

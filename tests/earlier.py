@@ -1,4 +1,4 @@
-"""A history for a whole stand: the product's own functions did it, at a time that is long past."""
+"""A history for a whole stand, written by the product's own functions at a time in the past."""
 
 import asyncio
 from collections.abc import Callable
@@ -29,13 +29,13 @@ from tests.running_stand import RunningStand
 def published_before(
     stand: RunningStand, workload: str, definition: dict[str, Any], *, days: float
 ) -> None:
-    """Publish a workload in the past; its block, once it is saved, changes nothing."""
+    """Publish a workload in the past; saving the same definition as a block later changes nothing."""
     spec = parse(workload, definition)
     asyncio.run(_as_of(stand, timedelta(days=days), workloads.publish, workload, spec))
 
 
 def batch_that_left(stand: RunningStand, workload: str, key: str, *, hours: float) -> BatchId:
-    """Submit a batch of one item in the past, and return its id; the provider has it."""
+    """Submit a batch of one item to the provider in the past, and return its id."""
     with disable_run_logger():
         return asyncio.run(_left(stand, workload, key, timedelta(hours=hours)))
 
@@ -56,7 +56,7 @@ async def _left(stand: RunningStand, workload: str, key: str, ago: timedelta) ->
 
 
 def _waits(connection: Connection, workload: str, key: str, *, now: datetime) -> BatchKind:
-    """Let the item wait for the batch lane, unseen by the stand's own router."""
+    """Admit and route an item to the batch lane, under the lock that keeps the stand's own router out."""
     connection.execute(select(func.pg_advisory_xact_lock(routes.ROUTING)))
     admit(
         connection,
@@ -66,7 +66,7 @@ def _waits(connection: Connection, workload: str, key: str, *, now: datetime) ->
         lane=Lane.BATCH,
         payload={"title": "t", "text": key},
     )
-    version = workloads.in_force(connection)[workload]
+    version = workloads.read_versions(connection)[workload]
     ours = [
         each
         for each in unrouted.lock_received(connection, 10_000, of={workload})

@@ -1,4 +1,4 @@
-"""Workloads and items as tests need them: each call names only what matters to the test."""
+"""Workloads and items for tests: each call names only the values that matter to the test."""
 
 import json
 from dataclasses import replace
@@ -22,7 +22,7 @@ from lanes.workload.definition import parse
 from lanes.workload.version import Spec, Version
 from tests.conftest import NOON
 
-FORCED = Selection(force=True)  # items are asked again, although nothing changed
+FORCED = Selection(force=True)  # answers items again although nothing changed
 SCHEMA = {
     "type": "object",
     "properties": {"category": {"type": "string", "enum": ["a", "b"]}, "note": {"type": "string"}},
@@ -63,18 +63,18 @@ def incident_of(
 def begin_replay(
     connection: Connection, name: str = "letters", *, now: datetime = NOON, **asked: Any
 ) -> Generation:
-    """Begin a replay by the version in force, by default of all items, although nothing changed."""
+    """Begin a replay by the version in force; by default it selects all items, changed or not."""
     asked = {"version_no": None, "first": None, "last": None, "selection": FORCED} | asked
     return replays.begin(connection, name, by=Signature("ada", "", now), **asked)
 
 
 def version(id: int = 1, workload: str = "letters", **fields: Any) -> Version:
-    """Return a version that no database knows."""
+    """Return a version that is not stored in a database."""
     return Version(VersionId(id), workload, 1, spec(**fields))
 
 
 def stored_version(**fields: Any) -> Version:
-    """Return a version that was published once, even if a definition may not say that today."""
+    """Return a version as stored by an earlier release, even if today's rules for definitions forbid its fields."""
     return Version(
         VersionId(1),
         "letters",
@@ -100,15 +100,15 @@ def submission(key: str, workload: str = "letters", **fields: Any) -> Submission
 def admit(
     connection: Connection, *keys: str, now: datetime, workload: str = "letters", **fields: Any
 ) -> None:
-    """Items, received."""
+    """Admit items with these keys, without routing them."""
     items.admit(
         connection, [submission(key, workload, **fields) for key in keys], door="client", now=now
     )
 
 
 def route(connection: Connection, *, now: datetime) -> None:
-    """Everything received is routed as the router would."""
-    stored, splits = workloads.to_route(connection, workloads.in_force(connection))
+    """Route all received items as the router does."""
+    stored, splits = workloads.to_route(connection, workloads.read_versions(connection))
 
     def version_of(item: ArrivedItem) -> Version:
         version, canary = stored.versions[item.workload], stored.canaries.get(item.workload)
@@ -130,7 +130,7 @@ def route(connection: Connection, *, now: datetime) -> None:
 
 
 def batch_body(nonce: str, *params: dict[str, Any], block: int = BLOCK) -> BatchBody:
-    """Return the body of a create, with one request for each."""
+    """Return the body of a batch creation, with one request for each element of `params`."""
     body = BatchBody(block)
     for number, each in enumerate(params):
         body.add(custom_id(nonce, number), json.dumps(each).encode())

@@ -1,4 +1,4 @@
-"""Two hosts that run Lanes, and what they share: Postgres behind PgBouncer, two Prefect API replicas, Valkey, the stand-in.
+"""Two hosts that run Lanes and share Postgres behind PgBouncer, two Prefect API replicas, Valkey and the stand-in.
 
 Every process listens on 127.0.0.1.
 """
@@ -69,12 +69,12 @@ backend replicas
 
 
 def missing_programs() -> str:
-    """Return the programs that a fleet needs and this machine lacks, separated by commas."""
+    """Return the programs that a fleet needs and this machine does not have, separated by commas."""
     return ", ".join(each for each in PROGRAMS if shutil.which(each, path=_path()) is None)
 
 
 class FleetView(RunningStand):
-    """A fleet as one who has all its addresses sees it; an event is sent until the API takes it."""
+    """A fleet as seen by a person who has all its addresses; it sends an event again until the API accepts it."""
 
     def emit(
         self, workload: str, payload: Mapping[str, Any], *, event: str = "lanes.item.arrived"
@@ -91,7 +91,7 @@ class FleetView(RunningStand):
 
 @dataclass
 class Fleet:
-    """What hosts share, the hosts, and the view of a person who has every address."""
+    """The shared processes, the hosts, and the view of a person who has every address."""
 
     folder: Path
     parts: dict[str, FleetPart]
@@ -101,7 +101,7 @@ class Fleet:
     postgres: EmbeddedPostgres
 
     def crash_postgres(self) -> None:
-        """Kill the server of Postgres, and start it again."""
+        """Kill the Postgres server, and start it again."""
         running = self.postgres.running()
         assert running is not None
         os.kill(running.pid, signal.SIGKILL)
@@ -115,7 +115,7 @@ class Fleet:
         until(again.answers, within_s=STARTS_WITHIN_S, what=part)
 
     def lanes(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run a command of Lanes in the home of the person who deploys."""
+        """Run a `lanes` command in the home of the person who deploys."""
         return cli(self.environment, *words)
 
 
@@ -129,8 +129,8 @@ def fleet(
 ) -> Iterator[Fleet]:
     """Run the shared parts, deploy Lanes once, and start a worker on each host; end everything at the end.
 
-    `faketime` gives hosts a clock that differs, as `{"b": "+30s"}`. `settings` are variables of every process of Lanes, and
-    `latency_s` that of the stand-in.
+    `faketime` shifts the clocks of hosts, as in `{"b": "+30s"}`. `settings` are environment variables of every Lanes process;
+    `latency_s` is the latency of the stand-in.
     """
     with tempfile.TemporaryDirectory(prefix="lanes-fleet-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
@@ -156,7 +156,7 @@ def fleet(
 
 @contextmanager
 def _kept(parts: Sequence[FleetPart]) -> Iterator[None]:
-    """Start again within a second what ends by itself."""
+    """Restart parts within a second if they end by themselves."""
     over = threading.Event()
 
     def keep() -> None:
@@ -174,7 +174,7 @@ def _kept(parts: Sequence[FleetPart]) -> Iterator[None]:
 
 
 class _Parts:
-    """The processes of a fleet by name, ended in the opposite order."""
+    """The processes of a fleet by name; they are ended in reverse order."""
 
     def __init__(self, folder: Path, opened: ExitStack) -> None:
         self.folder, self.opened = folder, opened
@@ -186,7 +186,7 @@ class _Parts:
         self.base = kept | {"PATH": _path(), "PYTHONUNBUFFERED": "1"}
 
     def run(self, name: str, *command: str, **more: str) -> FleetPart:
-        """Start a process that ends with the fleet."""
+        """Start a process that ends together with the fleet."""
         part = FleetPart(name, command, self.base | more, self.logs)
         part.start()
         self.opened.callback(part.end)
@@ -201,7 +201,7 @@ class _Parts:
 
 
 def _shared(parts: _Parts, pool_mode: str, latency_s: str) -> dict[str, str]:
-    """Start what the hosts share, and return the environment of everything that belongs to the fleet."""
+    """Start the shared parts, and return the environment of all processes of the fleet."""
     running = parts.postgres.start()
     parts.opened.callback(parts.postgres.stop)
     pooler, valkey, one, two, proxy, standin = (free_port() for _ in range(6))
@@ -232,7 +232,7 @@ def _shared(parts: _Parts, pool_mode: str, latency_s: str) -> dict[str, str]:
         serve = ("server", "start", "--no-services", "--host", "127.0.0.1", "--port", str(port))
         part = parts.run(name, *prefect, *serve, **of_server)
         part.answers = partial(_answers, f"http://127.0.0.1:{port}/api/health")
-        until(part.answers, within_s=STARTS_WITHIN_S, what=name)  # a first start registers blocks
+        until(part.answers, within_s=STARTS_WITHIN_S, what=name)  # the first start registers blocks
     address = f"http://127.0.0.1:{proxy}/api"
     client = {"PREFECT_API_URL": address, "PREFECT_API_AUTH_STRING": LOGIN}
     parts.run("services", *prefect, "server", "services", "start", **of_server | client)
@@ -292,7 +292,7 @@ def _host(
 
 
 def _view(opened: ExitStack, home: Path, environment: dict[str, str]) -> FleetView:
-    """Return what a test asks of the fleet; it reads Postgres directly."""
+    """Return the view of the fleet that tests use; it reads Postgres directly."""
     info = load_info(home) or StandInfo(home, home, (), "", environment["PREFECT_API_URL"])
     client = httpx2.Client(
         base_url=f"{environment['PREFECT_API_URL']}/",

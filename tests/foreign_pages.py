@@ -1,4 +1,4 @@
-"""A page of another origin that tries to read and to drive a Prefect server, and the site that serves it."""
+"""A page of another origin that tries to read from and to control a Prefect server, and the site that serves it."""
 
 import threading
 from collections.abc import Iterator, Mapping
@@ -11,7 +11,7 @@ from playwright.sync_api import Page
 
 
 class PageAttempt(NamedTuple):
-    """What a page tried, and what it could read of the answer."""
+    """An attempt of a page: its name, and the part of the response that the page could read."""
 
     name: str
     read: str
@@ -19,7 +19,7 @@ class PageAttempt(NamedTuple):
 
 @dataclass
 class ForeignSite:
-    """Serves one page, under a name of its own, and an API that any page may read and drive."""
+    """A site with a host name of its own that serves one page, and an API that pages of any origin may read and control."""
 
     url: str
     api: str
@@ -28,7 +28,7 @@ class ForeignSite:
 
 @contextmanager
 def foreign_site() -> Iterator[ForeignSite]:
-    """Run a site on this machine, which the browser knows as foreign.test."""
+    """Run a site on this machine that the browser resolves as foreign.test."""
     driven: list[str] = []
 
     class ForeignHandler(BaseHTTPRequestHandler):
@@ -67,7 +67,7 @@ def foreign_site() -> Iterator[ForeignSite]:
         server.shutdown()
 
 
-# Each of these worked on a Prefect server without a login.
+# Each of these attempts succeeded on a Prefect server without a login.
 ATTACK = """async ({api, deployments, event, flow_run}) => {
   const tried = [];
   const ask = async (name, path, options) => {
@@ -117,9 +117,9 @@ ATTACK = """async ({api, deployments, event, flow_run}) => {
 
 
 def attack(page: Page, api: str, means: Mapping[str, Any]) -> list[PageAttempt]:
-    """Try all of it against that API from a foreign page."""
+    """Try all attempts against this API from a foreign page."""
     assert page.title() == "A foreign page"
     tried = [PageAttempt(*each) for each in page.evaluate(ATTACK, {"api": api, **means})]
-    page.wait_for_timeout(200)  # the form has been sent by then
+    page.wait_for_timeout(200)  # by then the browser has sent the form
     assert len(tried) == 19
     return tried

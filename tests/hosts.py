@@ -1,7 +1,7 @@
-"""Processes that are killed and started again, and hosts that are killed and cut off, for tests.
+"""Processes that tests kill and restart, and hosts that tests kill and disconnect.
 
-A host is a network namespace with a name of its own where this machine permits one: what it sends to 127.0.0.1 reaches this
-machine, until its cable is cut. Elsewhere a host is a name, and cannot be cut off.
+Where this machine permits it, a host is a network namespace with a host name of its own: its traffic to 127.0.0.1 reaches this
+machine until its cable is cut. Elsewhere a host is only a name, and cannot be disconnected.
 """
 
 import os
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-HOST = "LANES_TEST_HOST"  # in the environment of every process of a host
+HOST = "LANES_TEST_HOST"  # an environment variable of every process of a host
 
 
 @cache
@@ -33,18 +33,18 @@ def may_cut_cables() -> bool:
 
 @dataclass
 class FleetPart:
-    """One process that is started, killed and started again with the same command."""
+    """A process that is started, killed and restarted with the same command."""
 
     name: str
     command: Sequence[str]
     environment: Mapping[str, str]
     logs: Path
-    answers: Callable[[], bool] = lambda: True  # once it has started
+    answers: Callable[[], bool] = lambda: True  # whether it answers after its start
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
     is_wanted: bool = field(default=False, init=False)
 
     def start(self) -> None:
-        """Start the process; its output is added to its log."""
+        """Start the process; its output is appended to its log."""
         self.is_wanted = True
         with (self.logs / f"{self.name}.log").open("ab") as log:
             self.process = subprocess.Popen(
@@ -65,7 +65,7 @@ class FleetPart:
             self.process.wait(60)
 
     def keep(self) -> None:
-        """Start the process again if it ended by itself, as systemd does."""
+        """Restart the process if it ended by itself, as systemd does."""
         if self.is_wanted and self.process is not None and self.process.poll() is not None:
             print(f"{self.name} ended by itself with {self.process.returncode}", flush=True)
             self.start()
@@ -73,7 +73,7 @@ class FleetPart:
 
 @dataclass
 class HostNode:
-    """One host: its name, its folder, and the worker of Lanes that it runs."""
+    """A host: its name, its Lanes worker, and its network namespace and cable where the machine permits them."""
 
     name: str
     worker: FleetPart
@@ -85,7 +85,7 @@ class HostNode:
         self.worker.start()
 
     def pids(self) -> list[int]:
-        """Return the processes of the host."""
+        """Return the process ids of the host."""
         found: list[int] = []
         for each in psutil.process_iter():
             try:
@@ -107,23 +107,23 @@ class HostNode:
         self.worker.end()
 
     def cut_off(self) -> None:
-        """Cut the cable of the host: its connections stay open and carry nothing."""
+        """Cut the cable of the host: its connections stay open but carry no data."""
         assert self.cable is not None
         cut(self.cable)
 
     def connect(self) -> None:
-        """Mend the cable of the host."""
+        """Reconnect the cable of the host."""
         assert self.cable is not None
         _do("ip", "link", "set", self.cable, "up")
 
 
 def cut(cable: str) -> None:
-    """Cut a cable: connections stay open and carry nothing."""
+    """Cut a cable: connections stay open but carry no data."""
     _do("ip", "link", "set", cable, "down")
 
 
 def namespace_of(opened: ExitStack, name: str, number: int) -> tuple[str, str]:
-    """Make a namespace whose 127.0.0.1 is this machine's, and return its name and its cable."""
+    """Create a namespace whose 127.0.0.1 leads to this machine's, and return its name and its cable."""
     namespace, cable = f"lanes-{os.getpid()}-{name}", f"ln{os.getpid() % 100_000}{name}"[:15]
     net = f"10.{77 + os.getpid() % 100}.{number}"
     inside = ("ip", "netns", "exec", namespace)
@@ -138,7 +138,7 @@ def namespace_of(opened: ExitStack, name: str, number: int) -> tuple[str, str]:
     opened.callback(
         _do, "iptables", "-w", "-t", "nat", "-D", "PREROUTING", "-i", cable, *translated
     )
-    # Postgres knows this machine's own address only.
+    # Postgres accepts connections from this machine's own address only.
     local = ("-s", f"{net}.2", "-p", "tcp", "-j", "SNAT", "--to-source", "127.0.0.1")
     _do("iptables", "-w", "-t", "nat", "-A", "INPUT", *local)
     opened.callback(_do, "iptables", "-w", "-t", "nat", "-D", "INPUT", *local)

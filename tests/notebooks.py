@@ -1,8 +1,8 @@
-"""Runs a notebook as Jupyter does: cell after cell in one namespace, with `await` at the top, showing each last value.
+"""A runner of notebooks that works as Jupyter does: it runs the cells in one namespace, with top-level `await`.
 
     python -m tests.notebooks docs/notebooks/results.ipynb
 
-runs it on the stand of this checkout, and writes what its cells show into it.
+runs the notebook on the stand of this checkout, and writes the outputs of its cells into it.
 """
 
 import ast
@@ -17,19 +17,19 @@ from pathlib import Path
 from pprint import pformat
 from typing import Any
 
-LAST = "_"  # the name of what a cell shows at its end
+LAST = "_"  # the name for the value of a cell's last expression
 
 
 @dataclass(frozen=True)
 class CellOutput:
-    """What a cell printed, and the value of its last line, None without one."""
+    """The printed text of a cell, and the value of its last expression, or None if it has none."""
 
     printed: str
     value: Any
 
 
 async def run(notebook: Path) -> list[CellOutput]:
-    """Run the notebook and return the output of each code cell; a cell's exception is raised."""
+    """Run the notebook and return the output of each code cell; exceptions of cells propagate."""
     cells = [
         each for each in json.loads(notebook.read_text())["cells"] if each["cell_type"] == "code"
     ]

@@ -1,4 +1,4 @@
-"""A collector that takes OTLP over HTTP and keeps the spans."""
+"""A collector that receives OTLP over HTTP and stores the spans."""
 
 import gzip
 import threading
@@ -14,7 +14,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 @dataclass
 class OtlpReceiver:
-    """What a collector was sent. It answers with `status`."""
+    """The spans and resources that a collector has received. It answers with `status`."""
 
     url: str
     status: int = 200
@@ -23,12 +23,12 @@ class OtlpReceiver:
     refused: int = 0
 
     def named(self, start: str) -> list[Span]:
-        """The spans whose name begins so."""
+        """Return the spans whose names begin with `start`."""
         return [each for each in self.spans if each.name.startswith(start)]
 
 
 def says(span: Span) -> dict[str, Any]:
-    """The attributes of a span."""
+    """Return the attributes of a span."""
     kept = {each.key: each.value for each in span.attributes}
     return {name: getattr(it, it.WhichOneof("value") or "") for name, it in kept.items()}
 

@@ -1,4 +1,4 @@
-"""The pages of the Prefect UI that people use, found on a stand, and by what one sees that they are whole."""
+"""The pages of the Prefect UI that people use, found on a stand, with the markers that show that a page is complete."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -25,20 +25,20 @@ Markers = Callable[[Page], list[Locator]]
 
 @dataclass(frozen=True)
 class PageView:
-    """A page, from the UI's root; what is on it once its own data has come; and what a person has clicked by then."""
+    """A page: its path from the UI's root, the markers that it shows once loaded, and the clicks that come before."""
 
     path: str
     markers: Markers
     clicks: Callable[[Page], None] = lambda _: None
 
     def come(self, page: Page) -> None:
-        """Wait until the page is shown completely."""
+        """Do the clicks, and wait until the page is shown completely."""
         self.clicks(page)
         shown(page, *self.markers(page))
 
 
 def deployment(stand: RunningStand, name: str) -> PageView:
-    """Return a deployment's page with what it is for, and its own links."""
+    """Return a deployment's page, with the headline and the links of its description."""
     found = stand.prefect.get(f"deployments/name/{name}/{name}").raise_for_status().json()
     headline = re.findall(r"\*\*(.+?)\*\*", found["description"])[0]
     linked = re.findall(r"\[([^]]+)\]\([^)]+\)", found["description"])
@@ -52,7 +52,7 @@ def deployment(stand: RunningStand, name: str) -> PageView:
 
 
 def form(stand: RunningStand, of: WantedRun) -> PageView:
-    """Return a deployment's form, filled in as far as it is known: every field of its model with title and description."""
+    """Return a deployment's form with the known parameters filled in; its markers are every field's title and description."""
     found = stand.prefect.get(f"deployments/name/{of.deployment.address}").raise_for_status().json()
     fields = list(of_models(found["parameter_openapi_schema"]))
 
@@ -64,7 +64,7 @@ def form(stand: RunningStand, of: WantedRun) -> PageView:
 
 
 def editor(stand: RunningStand, workload: str) -> PageView:
-    """Return the editor of a workload, with a row of references: every field of the block with its title."""
+    """Return the editor of a workload with a row of references; its markers are the titles of all the block's fields."""
     block = block_of(stand, workload)
     schema = (
         stand.prefect.get(f"block_schemas/{block['block_schema_id']}")
@@ -92,7 +92,7 @@ def report(stand: RunningStand) -> PageView:
 
 
 def incident(path: str, *words: str) -> PageView:
-    """Return an incident's page: the words by which it is known, why, and what to do."""
+    """Return an incident's page; its markers are `words`, the reason and the advice."""
     headings = ("Why", "What to do")
     return PageView(
         path,
@@ -104,7 +104,7 @@ def incident(path: str, *words: str) -> PageView:
 
 
 def resume(run_id: str) -> PageView:
-    """Return the form that a suspended rollout asks a person to fill in, behind the menu with the three dots."""
+    """Return the form that a suspended rollout asks a person to fill in, which opens from the three-dot menu."""
 
     def clicks(page: Page) -> None:
         page.get_by_role("button", name="Open menu").first.click()
@@ -124,11 +124,11 @@ def block_of(stand: RunningStand, workload: str) -> dict[str, Any]:
 
 
 def of_models(schema: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Return the fields of every model that a schema holds, by their names."""
+    """Yield the fields of every model in a schema, with their names."""
     for model in {**schema.get("definitions", {}), **schema.get("$defs", {})}.values():
         yield from model.get("properties", {}).items()
 
 
 def first_words(description: str) -> str:
-    """So much of a description as stands in one piece on the page, whether that reads Markdown or not."""
+    """Return the first words of a description, which are one piece of text on the page whether it renders Markdown or not."""
     return re.split(r"[`*_<\n]", description)[0][:60].strip()

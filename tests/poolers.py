@@ -1,4 +1,4 @@
-"""PgBouncer in front of a database, for tests; where it is not installed, they are skipped."""
+"""PgBouncer in front of a database, for tests; they are skipped where it is not installed."""
 
 import shutil
 import socket
@@ -17,13 +17,13 @@ from sqlalchemy.engine import make_url
 from lanes.store.asking import plain_url
 
 PROGRAM = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
-LOGIN = {"auth_type": "any", "auth_file": ""}  # the database's address names the user
+LOGIN = {"auth_type": "any", "auth_file": ""}  # takes the user from the database's address
 needs_pgbouncer = pytest.mark.skipif(PROGRAM is None, reason="PgBouncer is not installed")
 EXAMPLE = Path(__file__).parents[1] / "deploy" / "pgbouncer.ini"
 
 
 def configuration(url: str, port: int, **changed: object) -> str:
-    """Return the file of `deploy/` as it is for a pooler of this machine on that port, with settings changed."""
+    """Return the configuration file in `deploy/`, adapted to a pooler of this machine on this port, with changed settings."""
     of, parser = make_url(url), ConfigParser(interpolation=None)
     parser.read(EXAMPLE)
     where = f"host={of.host} port={of.port} user={of.username} password={of.password}"
@@ -45,7 +45,7 @@ def free_port() -> int:
 def pooler(
     url: str, folder: Path, *, mode: str, size: int = 20, prepared: int = 0
 ) -> Iterator[str]:
-    """Return the address of `url` through a PgBouncer of its own, which keeps that many prepared statements."""
+    """Run a PgBouncer with `prepared` prepared statements, and yield the address of `url` through it."""
     assert PROGRAM is not None
     port = free_port()
     file = folder / f"pgbouncer-{port}.ini"

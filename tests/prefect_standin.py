@@ -1,4 +1,4 @@
-"""A stand-in for a Prefect server: takes events, makes runs of deployments, and hangs, refuses or fails on request."""
+"""A stand-in for a Prefect server: accepts events, creates runs of deployments, and hangs, refuses or fails on request."""
 
 import json
 import threading
@@ -12,13 +12,14 @@ from typing import Any
 from uuid import UUID, uuid4
 
 Event = dict[str, Any]
-PROVIDER_BLOCK = UUID(int=770)  # id of the provider block `lanes`; those of the others follow
-BLOCK = UUID(int=77)  # id of the first block; those of the others follow
+# id of the provider block `lanes`; the ids of further ones follow it
+PROVIDER_BLOCK = UUID(int=770)
+BLOCK = UUID(int=77)  # id of the first block; the ids of further ones follow it
 
 
 @dataclass
 class StoredRun:
-    """A flow run as the server has it."""
+    """A flow run as the server stores it."""
 
     id: str
     flow: str
@@ -26,12 +27,12 @@ class StoredRun:
     key: str | None
     state: str
     since: datetime
-    name: str = ""  # of the state, where it is another than that of its type
+    name: str = ""  # of the state, if it differs from its type's name
     message: str | None = None
-    keys: dict[str, str] | None = None  # of what it asks a person while it is suspended
+    keys: dict[str, str] | None = None  # the key set of the form that a suspended run shows
 
     def shown(self, deployment: str) -> dict[str, Any]:
-        """As the API shows it."""
+        """Return the run as the API shows it."""
         at = self.since.isoformat()
         name = self.name or self.state.title()
         state = {
@@ -59,49 +60,46 @@ class PrefectStandIn:
     """A running stand-in; its address for PREFECT_API_URL is `api_url`. Set `hangs`, `status` or `refuses` to break it."""
 
     def __init__(self) -> None:
-        self.events: list[Event] = []  # in the order in which they were taken, repetitions too
+        self.events: list[Event] = []  # in the order of acceptance, including repetitions
         self.requests: list[str] = []
-        self.headers: list[dict[str, str]] = []  # of each request, by their names in small letters
+        self.headers: list[dict[str, str]] = []  # of each request, by lower-case name
         self.runs: list[StoredRun] = []
-        self.provider_blocks: dict[str, dict[str, Any]] = {"lanes": {}}  # as `blocks`
-        self.blocks: dict[
-            str, dict[str, Any]
-        ] = {}  # what each block of a workload says, by its name
+        self.provider_blocks: dict[str, dict[str, Any]] = {"lanes": {}}  # like `blocks`
+        # the content of each workload's block, by its name
+        self.blocks: dict[str, dict[str, Any]] = {}
         self.schedules: dict[str, list[dict[str, Any]]] = {}  # by flow, as the API shows them
-        # the status of each work pool that it knows, by name
+        # the status of each existing work pool, by name
         self.pools: dict[str, str] = {"realtime": "READY"}
-        self.limits: dict[str, int] = {}  # of runs at once, by pool
+        self.limits: dict[str, int] = {}  # concurrency limits, by pool
         self.schedule_writes = 0
-        self.answers: dict[str, Any] = {}  # by run that was resumed, what it was given
-        self.inputs: dict[tuple[str, str], Any] = {}  # by run and key, what its form says
-        self.forms: dict[
-            str, dict[str, Any]
-        ] = {}  # by flow, the schema of its deployment's parameters
-        self.form_writes: list[str] = []  # the flow of each time that one was written, in order
-        self.refused_forms: set[str] = set()  # the flows whose forms it does not change
+        self.answers: dict[str, Any] = {}  # the input of each resumed run, by run
+        self.inputs: dict[tuple[str, str], Any] = {}  # the content of a run's form, by run and key
+        # the schema of its deployment's parameters, by flow
+        self.forms: dict[str, dict[str, Any]] = {}
+        self.form_writes: list[str] = []  # the flow of each write of a form, in order
+        self.refused_forms: set[str] = set()  # the flows whose forms it refuses to change
         self.workers: dict[str, list[tuple[str, str]]] = {}  # name and status, by pool
-        self.deployed: dict[str, dict[str, Any]] = {}  # all deployments as a list shows them
+        # all deployments as the list endpoint shows them
+        self.deployed: dict[str, dict[str, Any]] = {}
         self.automations: dict[str, dict[str, Any]] = {}
         self.undeployed: set[str] = set()  # flows without a deployment
         self.paused: set[str] = set()  # flows whose deployment is paused
-        self.states: list[
-            tuple[str, str]
-        ] = []  # name and message of every state that a run was given, in order
-        self.artifacts: list[
-            dict[str, Any]
-        ] = []  # id, key, flow_run_id, data and description of each, oldest first
-        self.hangs = False  # accepts what it is asked, and never answers
-        self.status: int | None = None  # answers everything with it
-        self.refuses: Callable[[Event], bool] = lambda _: (
-            False
-        )  # a request that holds such an event is answered with 422
+        # name and message of every state that a run was set to, in order
+        self.states: list[tuple[str, str]] = []
+        # id, key, flow_run_id, data and description of each, oldest first
+        self.artifacts: list[dict[str, Any]] = []
+        self.hangs = False  # accepts requests, but never answers them
+        self.status: int | None = None  # the status of all answers
+        # a request that contains such an event is answered with 422
+        self.refuses: Callable[[Event], bool] = lambda _: False
         self._deployments: dict[str, str] = {}
         self._lock = threading.Lock()
-        self._ending = threading.Event()  # of what hangs
+        self._ending = threading.Event()  # ends hanging requests
         standin = self
 
         class PrefectHandler(BaseHTTPRequestHandler):
-            wbufsize = -1  # an answer leaves whole: half of one waits 40 ms for its receipt
+            # Send an answer in one piece: half of one would wait 40 ms for its acknowledgement.
+            wbufsize = -1
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
@@ -128,11 +126,11 @@ class PrefectStandIn:
         self._thread.start()
 
     def has_run(self, flow: str, state: str, *, age: timedelta = timedelta(0)) -> None:
-        """Add a run of the deployment that came into this state in the past, or has been due since."""
+        """Add a run of the deployment that entered this state, or has been due, since `age` ago."""
         self.runs.append(StoredRun(str(uuid4()), flow, {}, None, state, datetime.now(UTC) - age))
 
     def has_stored(self, event: str, occurred: datetime, *, workload: str = "letters") -> None:
-        """Store an event of that workload in the server's database."""
+        """Store an event of the workload in the server's database."""
         resource = {"prefect.resource.id": f"lanes.workload.{workload}"}
         stored = {
             "id": str(uuid4()),
@@ -144,19 +142,19 @@ class PrefectStandIn:
         self.events.append(stored)
 
     def asked(self, flow: str) -> list[dict[str, Any]]:
-        """Return the parameters of each requested run of the deployment; one key counts once."""
+        """Return the parameters of each requested run of the deployment; requests with the same key count once."""
         return [each.parameters for each in self.runs if each.flow == flow]
 
     def breaks(self, *, hangs: bool = False, status: int | None = None) -> None:
-        """Answers nothing, or everything with that status, from now on."""
+        """Answer no request, or all requests with this status, from now on."""
         self.hangs, self.status = hangs, status
 
     def heals(self) -> None:
-        """Works again, for what is asked from now on."""
+        """Answer all requests normally from now on."""
         self.breaks()
 
     def stop(self) -> None:
-        """Stop answering."""
+        """Stop the server, including hanging requests."""
         self._ending.set()
         self._server.shutdown()
         self._server.server_close()
@@ -370,7 +368,7 @@ class PrefectStandIn:
 
     def _filtered(self, said: dict[str, Any]) -> list[dict[str, Any]]:
         wanted = said["flow_runs"]
-        if said.get("deployments"):  # the SDK sends every filter, null where it has none
+        if said.get("deployments"):  # the SDK sends every filter, null if it has no value
             flows, states = said["deployments"]["name"]["any_"], wanted["state"]["type"]["any_"]
             return [
                 each.shown(self._id(each.flow))
@@ -391,7 +389,7 @@ class PrefectStandIn:
         return [each.shown(deployment) for each in found]
 
     def _stored(self, wanted: dict[str, Any]) -> list[Event]:
-        """Return the events of these names that occurred in between, oldest first."""
+        """Return the events with the wanted names that occurred in the wanted period, oldest first."""
         since, until = (
             datetime.fromisoformat(wanted["occurred"][end].replace("Z", "+00:00"))
             for end in ("since", "until")
@@ -406,7 +404,7 @@ class PrefectStandIn:
         )
 
     def _deployment(self, flow: str) -> dict[str, Any]:
-        """As the API shows it, which is the schema of its parameters too."""
+        """Return the deployment as the API shows it, including the schema of its parameters."""
         id_, theirs = self._id(flow), self.schedules.get(flow, [])
         shown: dict[str, Any] = {
             "id": id_,
@@ -419,7 +417,7 @@ class PrefectStandIn:
         return {**shown, "parameter_openapi_schema": self.forms.get(flow)}
 
     def _id(self, flow: str) -> str:
-        """Return the id of its deployment."""
+        """Return the id of the flow's deployment."""
         return self._deployments.setdefault(flow, str(uuid4()))
 
     def _flow(self, deployment: str) -> str:

@@ -1,6 +1,6 @@
-"""Each process of a run rewrites the asserts of its share of the test files, before all of them read every file.
+"""Shared rewriting of asserts: each process of a run rewrites its share of the test files before it collects them.
 
-Without, all rewrite every file at once in a new checkout: that takes each 5 s.
+Without this, each process rewrites every file at once in a new checkout, which takes each of them 5 s.
 """
 
 import sys
@@ -13,7 +13,7 @@ TESTS = Path(__file__).parent
 
 
 def rewrite_share(config: pytest.Config) -> None:
-    """Of the files that were not rewritten yet, this process has written its share where pytest looks for them."""
+    """Rewrite this process's share of the files that are not rewritten yet, and store it in pytest's cache."""
     worker = getattr(config, "workerinput", None)
     if worker is None or sys.dont_write_bytecode:
         return

@@ -1,4 +1,4 @@
-"""Playbooks and rollouts as tests need them: each call names only what matters to the test."""
+"""Playbooks and rollouts for tests: each call names only the values that matter to the test."""
 
 import json
 from dataclasses import replace
@@ -39,7 +39,7 @@ def text(
     alpha: float = ALPHA,
     **others: Any,
 ) -> str:
-    """Return a playbook's file; JSON is YAML."""
+    """Return the text of a playbook's file, as JSON, which is valid YAML."""
     fields = {"name": NAME, "description": "A trial.", "direction": direction, "alpha": alpha}
     fields |= others
     return json.dumps({**fields, "steps": list(steps), "on_failure": "share_before"}, indent=1)
@@ -48,7 +48,7 @@ def text(
 def playbook(
     *steps: dict[str, Any], direction: str = "batch_to_realtime", **others: Any
 ) -> Playbook:
-    """Return a playbook, by default of 10 and 50 %."""
+    """Return a playbook, by default with steps of 10 and 50 %."""
     return parse(NAME, text(*(steps or (step(10), step(50))), direction=direction, **others))
 
 
@@ -62,7 +62,7 @@ def write(
 
 
 def rollout_of(book: Playbook | None = None, **fields: Any) -> Rollout:
-    """Return a rollout of workload `letters` that runs its first step."""
+    """Return a rollout of workload `letters` at its first step."""
     made = Rollout(
         RolloutId(7),
         book or playbook(),
@@ -106,5 +106,5 @@ def begin(
 
 
 def judged(of: Rollout, figures: Figures) -> list[Judgement]:
-    """Return what the gates of its step say of these figures, as the run that leads it asks them."""
+    """Return the judgements of the current step's gates on these figures, as the run of the rollout evaluates them."""
     return of.judge_figures(figures)

@@ -1,4 +1,4 @@
-"""A whole stand for tests: everything of `lanes up`, in a folder of the test session, with the echo engine."""
+"""A whole stand for tests: all processes of `lanes up`, in a folder of the test session, with the echo engine."""
 
 import json
 import os
@@ -32,29 +32,28 @@ OWN = ("LANES_", "PREFECT_", "ANTHROPIC_", "SLACK_")
 
 @dataclass
 class RunningStand:
-    """A stand that is up, and the ways in which a test touches it."""
+    """A running stand, and the means by which a test uses it."""
 
     home: Path
-    asked: dict[str, str]  # the environment it was put up in
-    environment: dict[str, str]  # the environment of its users
+    asked: dict[str, str]  # the environment of `lanes up`
+    environment: dict[str, str]  # the environment of the stand's users
     info: StandInfo
     started: frozenset[str]
     pool: Engine
     prefect: httpx2.Client
     endpoint: httpx2.Client
-    held: ExitStack = field(
-        default_factory=ExitStack
-    )  # what a test opened beside it, until it is taken down
+    # resources that a test opened, closed when the stand is taken down
+    held: ExitStack = field(default_factory=ExitStack)
 
     @property
     def login(self) -> str:
-        """What the stand's own Prefect asks for."""
+        """The login of the stand's own Prefect."""
         return self.environment["PREFECT_API_AUTH_STRING"]
 
     def emit(
         self, workload: str, payload: Mapping[str, Any], *, event: str = "lanes.item.arrived"
     ) -> str:
-        """Send an event of that workload to Prefect and return its id."""
+        """Send an event of the workload to Prefect and return its id."""
         event_id = str(uuid4())
         resource = {
             "prefect.resource.id": f"lanes.workload.{workload}",
@@ -73,7 +72,7 @@ class RunningStand:
         return event_id
 
     def run(self, flow: str, parameters: Mapping[str, Any] | None = None) -> str:
-        """Ask for a run of a deployment and return its id."""
+        """Create a run of a deployment and return its id."""
         found = self.prefect.get(f"deployments/name/{flow}/{flow}").raise_for_status().json()
         asked = self.prefect.post(
             f"deployments/{found['id']}/create_flow_run", json={"parameters": parameters or {}}
@@ -86,12 +85,12 @@ class RunningStand:
             return list(connection.execute(text(query), values))
 
     def value(self, query: str, **values: Any) -> Any:
-        """Return the first column of the only row, None without one."""
+        """Return the first column of the first row, or None without rows."""
         rows = self.rows(query, **values)
         return rows[0][0] if rows else None
 
     def state(self, workload: str, key: str) -> str | None:
-        """Return an item's state."""
+        """Return an item's state, or None for an unknown item."""
         return self.value(
             "select state from lanes.item_status where workload = :w and key = :k",
             w=workload,
@@ -99,12 +98,12 @@ class RunningStand:
         )
 
     def events(self, name: str) -> list[dict[str, Any]]:
-        """Return the events of that name that Prefect has stored."""
+        """Return the newest 50 events of this name that Prefect has stored."""
         asked = {"filter": {"event": {"name": [name]}, "order": "DESC"}, "limit": 50}
         return self.prefect.post("events/filter", json=asked).raise_for_status().json()["events"]
 
     def trouble(self) -> str:
-        """Return waiting events, and the newest warnings and errors of all runs."""
+        """Return the waiting events, and the newest warnings and errors of all runs."""
         waiting = self.rows(
             "select event, count(*), min(occurred_at) from lanes.event_outbox group by event"
         )
@@ -115,7 +114,7 @@ class RunningStand:
         return "\n".join([f"the outbox: {waiting}, published by {publisher}", *told])
 
     def holder(self, role: Role) -> Any:
-        """Return the session that holds the role, None while it is free."""
+        """Return the session that holds the role, or None while the role is free."""
         found = self.rows(HOLDER, role=int(role))
         return found[0] if found else None
 
@@ -136,7 +135,7 @@ class RunningStand:
 
 
 def put_up(home: Path, **more: str) -> RunningStand:
-    """Put up a stand under `home`."""
+    """Start a stand under `home`."""
     asked = {name: value for name, value in os.environ.items() if not name.startswith(OWN)}
     asked |= {
         "LANES_HOME": str(home),
@@ -154,7 +153,7 @@ def put_up(home: Path, **more: str) -> RunningStand:
 def opened(
     home: Path, asked: dict[str, str], info: StandInfo, started: frozenset[str]
 ) -> RunningStand:
-    """Return the ways into a stand that is up."""
+    """Return the connections to a running stand."""
     environment = asked | info.environment()
     return RunningStand(
         home,
@@ -176,7 +175,7 @@ def opened(
 
 
 def take_down(stand: RunningStand) -> None:
-    """Everything it started has ended, Postgres last: of no process anything is left."""
+    """Stop the stand, and assert that Postgres stopped last and that no process is left."""
     stand.held.close()
     stand.pool.dispose()
     stand.prefect.close()

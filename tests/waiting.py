@@ -1,4 +1,4 @@
-"""Waiting for what comes true of the world by itself."""
+"""A wait for a condition that comes true by itself."""
 
 import time
 from collections.abc import Callable
@@ -9,7 +9,11 @@ FIRST_REST_S, LONGEST_REST_S = 0.005, 0.1
 
 
 def until(told: Callable[[], T], *, within_s: float = 60, what: str = "it") -> T:
-    """Return what `told` returns once that is true; it is asked at once, and then less and less often."""
+    """Return the value of `told` once it is true; poll at once, and then at growing intervals.
+
+    Raises:
+        AssertionError: the value is still false after `within_s` seconds.
+    """
     end, rest_s = time.monotonic() + within_s, FIRST_REST_S
     while not (value := told()):
         assert time.monotonic() < end, f"{what} did not happen within {within_s:g} s"

@@ -1,4 +1,4 @@
-"""Where a person gets to from a Slack message by clicking, and whether what a link names is there."""
+"""The links that a person can follow from a Slack message, and checks that their pages and objects exist."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from tests.running_stand import RunningStand
 from tests.slack_standin import PostedMessage, rich_texts
 
 MARKDOWN_LINK = re.compile(r"\[([^]]+)\]\((/[^)\s]+)\)")
-THINGS = {  # what a page is about, as Prefect's API knows it
+THINGS = {  # the API path of each page's object
     "/v2/runs/flow-run/{}": "flow_runs/{}",
     "/v2/artifacts/artifact/{}": "artifacts/{}",
     "/v2/artifacts/key/{}": "artifacts/{}/latest",
@@ -19,30 +19,30 @@ THINGS = {  # what a page is about, as Prefect's API knows it
     "/v2/deployments/deployment/{}/run": "deployments/{}",
     "/v2/work-pools/work-pool/{}": "work_pools/{}",
 }
-AS_A_BROWSER = {"Accept": "text/html"}  # others are told that there is no such file
+AS_A_BROWSER = {"Accept": "text/html"}  # other clients receive a 404
 LISTS = ("/v2/events", "/v2/runs", "/v2/blocks")
 
 
 class Link(NamedTuple):
-    """One click: what stands on it, and the address of what it opens."""
+    """A link: its label and its address."""
 
     label: str
     url: str
 
     @property
     def path(self) -> str:
-        """Without the server and what comes behind the page."""
+        """The path of the address, without the query."""
         return urlsplit(self.url).path
 
 
 def buttons(said: PostedMessage) -> list[Link]:
-    """Those of a message."""
+    """Return the buttons of a message."""
     rows = (block["elements"] for block in said.blocks if block["type"] == "actions")
     return [Link(each["text"]["text"], each["url"]) for row in rows for each in row]
 
 
 def commands(said: PostedMessage) -> list[list[str]]:
-    """Return the commands of a message, word by word."""
+    """Return the commands of a message, split into words."""
     parts = [
         part for block in said.blocks if block["type"] == "rich_text" for part in block["elements"]
     ]
@@ -56,21 +56,22 @@ def commands(said: PostedMessage) -> list[list[str]]:
 
 
 def links(stand: RunningStand, markdown: str) -> list[Link]:
-    """Those of a page of ours in Prefect's UI."""
+    """Return the links of a Markdown page of ours in Prefect's UI."""
     return [
         Link(label, stand.info.ui_url + path) for label, path in MARKDOWN_LINK.findall(markdown)
     ]
 
 
 def reads(markdown: str) -> str:
-    """Return the visible text of a page, without characters that escape markup."""
+    """Return the visible text of a page, without the backslashes that escape markup."""
     return re.sub(r"\\(.)", r"\1", markdown)
 
 
 def thing(stand: RunningStand, link: Link) -> Mapping[str, Any] | None:
-    """Return the object of a link, as Prefect's API describes it; None for a list.
+    """Return the object of a link, as Prefect's API describes it, or None for a list.
 
-    AssertionError for a missing page or object, or a form without its filled-in values.
+    Raises:
+        AssertionError: the page or the object does not exist, or the form lacks a filled-in field.
     """
     assert stand.prefect.get(link.url, headers=AS_A_BROWSER).status_code == 200, link
     asked = [
@@ -101,7 +102,7 @@ def _matched(page: str, path: str) -> re.Match[str] | None:
 
 
 def _names(of: Any) -> Iterator[str]:
-    """Every key in it, however deep."""
+    """Yield every key in nested mappings."""
     if isinstance(of, Mapping):
         for name, value in of.items():
             yield name

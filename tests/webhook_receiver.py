@@ -1,4 +1,4 @@
-"""A program that receives webhooks over HTTP, verifies them with the library, and fails in the ways that programs do."""
+"""A program that receives webhooks over HTTP, verifies them with the library, and fails as real programs do."""
 
 import json
 import socket
@@ -19,19 +19,20 @@ from tasks.webhooks import Deliverer
 from tests.conftest import NOON
 
 RESOURCE = "lanes.workload.letters"
-Verdict = int | str  # a status, or hangs or resets
+Verdict = int | str  # a status, "hangs" or "resets"
 Event = dict[str, Any]
 
 
 class Receiver:
-    """Takes every event until `says` says otherwise; `taken` are the verified events in their order."""
+    """A receiver that accepts every event unless `says` returns another verdict; `taken` holds accepted events in order."""
 
     def __init__(self, *, certificate: Path | None = None) -> None:
-        self.secrets: list[str] = []  # of which each signs; empty: nothing is verified
+        # an event must be signed with each; empty: nothing is verified
+        self.secrets: list[str] = []
         self.says: Callable[[Event], Verdict] = lambda _: 200
         self.location = self.retry_after = ""
-        self.hosts: list[str] = []  # of each request, in order
-        self.ids: list[str] = []  # webhook-id of each request, in order
+        self.hosts: list[str] = []  # the Host header of each request, in order
+        self.ids: list[str] = []  # the webhook-id of each request, in order
         self.asked: list[Event] = []
         self.taken: list[Event] = []
         self._ending, self._lock = threading.Event(), threading.Lock()
@@ -65,14 +66,14 @@ class Receiver:
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
     def stop(self) -> None:
-        """Stop answering; what hangs is let go."""
+        """Stop the server, and release hanging requests."""
         self._ending.set()
         self._server.shutdown()
         self._server.server_close()
 
     @property
     def keys(self) -> list[str]:
-        """The keys of the items of the events that were taken, in order."""
+        """The item keys of the accepted events, in order."""
         return [each["data"]["key"] for each in self.taken]
 
     def _receive(self, request: BaseHTTPRequestHandler) -> None:
@@ -105,7 +106,7 @@ class Receiver:
 
 
 class Subscribers:
-    """The webhooks of a test, with their keys where the block of Prefect would be."""
+    """The webhooks of a test; their keys are stored here instead of in a Prefect block."""
 
     def __init__(self, db: Database) -> None:
         self.db, self.keys, self.loads = db, dict[str, WebhookKeys](), 0
@@ -125,23 +126,23 @@ class Subscribers:
         return self.keys[name]
 
     def deliverer(self, **how: Any) -> Deliverer:
-        """Return a process that delivers; it lives until it is killed, or the test ends."""
+        """Return a process that delivers; it lives until it is killed or the test ends."""
         self._running.append(Deliverer(self.db, keys=self.load, **{"timeout_s": 5.0, **how}))
         return self._running[-1]
 
     async def kill(self, process: Deliverer) -> None:
-        """End the session that says that a process lives."""
+        """End the session that proves that a process is alive."""
         self._running.remove(process)
         await process._alive.release()
 
     async def close(self) -> None:
-        """Let all processes end."""
+        """Close all processes."""
         for each in self._running:
             await each.close()
         self._running.clear()
 
     async def told(self, *keys: str, event: str = "lanes.item.answered", **payload: Any) -> None:
-        """Events about items of these keys are committed, each in a transaction of its own."""
+        """Commit an event about each item key, each in a transaction of its own."""
         for key in keys:
             out = outbox.EventOut(event, RESOURCE, {"key": key, **payload})
             await self.db.run(outbox.add, [out], now=NOON)

@@ -1,4 +1,4 @@
-"""An environment of its own outside the checkout: Lanes as its wheel has it; what that needs is this checkout's."""
+"""An environment outside the checkout with Lanes from its wheel; the dependencies are those of the checkout."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ def installed(folder: Path, checkout: Path = CHECKOUT) -> Path:
 
 
 def run(*command: object, within: Path, variables: Mapping[str, str] | None = None) -> str:
-    """Run the command to its end, which must be well, and return what it printed."""
+    """Run the command, assert that it succeeds, and return its output."""
     asked = [str(each) for each in command]
     ran = subprocess.run(
         asked, cwd=within, env=variables, capture_output=True, text=True, check=False

@@ -40,7 +40,7 @@ def criteria(
         _value_decays(evidence),
         _fits_limits(evidence),
         _budget(evidence, even, needs),
-        _under_5_s(evidence),
+        _judge_urgency(evidence),
         _read_later(evidence, readers),
         _is_large(even, needs),
         _is_predictable(evidence),
@@ -55,10 +55,10 @@ def criteria(
 def _a_reader_waits(evidence: Evidence, readers: list[ConsumerUse]) -> Criterion:
     at_once, phrase = sum(each.at_once for each in readers), f"within {AT_ONCE_S} s"
     leanings = Leaning.REALTIME, Leaning.BATCH
-    return _by_reads(evidence, readers, "A reader waits", at_once, phrase, leanings)
+    return _judge_by_reads(evidence, readers, "A reader waits", at_once, phrase, leanings)
 
 
-def _by_reads(
+def _judge_by_reads(
     evidence: Evidence,
     readers: list[ConsumerUse],
     name: str,
@@ -70,15 +70,15 @@ def _by_reads(
     if not readers:
         every = pluralize(sum(each.reads for each in evidence.consumers), "read")
         phrase = f"{every} recorded; {MIN_READS} of one consumer are needed"
-        return _of_reads(evidence, name, phrase, Leaning.UNKNOWN)
+        return _explain_reads(evidence, name, phrase, Leaning.UNKNOWN)
     reads = sum(each.reads for each in readers)
     answers = sum(each.answers for each in evidence.consumers)
-    leaning = _by_half(hits / answers, (hits + answers - reads) / answers, leanings)
+    leaning = _lean_by_half(hits / answers, (hits + answers - reads) / answers, leanings)
     phrase = f"{share(hits / reads)} were read {phrase} (of {pluralize(reads, 'answer')} with a recorded read)"
-    return _of_reads(evidence, name, phrase, leaning)
+    return _explain_reads(evidence, name, phrase, leaning)
 
 
-def _of_reads(evidence: Evidence, name: str, sentence: str, leaning: Leaning) -> Criterion:
+def _explain_reads(evidence: Evidence, name: str, sentence: str, leaning: Leaning) -> Criterion:
     """Return a criterion that also states how many reads are unknown and, if it is undecided, how reads are recorded."""
     unknown = sum(each.unknown for each in evidence.consumers)
     answers = sum(each.answers for each in evidence.consumers)
@@ -88,7 +88,7 @@ def _of_reads(evidence: Evidence, name: str, sentence: str, leaning: Leaning) ->
     return Criterion(name, sentence, leaning)
 
 
-def _by_half(least: float, most: float, leanings: tuple[Leaning, Leaning]) -> Leaning:
+def _lean_by_half(least: float, most: float, leanings: tuple[Leaning, Leaning]) -> Leaning:
     """Return the first leaning for a share of at least half, else the second; unknown if `least` to `most` allow both."""
     if least >= MOST:
         return leanings[0]
@@ -153,7 +153,7 @@ def _budget(evidence: Evidence, even: BreakEven | None, needs: RealtimeNeed | No
     return Criterion(name, sentence, Leaning.REALTIME if fits else Leaning.BATCH)
 
 
-def _under_5_s(evidence: Evidence) -> Criterion:
+def _judge_urgency(evidence: Evidence) -> Criterion:
     name, items = "An answer in under 5 s is needed", evidence.items
     if items < MIN_ITEMS:
         return _too_few(name, items)
@@ -173,7 +173,7 @@ def _read_later(evidence: Evidence, readers: list[ConsumerUse]) -> Criterion:
     name, consumers = "Results are read asynchronously", evidence.consumers
     if not readers:
         sentence = "no consumer has enough recorded reads"
-        return _of_reads(evidence, name, sentence, Leaning.UNKNOWN)
+        return _explain_reads(evidence, name, sentence, Leaning.UNKNOWN)
     answers = sum(each.answers for each in consumers)
     late = [each for each in consumers if each.at_once_bounds.high < LATE_SHARE]
     least = sum(each.answers for each in late) / answers
@@ -182,8 +182,8 @@ def _read_later(evidence: Evidence, readers: list[ConsumerUse]) -> Criterion:
         f"{len(late)} of {pluralize(len(readers), 'consumer')} with enough reads take fewer than {share(LATE_SHARE)} of their "
         f"results at once; {share(least)} of {pluralize(answers, 'answer')} are theirs"
     )
-    leaning = _by_half(least, most, (Leaning.BATCH, Leaning.REALTIME))
-    return _of_reads(evidence, name, sentence, leaning)
+    leaning = _lean_by_half(least, most, (Leaning.BATCH, Leaning.REALTIME))
+    return _explain_reads(evidence, name, sentence, leaning)
 
 
 def _is_large(even: BreakEven | None, needs: RealtimeNeed | None) -> Criterion:
@@ -237,7 +237,7 @@ def _off_peak(evidence: Evidence, needs: RealtimeNeed | None) -> Criterion:
         f"{_between(least, most)} of the items are tied to no urgency, due time or waiting reader"
     )
     sentence += f"; {_headroom(evidence, least)}"
-    return Criterion(name, sentence, _by_half(least, most, (Leaning.BATCH, Leaning.REALTIME)))
+    return Criterion(name, sentence, _lean_by_half(least, most, (Leaning.BATCH, Leaning.REALTIME)))
 
 
 def _headroom(evidence: Evidence, waiting: float) -> str:
@@ -260,7 +260,7 @@ def _hours_are_fine(evidence: Evidence, readers: list[ConsumerUse]) -> Criterion
     takes = f"; batch answers 95 % within {seconds(slow)}" if slow is not None else ""
     later, said = sum(each.later for each in readers), "after an hour or more"
     leanings = Leaning.BATCH, Leaning.REALTIME
-    criterion = _by_reads(evidence, readers, name, later, said, leanings)
+    criterion = _judge_by_reads(evidence, readers, name, later, said, leanings)
     if criterion.leaning is not Leaning.UNKNOWN:
         return replace(criterion, evidence=criterion.evidence + takes)
     if evidence.with_due >= MIN_ITEMS:

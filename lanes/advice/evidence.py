@@ -335,7 +335,7 @@ class ConsumerDecay:
     decay: ValueDecay
 
 
-def by_consumer(uses: Sequence[ConsumerUse]) -> list[ConsumerDecay]:
+def list_decays(uses: Sequence[ConsumerUse]) -> list[ConsumerDecay]:
     """Return the decay of the answers' value for each consumer with enough recorded reads."""
     found = ((each.consumer, decay([each])) for each in uses)
     return [ConsumerDecay(consumer, of) for consumer, of in found if of is not None]

@@ -21,8 +21,8 @@ from lanes.advice.evidence import (
     Prices,
     RealtimeNeed,
     ValueDecay,
-    by_consumer,
     decay,
+    list_decays,
     needs,
     prices,
     project_items,
@@ -176,7 +176,7 @@ def advise(
         criteria=criteria(evidence, needed, even, corrections),
         movable=movable,
         decay=decay(evidence.consumers),
-        decays=by_consumer(evidence.consumers),
+        decays=list_decays(evidence.consumers),
         sensitivities=sensitivities(evidence, needed, even, corrections)
         if choice.plan and even and needed
         else (),

@@ -92,7 +92,7 @@ def _batches(ids: tuple[int, ...]) -> str:
     return f"batch{'es' if len(ids) > 1 else ''} {', '.join(map(str, ids))}"
 
 
-BACKOFF = Backoff.of_seconds(2, 30)
+BACKOFF = Backoff.from_seconds(2, 30)
 
 
 @dataclass

@@ -57,7 +57,7 @@ class ListedBatch:
 
 @dataclass(frozen=True)
 class LostCreate:
-    """A create without an answer, by our clock. After `over_at` no process can still be creating the batch."""
+    """A create without an answer, by our clock. After `create_end` no process can still be creating the batch."""
 
     requests: int
     intended_at: datetime
@@ -84,7 +84,7 @@ class CreationSpan:
         return self.first <= moment <= self.last
 
 
-def over_at(
+def create_end(
     intended_at: datetime, create_ended_at: datetime | None, *, longest: timedelta
 ) -> datetime:
     """Return when the create ended: when its sender saw it end, otherwise `longest` after the intent."""

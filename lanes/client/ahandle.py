@@ -71,13 +71,13 @@ class AsyncLanes:
     ) -> list[Sent]:
         """See `Lanes.submit_many`; a transaction takes fewer large inputs, so that the event loop's other tasks get turns."""
         if job is not None or due_at is not None or budget_usd is not None:
-            inputs = [each async for each in by_turns(inputs)]
+            inputs = [each async for each in yield_turns(inputs)]
             order = await asyncio.to_thread(verbs.job_order, job, inputs, due_at, budget_usd)
             await self._run(self._verbs.begin_job, order, workload, inputs)
         sent: list[Sent] = []
         chunk: list[verbs.Placed] = []
         size = 0
-        async for each in by_turns(verbs.assign_places(inputs, job)):
+        async for each in yield_turns(verbs.assign_places(inputs, job)):
             chunk.append(each)
             size += weight(each)
             if len(chunk) >= CHUNK or size >= MOST_BYTES:
@@ -93,7 +93,7 @@ class AsyncLanes:
         async def admit(connection: AsyncConnection) -> list[Sent]:
             now = await connection.run_sync(clock)
             submissions = [
-                verbs.read(workload, each, now, place) async for place, each in by_turns(chunk)
+                verbs.read(workload, each, now, place) async for place, each in yield_turns(chunk)
             ]
             return await connection.run_sync(self._verbs.admit, submissions, now)
 
@@ -205,7 +205,7 @@ class AsyncLanes:
         await self.close()
 
 
-async def by_turns(inputs: Iterable[T]) -> AsyncIterator[T]:
+async def yield_turns(inputs: Iterable[T]) -> AsyncIterator[T]:
     """Yield each input, and let the event loop's other tasks run from time to time."""
     began = time.monotonic()
     for each in inputs:

@@ -188,7 +188,7 @@ def place(where: str | URL | Engine | Connection | None, most: int) -> Pool | Jo
             return Joined(where)
         case None | str() | URL():
             url = _read(where)
-            return Pool(discreet_engine(url, **_how(most)), owned=True)
+            return Pool(discreet_engine(url, **_queue_options(most)), owned=True)
     raise TypeError(
         f"Lanes works on an address, an Engine or a Connection of SQLAlchemy, not on {type(where).__name__}"
     )
@@ -207,7 +207,7 @@ def async_place(
             return AsyncJoined(where)
         case None | str() | URL():
             url = _read(where)
-            return AsyncPool(discreet_async_engine(url, **_how(most)), owned=True)
+            return AsyncPool(discreet_async_engine(url, **_queue_options(most)), owned=True)
     raise TypeError(
         f"AsyncLanes works on an address, an AsyncEngine or an AsyncConnection of SQLAlchemy, not on {type(where).__name__}"
     )
@@ -219,7 +219,7 @@ def _read(where: str | URL | None) -> URL:
     return read_address(address) if where is None else read_address(address, "the given address")
 
 
-def _how(most: int) -> dict[str, Any]:
+def _queue_options(most: int) -> dict[str, Any]:
     pool_size = min(KEPT, most)
     return {"pool_size": pool_size, "max_overflow": most - pool_size, "pool_pre_ping": True}
 

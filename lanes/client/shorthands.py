@@ -78,7 +78,7 @@ def _forget_lock() -> None:
 os.register_at_fork(after_in_child=_forget_lock)
 
 
-def _of_handle(method: Callable[Concatenate[Lanes, P], T]) -> Callable[P, T]:
+def _bind_default(method: Callable[Concatenate[Lanes, P], T]) -> Callable[P, T]:
     """Return the method as a function that uses the default handle."""
 
     def shorthand(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -87,7 +87,7 @@ def _of_handle(method: Callable[Concatenate[Lanes, P], T]) -> Callable[P, T]:
     return _document(shorthand, method, method.__name__)
 
 
-def _of_ahandle(
+def _bind_async_default(
     method: Callable[Concatenate[AsyncLanes, P], Coroutine[Any, Any, T]], name: str = ""
 ) -> Callable[P, Coroutine[Any, Any, T]]:
     """Return the method as a function that uses the running event loop's handle."""
@@ -121,23 +121,23 @@ def _document(shorthand: F, method: Callable[..., Any], name: str) -> F:
     return shorthand
 
 
-submit: Final = _of_handle(Lanes.submit)
-submit_many: Final = _of_handle(Lanes.submit_many)
-amend: Final = _of_handle(Lanes.amend)
-cancel: Final = _of_handle(Lanes.cancel)
-label: Final = _of_handle(Lanes.label)
-read_result: Final = _of_handle(Lanes.read_result)
-wait: Final = _of_handle(Lanes.wait)
-results: Final = _of_handle(Lanes.results)
-corrections: Final = _of_handle(Lanes.corrections)
-job: Final = _of_handle(Lanes.job)
-asubmit: Final = _of_ahandle(AsyncLanes.submit)
-asubmit_many: Final = _of_ahandle(AsyncLanes.submit_many)
-aamend: Final = _of_ahandle(AsyncLanes.amend)
-acancel: Final = _of_ahandle(AsyncLanes.cancel)
-alabel: Final = _of_ahandle(AsyncLanes.label)
-aread_result: Final = _of_ahandle(AsyncLanes.read_result)
-await_result: Final = _of_ahandle(AsyncLanes.wait, "await_result")
+submit: Final = _bind_default(Lanes.submit)
+submit_many: Final = _bind_default(Lanes.submit_many)
+amend: Final = _bind_default(Lanes.amend)
+cancel: Final = _bind_default(Lanes.cancel)
+label: Final = _bind_default(Lanes.label)
+read_result: Final = _bind_default(Lanes.read_result)
+wait: Final = _bind_default(Lanes.wait)
+results: Final = _bind_default(Lanes.results)
+corrections: Final = _bind_default(Lanes.corrections)
+job: Final = _bind_default(Lanes.job)
+asubmit: Final = _bind_async_default(AsyncLanes.submit)
+asubmit_many: Final = _bind_async_default(AsyncLanes.submit_many)
+aamend: Final = _bind_async_default(AsyncLanes.amend)
+acancel: Final = _bind_async_default(AsyncLanes.cancel)
+alabel: Final = _bind_async_default(AsyncLanes.label)
+aread_result: Final = _bind_async_default(AsyncLanes.read_result)
+await_result: Final = _bind_async_default(AsyncLanes.wait, "await_result")
 aresults: Final = _each_of_ahandle(AsyncLanes.results)
 acorrections: Final = _each_of_ahandle(AsyncLanes.corrections)
 

@@ -165,7 +165,7 @@ class Verbs:
 
     def cancel(self, connection: Connection, workload: str, key: str) -> bool:
         """See `Lanes.cancel`."""
-        workload, key = text_of(workload, "the workload's name"), text_of(key, "key")
+        workload, key = check_text(workload, "the workload's name"), check_text(key, "key")
         outcome = self._patiently(connection, items.cancel, workload, key)
         if outcome == "unknown_item":
             raise explain_missing(connection, workload, key)
@@ -180,8 +180,8 @@ class Verbs:
         source: str,
     ) -> None:
         """See `Lanes.label`."""
-        workload, key = text_of(workload, "the workload's name"), text_of(key, "key")
-        right, source = plain(expected), text_of(source, "source")
+        workload, key = check_text(workload, "the workload's name"), check_text(key, "key")
+        right, source = plain(expected), check_text(source, "source")
         if not isinstance(right, dict):
             raise _build_malformed_error(
                 f"a label is a JSON object (a dict), not {type(right).__name__}"
@@ -330,8 +330,8 @@ def build_listing_query(
         Refused: a state does not exist, followers are informed of none of the states, or the reader cannot be stored as text.
     """
     if reader is not None:
-        text_of(reader, "reader")
-    name = text_of(workload, "the workload's name")
+        check_text(reader, "reader")
+    name = check_text(workload, "the workload's name")
     try:
         query = ListingQuery(name, [ItemState(each) for each in states], since)
     except ValueError as error:
@@ -352,17 +352,17 @@ def build_result_request(
     Raises:
         Refused: the workload, key or reader cannot be stored as text.
     """
-    name, key = text_of(workload, "the workload's name"), text_of(key, "key")
-    return ResultRequest(name, key, text_of(reader, "reader"), settled)
+    name, key = check_text(workload, "the workload's name"), check_text(key, "key")
+    return ResultRequest(name, key, check_text(reader, "reader"), settled)
 
 
 def job_status(connection: Connection, name: str) -> JobStatus:
     """Return the status of the job; see `lanes.client.following.Job.status`."""
-    name = text_of(name, "the job's name")
+    name = check_text(name, "the job's name")
     return job_store.status(connection, name, now=clock(connection))
 
 
-def text_of(value: object, where: str) -> str:
+def check_text(value: object, where: str) -> str:
     """Return the value as a text that the database can store.
 
     Raises:
@@ -387,7 +387,7 @@ def explain_no_result(request: ResultRequest, why: NoResult) -> errors.LanesErro
             story = f"`lanes explain {request.workload} {request.key}`"
             return errors.ItemFailed(f"{item} failed; {story} says why")
         case NoResult.NO_ITEM:
-            return _no_item(request.workload, request.key)
+            return _unknown_item(request.workload, request.key)
         case NoResult.NO_WORKLOAD:
             return errors.UnknownWorkload(
                 f'there is no workload "{request.workload}"; correct the name, or publish it'
@@ -400,10 +400,10 @@ def explain_missing(connection: Connection, workload: str, key: str) -> errors.L
         workloads.check_known(connection, workload)
     except errors.UnknownWorkload as unknown:
         return unknown
-    return _no_item(workload, key)
+    return _unknown_item(workload, key)
 
 
-def _no_item(workload: str, key: str) -> errors.UnknownItem:
+def _unknown_item(workload: str, key: str) -> errors.UnknownItem:
     said = f'workload "{workload}" has no item "{key}"; submit it first, or correct the name'
     return errors.UnknownItem(said)
 

@@ -37,7 +37,7 @@ from lanes.store.workload import workloads
 from lanes.text import cell, remove_quotes
 from lanes.units import count, dollars, pluralize, usd
 from lanes.words import Lane, Signature
-from lanes.workload.form import LARGEST, Form, Line, SignedLine, Who, Why, of_workloads
+from lanes.workload.form import LARGEST, Form, Line, SignedLine, Who, Why, offer_published
 from lanes.workload.version import Version
 
 MOST_USD = 1e9
@@ -81,7 +81,7 @@ def require_version(connection: Connection, workload: str) -> Version:
 class PersonAction(Form):
     """An action on a workload, signed with the person's name and a reason."""
 
-    workload: SignedLine = Field(title="Workload", json_schema_extra=of_workloads())
+    workload: SignedLine = Field(title="Workload", json_schema_extra=offer_published())
     """A published workload."""
     who: Who
     why: Why
@@ -187,7 +187,7 @@ class SetBudget(BudgetAction):
 
     def perform(self, connection: Connection, now: datetime) -> Done:
         scope = (self.workload, self.consumer or None, Period(self.period))
-        zone = self.zone or budgets.zone_of(connection, *scope)
+        zone = self.zone or budgets.read_zone(connection, *scope)
         wanted = Budget(*scope, zone, self.soft_usd, self.hard_usd)
         return Done(budgets.put(connection, wanted, who=self.who, why=self.why, now=now))
 
@@ -203,7 +203,7 @@ class RemoveBudget(BudgetAction):
 class SetOverhead(PersonAction):
     """Set the monthly cost of keeping a lane, besides the provider's bill."""
 
-    workload: SignedLine = Field(title="Workload", json_schema_extra=of_workloads(EVERY))
+    workload: SignedLine = Field(title="Workload", json_schema_extra=offer_published(EVERY))
     """A published workload, or * for all workloads without an amount of their own."""
     lane: Literal["realtime", "batch"] = Field(title="Lane")
     """The lane that the cost keeps running."""
@@ -442,7 +442,7 @@ class Explain(ItemAction):
     """Show the history of an item, and its next step."""
 
     def perform(self, connection: Connection, now: datetime) -> Done:
-        with archives.with_archived(connection, self.workload, self.key) as archived_at:
+        with archives.restore_archived(connection, self.workload, self.key) as archived_at:
             item_key = self.workload, self.key
             item_story = story.records(connection, *item_key, now=now, archived_at=archived_at)
         unquoted = [

@@ -19,7 +19,7 @@ from lanes.commands import running
 from lanes.commands.options import NONE_GIVEN, AsJson, Why, check_reason
 from lanes.errors import StandError
 from lanes.ids import ProposalId
-from lanes.report.advice import in_console
+from lanes.report.advice import render_console
 from lanes.rollouts.playbook import LONGEST_MINUTES
 from lanes.standing import runs
 from lanes.store.advice import proposals as kept
@@ -61,7 +61,7 @@ def advise(
     if as_json:
         print(json.dumps(as_data(advice), indent=2, default=str, allow_nan=False))
     else:
-        running.screen(120).print(in_console(advice))
+        running.screen(120).print(render_console(advice))
 
 
 def as_data(advice: Advice) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from lanes.commands.options import NONE_GIVEN, AsJson, Why, by
 from lanes.errors import ActionRefused, SetupError
 from lanes.ids import IncidentId
 from lanes.money.overhead import EVERY
-from lanes.promises.incident import Handling, Incident, IncidentState, in_words
+from lanes.promises.incident import Handling, Incident, IncidentState, format_value
 from lanes.report.table import LONGEST, Table, label, phrase
 from lanes.settings import Settings
 from lanes.slack.wording import trial
@@ -26,7 +26,7 @@ from lanes.store.promises import slack_outbox
 from lanes.text import plain
 from lanes.units import MISSING, clock, seconds
 from lanes.words import Signature
-from lanes.workload.form import LARGEST, SignedLine, of_workloads
+from lanes.workload.form import LARGEST, SignedLine, offer_published
 
 NO_SLACK = (
     "Slack is not set: set SLACK_BOT_TOKEN and SLACK_CHANNEL, or SLACK_WEBHOOK_URL. Until then incidents stay in "
@@ -104,7 +104,11 @@ def _handle(do: str, number: int | None, until: str, why: str, as_json: bool) ->
 
 def _table(rows: Sequence[Incident], now: datetime) -> Table[Incident]:
     def limit(incident: Incident) -> str:
-        return in_words(incident.promise, incident.limit_value) if incident.limit_value else MISSING
+        return (
+            format_value(incident.promise, incident.limit_value)
+            if incident.limit_value
+            else MISSING
+        )
 
     measured = "as it was measured last"
     return Table(
@@ -114,7 +118,7 @@ def _table(rows: Sequence[Incident], now: datetime) -> Table[Incident]:
         label("Severity", lambda of: of.severity),
         label("Promise", lambda of: of.promise),
         label("Workload", lambda of: plain(of.whose, most=40)),
-        phrase("Figure", measured, lambda of: in_words(of.promise, of.value)),
+        phrase("Figure", measured, lambda of: format_value(of.promise, of.value)),
         phrase("Limit", "what is promised", limit),
         label("Since", lambda of: clock(of.opened_at, beside=now)),
         label("State", _state),
@@ -167,7 +171,7 @@ def _ui_url(settings: Settings) -> str:
 class HandleIncident(PersonAction):
     """Silence or acknowledge an open incident for some time. If it is still open afterwards, people are notified again."""
 
-    workload: SignedLine = Field(title="Workload", json_schema_extra=of_workloads(EVERY))
+    workload: SignedLine = Field(title="Workload", json_schema_extra=offer_published(EVERY))
     """The workload of the incident; * if it concerns all workloads."""
     incident: int = Field(ge=1, le=LARGEST, title="Incident")
     """Its number, from 1, as shown by its message and `lanes alerts`."""

@@ -15,7 +15,7 @@ from lanes.ids import BatchId
 from lanes.report.table import Table, figure, label, phrase
 from lanes.stand import reaching
 from lanes.standing import runs
-from lanes.store.batch.batches import outstanding
+from lanes.store.batch.batches import count_outstanding
 from lanes.store.settling import decisions
 from lanes.text import plain
 from lanes.units import MISSING, clock, count, usd
@@ -31,7 +31,7 @@ OpenBatch = tuple[Stakes, datetime, str | None]  # its stakes, the time of its i
 def batches(*, as_json: AsJson = False) -> None:
     """Show the open batches: their items, the cost of sending them again, and the most that can be billed for them."""
     with transaction() as (connection, now):
-        rows = decisions.all_stakes(connection, now=now)
+        rows = decisions.list_stakes(connection, now=now)
     if as_json:
         print_json([{**asdict(each), "intended_at": at, "note": note} for each, at, note in rows])
     elif not rows:
@@ -125,7 +125,7 @@ def depart(workload: str, *, as_json: AsJson = False) -> int:
     Exit code 1 when the workload is paused or Prefect does not answer, 2 when there is no such workload.
     """
     with transaction() as (connection, now):
-        pending_work = outstanding(connection, workload, now=now)
+        pending_work = count_outstanding(connection, workload, now=now)
     message, run, page = announcement(pending_work, now), None, None
     if pending_work.may_leave:
         run, page = reaching.ask_for(runs.depart(workload))

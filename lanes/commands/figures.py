@@ -12,7 +12,7 @@ from cyclopts import Parameter, validators
 
 from lanes.commands import running
 from lanes.commands.options import AsJson
-from lanes.commands.options import since as moment
+from lanes.commands.options import parse_since as moment
 from lanes.errors import SetupError
 from lanes.promises.decisions import GUARDS, HOUR
 from lanes.promises.incident import EVERYBODY
@@ -65,7 +65,7 @@ def why(workload: str | None = None, *, since: str = "1d", as_json: AsJson = Fal
     for name, (baseline, counts) in routed.items():
         change = compute_change(counts)
         own = [each for each in meanwhile if each.workload in (name, EVERYBODY)]
-        said = sentence(name, change, lambda reason, own=own: _behind(reason, own))
+        said = sentence(name, change, lambda reason, own=own: _find_change(reason, own))
         reports.append({"workload": name, "said": said, "compared_with": baseline})
         if change is not None:
             parts = sorted(change.parts, key=lambda each: -abs(each.change))
@@ -91,7 +91,7 @@ def why(workload: str | None = None, *, since: str = "1d", as_json: AsJson = Fal
         print(plain(f"{clock(each.at, beside=now)} {each.workload}: {each.said}", most=300))
 
 
-def _behind(reason: str, meanwhile: Iterable[RoutingChange]) -> str:
+def _find_change(reason: str, meanwhile: Iterable[RoutingChange]) -> str:
     """Return the newest change that may explain a reason's part, as a clause, or an empty text."""
     for change in meanwhile:
         if reason in BEHIND and change.kind in BEHIND[Reason(reason)]:

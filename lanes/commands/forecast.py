@@ -26,7 +26,7 @@ from lanes.errors import SetupError, UnknownWorkload
 from lanes.ids import VersionId
 from lanes.json_data import characters
 from lanes.report.summary import lane_name, reason_name, way_name
-from lanes.report.table import Table, figure, in_terminal, label, phrase
+from lanes.report.table import Table, figure, label, phrase, render_terminal
 from lanes.routing.forecast import (
     FilePlan,
     Forecast,
@@ -86,7 +86,7 @@ def try_definition(
                 f'workload "{name}" has no published version, and so no traffic; try a file: '
                 f"`lanes preview`, or publish it and `lanes dry-run FILE --workload {name}`"
             )
-        began_at = options.since(since, now, "--since ")
+        began_at = options.parse_since(since, now, "--since ")
         trial = Trial(version, Version(CHANGED, name, version.number, named_spec.spec))
         trying, unreadable = TrialRun(trial, splits, known, now, shares), 0
         read = any(looks_inside(each) for each in (trial.in_force, trial.changed))
@@ -306,22 +306,26 @@ def _look(file: Path, workload: str, layout: Layout, show: Show, as_json: bool, 
     with running.database() as pool:
         with pool.begin() as connection:
             now = clock(connection)
-            version = workloads.in_force(connection).get(workload)
+            version = workloads.read_versions(connection).get(workload)
             lanes = LaneConditions(
                 workloads.splits(connection),
                 turnarounds.prospects(connection, now=now),
                 budgets.statuses(connection, [workload], now=now),
-                lane_load.snapshot(connection, accounts.of_workload(connection, workload), now=now),
+                lane_load.snapshot(
+                    connection, accounts.read_account(connection, workload), now=now
+                ),
                 sharing.read_cached(connection, now=now),
             )
-            overhead = overheads.of_each(asking.through(connection), [workload], now=now)[workload]
+            overhead = overheads.read_each(asking.through(connection), [workload], now=now)[
+                workload
+            ]
         if version is None:
             raise UnknownWorkload(f'workload "{workload}" has no published version')
         try:
             zone = zone_of(due.zone or version.spec.timezone)
             due_at = None if due.by is None else options.by(due.by, now, zone)
             read = read_lines(file, workload, layout, now=now)
-            lines = _with_history(pool, read, version, now)
+            lines = _add_history(pool, read, version, now)
             file_forecast = forecast(lines, version, lanes, now=now, by=due_at)
         except ValueError as error:
             raise WrongUsage(error) from error
@@ -344,7 +348,7 @@ def _look(file: Path, workload: str, layout: Layout, show: Show, as_json: bool, 
     return 1 if file_forecast.bad else 0
 
 
-def _with_history(
+def _add_history(
     pool: Engine, lines: Iterable[FileLine | Refusal], version: Version, now: datetime
 ) -> Iterator[FileLine | Refusal]:
     """Yield the lines with the payload lengths of their entities' earlier items: stored ones, and those of previous lines.
@@ -408,7 +412,7 @@ def costs(file_forecast: Forecast, zone: ZoneInfo) -> RenderableType:
     )
     legend = f"{table.legend} As routed now: with the authoritative pass where one is due."
     notes = (Text(each, "yellow") for each in file_forecast.notes)
-    return Group(in_terminal(table, below=legend), *notes)
+    return Group(render_terminal(table, below=legend), *notes)
 
 
 def routes(file_forecast: Forecast, zone: ZoneInfo) -> RenderableType:
@@ -432,7 +436,7 @@ def routes(file_forecast: Forecast, zone: ZoneInfo) -> RenderableType:
         ),
         label("For example", example),
     )
-    return in_terminal(table, below=table.legend)
+    return render_terminal(table, below=table.legend)
 
 
 def _describe_items(file_forecast: Forecast) -> str:

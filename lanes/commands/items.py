@@ -22,7 +22,7 @@ from lanes.commands.options import NONE_GIVEN, AsJson, Columns, Why
 from lanes.commands.options import by as moment
 from lanes.commands.results import pages
 from lanes.commands.running import WrongUsage, command, counting, perform, transaction
-from lanes.doors.filedoor import FileLine, Layout, count_lines, job_of, read_lines
+from lanes.doors.filedoor import FileLine, Layout, count_lines, name_job, read_lines
 from lanes.doors.item import JobOrder, Refusal, read_budget
 from lanes.errors import ActionRefused, SetupError
 from lanes.mainjob.onlooker import onlooker
@@ -74,7 +74,7 @@ def submit(
             with pool.begin() as connection:
                 now = clock(connection)
                 due_at = None if due is None else moment(due, now, ZoneInfo("UTC"))
-                order = job_of(file, columns, job, due_at, read_budget(budget))
+                order = name_job(file, columns, job, due_at, read_budget(budget))
                 lines = read_lines(file, workload, columns, now=now)
                 sent = (each.submission for each in lines if isinstance(each, FileLine))
                 job_store.check_budget(connection, order, workload, sent, now=now)
@@ -120,7 +120,7 @@ def explain(workload: str, key: str, *, trace: bool = False, as_json: AsJson = F
     """
     with (
         transaction() as (connection, now),
-        archives.with_archived(connection, workload, key) as archived_at,
+        archives.restore_archived(connection, workload, key) as archived_at,
     ):
         item_story = story.records(connection, workload, key, now=now, archived_at=archived_at)
         spans = traces.whole(connection, item_story.item["item_id"]) if trace else []
@@ -153,7 +153,7 @@ def explain(workload: str, key: str, *, trace: bool = False, as_json: AsJson = F
 
 def _print_trace(name: str, spans: Sequence[Span], *, as_json: bool) -> None:
     if as_json:
-        running.print_json({"spans": [_as_json(each) for each in spans]})
+        running.print_json({"spans": [_span_as_json(each) for each in spans]})
         return
     lines = tree(spans)
     others = list(dict.fromkeys(each.trace_id for each in lines))[1:]
@@ -174,7 +174,7 @@ def _print_trace(name: str, spans: Sequence[Span], *, as_json: bool) -> None:
         print(f"Linked: trace {each}")
 
 
-def _as_json(span: Span) -> dict[str, object]:
+def _span_as_json(span: Span) -> dict[str, object]:
     """Return a span with the field names of OTLP's JSON."""
     return {
         "traceId": span.ref.trace_id.hex(),

@@ -22,7 +22,7 @@ from lanes.doors.filedoor import Layout, line_weight, read_lines
 from lanes.doors.item import Refusal
 from lanes.errors import ActionRefused, UnknownItem
 from lanes.packing import MOST_BYTES, chunks
-from lanes.report.table import Table, in_markdown, label
+from lanes.report.table import Table, label, render_markdown
 from lanes.store.database import clock
 from lanes.store.doors import items
 from lanes.store.promises import recording
@@ -31,7 +31,7 @@ from lanes.store.settling.decisions import ReviewedItem
 from lanes.store.workload import golden as golden_sets
 from lanes.store.workload import workloads
 from lanes.store.workload.golden import GoldenLine
-from lanes.text import cell, code, in_json, plain
+from lanes.text import cell, code, plain, strip_controls
 from lanes.units import pluralize
 from lanes.words import Signature
 from lanes.workload.form import Line
@@ -245,9 +245,9 @@ def _label_all(
         item = queue[index]
         why = f"({', '.join(item.why)})"
         print(f"\n{index + 1} of {len(queue)}  {version.workload} / {plain(item.key)}  {why}")
-        print(in_json(json.dumps(item.payload, indent=2, ensure_ascii=False)))
+        print(strip_controls(json.dumps(item.payload, indent=2, ensure_ascii=False)))
         if answers:
-            print(f"answered: {in_json(json.dumps(item.answer, ensure_ascii=False))}")
+            print(f"answered: {strip_controls(json.dumps(item.answer, ensure_ascii=False))}")
         response = _ask_label(fields)
         if response == QUIT:
             break
@@ -307,9 +307,9 @@ class LabelItem(PersonAction):
                 case refusal:
                     raise ActionRefused(f"expected: the label is refused as {refusal}")
         queue = decisions.review_queue(connection, version, now=now)
-        table = in_markdown(_table(self.workload, queue), most=decisions.LABELS_A_DAY)
+        table = render_markdown(_table(self.workload, queue), most=decisions.LABELS_A_DAY)
         values = (
-            f"- {code(field)}: {', '.join(code(in_json(json.dumps(each))) for each in known)}"
+            f"- {code(field)}: {', '.join(code(strip_controls(json.dumps(each))) for each in known)}"
             for field, known in list_closed_fields(schema).items()
         )
         page = "\n".join((f"# Review queue of {cell(self.workload)}", "", table, "", *values, ""))

@@ -80,7 +80,7 @@ def dollars(_: object, tokens: Sequence[Token]) -> Decimal:
     return amount
 
 
-def since(text: str, now: datetime, option: str = "") -> datetime:
+def parse_since(text: str, now: datetime, option: str = "") -> datetime:
     """Return the moment that a span before now (`2h`, `1d`) or an ISO 8601 moment names; the default offset is UTC.
 
     Raises:
@@ -106,7 +106,7 @@ def by(text: str, now: datetime, zone: ZoneInfo) -> datetime:
         WrongUsage: the text names no moment, or one that has passed; the message says what to write.
     """
     try:
-        moment = _coming(text.strip(), now, zone)
+        moment = _next_occurrence(text.strip(), now, zone)
     except (ValueError, OverflowError):
         raise WrongUsage(
             f'"{text}" is no moment: write a time of day such as 06:00, a span such as 8h, or a moment such as 2026-12-24T06:00'
@@ -117,7 +117,7 @@ def by(text: str, now: datetime, zone: ZoneInfo) -> datetime:
     return moment
 
 
-def _coming(text: str, now: datetime, zone: ZoneInfo) -> datetime:
+def _next_occurrence(text: str, now: datetime, zone: ZoneInfo) -> datetime:
     if TIME_OF_DAY.fullmatch(text):
         today = now.astimezone(zone).date()
         hour = time.fromisoformat(text)

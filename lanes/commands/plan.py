@@ -15,7 +15,7 @@ from lanes.errors import ActionRefused
 from lanes.report import rollout_plan
 from lanes.rollouts import refusals
 from lanes.rollouts.plan import DAY_S, LEAST_DAYS, LEAST_ITEMS, PlannedGate, Readiness, RolloutPlan
-from lanes.rollouts.playbook import BLOCK_TYPE, Direction, Playbook, block_of, load, of_block
+from lanes.rollouts.playbook import BLOCK_TYPE, Direction, Playbook, block_name, load, read_block
 from lanes.settings import Settings
 from lanes.stand import reaching
 from lanes.standing import runs
@@ -51,7 +51,7 @@ def plan(
     """
     parsed_playbook = read_playbook(playbook)
     with transaction() as (connection, now):
-        planned_rollout, refusal = plans.of_playbook(
+        planned_rollout, refusal = plans.plan_playbook(
             connection, parsed_playbook, name=workload, consumer=consumer, now=now
         )
     if as_json:
@@ -63,12 +63,12 @@ def plan(
 
 def read_playbook(playbook: str) -> Playbook:
     """Return the playbook that a name, a path or a block:NAME identifies."""
-    block = block_of(playbook)
+    block = block_name(playbook)
     if block is None:
         is_path = PurePath(playbook).suffix in {".yaml", ".yml"}
         return load(playbook, playbook if is_path else "")
     with reaching.prefect(Settings.read()) as api:
-        return of_block(block, api.block(BLOCK_TYPE, block))
+        return read_block(block, api.block(BLOCK_TYPE, block))
 
 
 def _show(planned_rollout: RolloutPlan, refusal: str | None) -> None:
@@ -189,7 +189,7 @@ def _data(planned_rollout: RolloutPlan, refusal: str | None) -> dict[str, Any]:
         "approval_owed_of": None
         if planned_rollout.owed_step is None
         else planned_rollout.owed_step + 1,
-        "before": _before(planned_rollout.before),
+        "before": _readiness_as_data(planned_rollout.before),
         "steps": [
             {
                 "step": at.number + 1,
@@ -208,7 +208,7 @@ def _data(planned_rollout: RolloutPlan, refusal: str | None) -> dict[str, Any]:
     }
 
 
-def _before(readiness: Readiness | None) -> dict[str, Any] | None:
+def _readiness_as_data(readiness: Readiness | None) -> dict[str, Any] | None:
     if readiness is None:
         return None
     gates = [
@@ -233,7 +233,7 @@ def require_canary(
     """
     playbook, name = read_playbook(canary), named_spec.name
     if playbook.direction is not Direction.VERSION:
-        raise ActionRefused(refusals.not_of_a_version(playbook))
+        raise ActionRefused(refusals.explain_wrong_kind(playbook))
     if comparison.in_force is None:
         raise ActionRefused(candidates.NOTHING_TO_COMPARE.format(name))
     if not comparison.changed:
@@ -241,7 +241,7 @@ def require_canary(
     with pool.begin() as connection:
         now = clock(connection)
         of_new = {"consumer": None, "new": named_spec.spec, "now": now}
-        _, refusal = plans.of_playbook(connection, playbook, name=name, **of_new)
+        _, refusal = plans.plan_playbook(connection, playbook, name=name, **of_new)
     if refusal is not None:
         raise ActionRefused(refusal)
 

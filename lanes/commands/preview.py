@@ -112,8 +112,8 @@ def preview_item(
         for lane in Lane
     )
     notes = [
-        *_of_size(version, payload_bytes),
-        *_of_route(item, version, route, lanes.splits, keyed=keyed, now=now),
+        *_describe_size(version, payload_bytes),
+        *_describe_route(item, version, route, lanes.splits, keyed=keyed, now=now),
         *(
             f"on the {lane} lane up to {pack} items share a request, each within <item>; below it is alone"
             for lane, pack in packs.items()
@@ -136,13 +136,13 @@ def preview_item(
     return ItemPreview(route, asked, tuple(notes))
 
 
-def _of_size(version: Version, payload_bytes: int) -> Iterator[str]:
+def _describe_size(version: Version, payload_bytes: int) -> Iterator[str]:
     most = version.spec.max_payload_kib
     if payload_bytes > most * 1024:
         yield f"the door would refuse it: {payload_bytes:,} bytes, and max_payload_kib takes {most} KiB"
 
 
-def _of_route(
+def _describe_route(
     item: ArrivedItem, version: Version, route: Route, splits: Splits, *, keyed: bool, now: datetime
 ) -> Iterator[str]:
     if route.lane is Lane.BATCH:
@@ -225,7 +225,7 @@ def _definition(
             said = f'workload "{name}" has no published version'
             raise UnknownWorkload(f"{said}; a workload file is named by its path")
         return version, lanes
-    named_spec = workload_file.read(workload_file.bytes_of(file), file=str(file))
+    named_spec = workload_file.read(workload_file.read_bytes(file), file=str(file))
     new_version = Version(
         VersionId(0), named_spec.name, 0, workloads.as_stored(connection, named_spec.spec)
     )

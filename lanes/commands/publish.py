@@ -94,7 +94,7 @@ def publish(
         raise running.WrongUsage(f"--force puts it in force without its golden set: {NO_GOLDEN}")
     with running.database() as pool:
         editor = Editor(Settings.read())
-        stored_block, stands = editor.read(named_spec.name), _standing(pool, named_spec.name)
+        stored_block, stands = editor.read(named_spec.name), _read_standing(pool, named_spec.name)
         version = stands if isinstance(stands, Version) else None
         comparison = definitions.compare(named_spec.name, named_spec.spec, version, stored_block)
         newest, unfit = _golden(pool, named_spec, comparison, golden=golden, golden_set=golden_set)
@@ -134,7 +134,7 @@ def publish(
                 canary is not None,
             )
             outcome = _save(editor, edit)
-        now_stands = _standing(pool, named_spec.name)
+        now_stands = _read_standing(pool, named_spec.name)
         with pool.begin() as connection:
             newest = golden_sets.runs(connection, named_spec.name)
         began = dict[str, Any]()
@@ -174,7 +174,7 @@ def _golden(
             raise running.WrongUsage(f'--golden: workload "{name}" has no golden set; {add}')
         changed = {each.field.partition(".")[0] for each in comparison.changed}
         if comparison.in_force is None or not changed.isdisjoint(("input_schema", "output_schema")):
-            faults += golden_sets.unfit(connection, name, spec)
+            faults += golden_sets.list_unfit(connection, name, spec)
         return golden_sets.runs(connection, name), faults
 
 
@@ -262,7 +262,7 @@ def _try_on_items(pool: Engine, named_spec: NamedSpec, comparison: Comparison) -
     return sentences
 
 
-def _standing(pool: Engine, name: str) -> Standing:
+def _read_standing(pool: Engine, name: str) -> Standing:
     """Return the version in force, or the reason why it cannot be read."""
     with pool.begin() as connection:
         try:
@@ -417,7 +417,7 @@ def export(
     with running.database() as pool:
         if not NAME.fullmatch(workload):
             raise UnknownWorkload(f'"{workload}" is no name of a workload')
-        spec = _of_block(workload) if block else _in_force(pool, workload)
+        spec = _read_block(workload) if block else _read_in_force(pool, workload)
     if as_json:
         running.print_json({"name": workload, **spec.model_dump(mode="json")})
         return
@@ -429,7 +429,7 @@ def export(
     running.put(render_definition(workload, spec, heading=heading), out, force=force)
 
 
-def _in_force(pool: Engine, name: str) -> Spec:
+def _read_in_force(pool: Engine, name: str) -> Spec:
     """Return the definition in force, in its author's field order if the block still has the same definition."""
     with pool.begin() as connection:
         version = workloads.current(connection, name)
@@ -459,7 +459,7 @@ def _in_force(pool: Engine, name: str) -> Spec:
     return version.spec
 
 
-def _of_block(name: str) -> Spec:
+def _read_block(name: str) -> Spec:
     stored_block = Editor(Settings.read()).read(name)
     if stored_block is None:
         raise UnknownWorkload(f'Prefect has no block "{name}" of type Lanes workload')

@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 
 from lanes.commands.actions import Demote, Drop, Promote
 from lanes.commands.options import NONE_GIVEN, AsJson, Why
-from lanes.commands.options import since as moment
+from lanes.commands.options import parse_since as moment
 from lanes.commands.running import command, database, perform, print_json, tell, transaction
 from lanes.errors import StandError
 from lanes.report import replay as report

@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import OperationalError
 
 from lanes.commands.options import AsJson
-from lanes.commands.options import since as moment
+from lanes.commands.options import parse_since as moment
 from lanes.commands.running import Outlet, ReaderLeft, WrongUsage, command, counting, database
 from lanes.errors import UnknownItem
 from lanes.json_data import why_unstorable
@@ -299,7 +299,7 @@ def archive(
 
 def _one(pool: Engine, workload: str, key: str) -> list[Listed]:
     with pool.begin() as connection:
-        place = archives.place_of(connection, workload, key)
+        place = archives.find_place(connection, workload, key)
         if place is None:
             raise UnknownItem(
                 f'workload "{workload}" has no archived item "{key}": see `lanes explain {workload} {key}`'
@@ -317,7 +317,7 @@ def _pages(
     while True:
         with pool.begin() as connection:
             of = {"after": after, "since": since, "until": until}
-            archive = archives.next_of(connection, workload, **of)
+            archive = archives.find_next(connection, workload, **of)
             if archive is None:
                 return
             with archives.brought_back(connection, archive) as ids:

@@ -140,7 +140,7 @@ def _main_job(order: RunOrder, up: StandInfo, surroundings: Surroundings) -> tup
     url = Settings.read().database_url
     assert url is not None
     pool = engine(url.get_secret_value())
-    with PrefectApi.of_stand(up) as api, onlooker() as shown:
+    with PrefectApi.from_stand(up) as api, onlooker() as shown:
         job = MainJob(pool, api, shown)
         if Settings.read().keep_warm:
             job.await_drain()
@@ -245,12 +245,12 @@ def next_steps(
         steps.append(NextStep("see what happened to one item, and why", story))
     mine = f"mine-{now:%m%d-%H%M%S}"
     story = f"{surroundings.lanes} explain {shlex.quote(workload)} {mine}"
-    event = own_event(surroundings, workload, field, mine, now)
+    event = example_event(surroundings, workload, field, mine, now)
     own = NextStep(f"send an event of your own; seconds later `{story}` tells of it", event)
     return [*steps, own]
 
 
-def own_event(
+def example_event(
     surroundings: Surroundings, workload: str, field: str, key: str, now: datetime
 ) -> str:
     """Return a curl command that sends one urgent item as an event."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 from pydantic import ValidationError
 
 from lanes.errors import LanesError, SetupError, SpecInvalid, UnknownItem, UnknownWorkload
-from lanes.text import in_json
+from lanes.text import strip_controls
 
 # A program that requests JSON must not wait for the import of the drawing libraries.
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def refuse(sentence: object) -> int:
 
 def print_json(value: object) -> None:
     """Print the value as JSON; values without a JSON type are written as text."""
-    print(in_json(json.dumps(value, indent=2, default=str)))
+    print(strip_controls(json.dumps(value, indent=2, default=str)))
 
 
 def tell(sentence: str, data: Mapping[str, Any], *, as_json: bool) -> None:
@@ -169,7 +169,7 @@ def read_definition(file: Path, refusal: str) -> "NamedSpec":
 
     check_file(file)
     try:
-        return definition_file.read(definition_file.bytes_of(file), file=file.name)
+        return definition_file.read(definition_file.read_bytes(file), file=file.name)
     except SpecInvalid as invalid:
         told = [f"{file} {refusal}:", *(f"  {each}" for each in invalid.problems)]
         raise SetupError("\n".join(told)) from None
@@ -184,9 +184,9 @@ def screen(width: int, **how: Any) -> "Console":
 
 def print_table(table: "Table[Any]", *, width: int) -> None:
     """Print all rows of a table, with a legend of its figures."""
-    from lanes.report.table import in_terminal
+    from lanes.report.table import render_terminal
 
-    shown = in_terminal(table, below=table.legend, most=len(table.rows))
+    shown = render_terminal(table, below=table.legend, most=len(table.rows))
     screen(width, highlight=False, markup=False).print(shown)
 
 

@@ -86,7 +86,7 @@ def budget(
             if remove:
                 message = budgets.remove(connection, *scope, now=now)
             elif of.sets:
-                zone = of.zone or budgets.zone_of(connection, *scope)
+                zone = of.zone or budgets.read_zone(connection, *scope)
                 wanted = Budget(*scope, zone, of.soft, of.hard)
                 message = budgets.put(connection, wanted, who=getpass.getuser(), why=why, now=now)
         rows = budgets.statuses(connection, None if workload is None else [workload], now=now)

@@ -111,7 +111,7 @@ def doctor(*, after_restore: bool = False, as_json: AsJson = False) -> int:
         after_restore: Check what a backup does not contain, after it was restored.
     """
     from lanes.stand.after_restore import CHECKS as AFTER_RESTORE
-    from lanes.stand.doctor import CHECKS, all_well, examine
+    from lanes.stand.doctor import CHECKS, examine, is_healthy
 
     findings = examine(of=AFTER_RESTORE if after_restore else CHECKS)
     if as_json:
@@ -120,7 +120,7 @@ def doctor(*, after_restore: bool = False, as_json: AsJson = False) -> int:
         console = Console(highlight=False, soft_wrap=True)
         for each in findings:
             print_line(console, each.verdict, each.check, each.sentence)
-    return 0 if all_well(findings) else 1
+    return 0 if is_healthy(findings) else 1
 
 
 @command

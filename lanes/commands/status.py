@@ -18,7 +18,7 @@ from lanes.stand.kept import Said
 from lanes.stand.runs_with import RunsWith, runs_with
 from lanes.stand.status import Condition, components, host_reports, workers
 from lanes.stand.whereabouts import find_checkout, find_home
-from lanes.store.asking import ON_STANDBY, by_driver, clock
+from lanes.store.asking import ON_STANDBY, ask_by_driver, clock
 from lanes.text import plain
 from lanes.workload import prices
 
@@ -189,7 +189,7 @@ def _figures(
     if url is None:
         return None, None
     try:
-        with by_driver(url) as ask:
+        with ask_by_driver(url) as ask:
             from lanes.store.report import snapshot
 
             # preload while the database answers: advice needs the prices and the turnaround model

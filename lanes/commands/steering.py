@@ -200,7 +200,7 @@ def _answer(workload: str, answer: dict[str, Any], as_json: bool) -> int:
 def _cancel_run_of(workload: str, why: str) -> None:
     """Cancel the newest rollout's suspended run; if Prefect is unavailable, the run itself finds that its rollout has ended."""
     with transaction() as (connection, _):
-        run_id = rollouts.newest_run_of(connection, workload)
+        run_id = rollouts.read_newest_run(connection, workload)
     with suppress(StandError):
         if run_id is not None:
             with reaching.prefect(Settings.read()) as api:
@@ -237,7 +237,7 @@ def _watch(workload: str, as_json: bool) -> int:
 
 def _open(connection: Connection, workload: str) -> Rollout:
     workloads.check_known(connection, workload)
-    open_rollout = rollouts.open_of(connection, workload)
+    open_rollout = rollouts.read_open(connection, workload)
     if open_rollout is None:
         said = f'workload "{workload}" has no open rollout'
         raise ActionRefused(f"{said}; see lanes.rollout_log for those that ended")

@@ -12,7 +12,7 @@ from uuid import uuid4
 from cyclopts import Parameter
 from sqlalchemy import Connection
 
-from lanes.commands.options import AsJson, since
+from lanes.commands.options import AsJson, parse_since
 from lanes.commands.running import WrongUsage, command, print_json, print_table, tell, transaction
 from lanes.errors import SetupError
 from lanes.report.table import Table, label, phrase
@@ -30,7 +30,7 @@ from lanes.webhooks import (
     WebhookKeys,
     WebhookReceiver,
     block_name,
-    body_of,
+    make_body,
     origin,
 )
 
@@ -138,7 +138,7 @@ def _test(
     connection: Connection, to: Subscriber, _: WebhookOptions, now: datetime
 ) -> dict[str, Any]:
     keys = _keys(to.name)
-    body = body_of(TEST, to.workload or "lanes", {}, now)
+    body = make_body(TEST, to.workload or "lanes", {}, now)
 
     async def send() -> float:
         async with WebhookReceiver(keys, allows_private=to.allows_private) as receiver:
@@ -157,7 +157,7 @@ def _test(
 def _replay(
     connection: Connection, to: Subscriber, options: WebhookOptions, now: datetime
 ) -> dict[str, Any]:
-    moment = since(options.since, now, "--since ") if options.since else None
+    moment = parse_since(options.since, now, "--since ") if options.since else None
     events = kept.replay(connection, to, position=options.from_, since=moment, now=now)
     return {
         "said": f"{pluralize(events, 'event')} will be sent to {to.name} again",

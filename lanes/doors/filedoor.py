@@ -109,7 +109,7 @@ def read_lines(
             yield Refusal(workload, place, refusal.reason, str(refusal), content, key)
 
 
-def job_of(
+def name_job(
     path: Path,
     layout: Layout,
     name: str | None = None,
@@ -173,7 +173,7 @@ def _arrange(row: Given, layout: Layout) -> tuple[dict[str, Any], dict[str, Any]
 
 def _payload(row: Given, layout: Layout) -> dict[str, Any]:
     if layout.field is None:
-        taken = {layout.label or _own_label(row), layout.key, layout.occurred_at}
+        taken = {layout.label or _find_label_field(row), layout.key, layout.occurred_at}
         return {name: value for name, value in row.items() if name not in taken}
     text = row.get(layout.field)
     if not isinstance(text, str) or not text.strip():
@@ -183,14 +183,14 @@ def _payload(row: Given, layout: Layout) -> dict[str, Any]:
 
 def _read_label(row: Given, layout: Layout) -> dict[str, Any] | None:
     if layout.label is None:
-        return row[label] if (label := _own_label(row)) else None
+        return row[label] if (label := _find_label_field(row)) else None
     value = row.get(layout.label)
     if value is None or value == "":
         return None
     return value if isinstance(value, dict) else {layout.label: value}
 
 
-def _own_label(row: Given) -> str | None:
+def _find_label_field(row: Given) -> str | None:
     """Return the name of the field that holds a line's own label, which is an object."""
     return "label" if isinstance(row.get("label"), dict) else None
 

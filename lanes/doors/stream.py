@@ -110,18 +110,18 @@ class Stream(Generic[E]):
 
     def has_unadmitted(self, since: datetime, until: datetime) -> bool:
         """Return whether an event that occurred between `since` and `until` is known but not admitted yet."""
-        kept = any(since <= each.occurred < until for each in self._all_kept())
+        kept = any(since <= each.occurred < until for each in self._list_kept())
         return kept or (self._missed_since is not None and self._missed_since < until)
 
     def watermark(self, read_until: datetime) -> datetime:
         """Return where another reader must start; no kept event lies before that moment."""
-        return min([read_until, *(each.occurred for each in self._all_kept())])
+        return min([read_until, *(each.occurred for each in self._list_kept())])
 
-    def _all_kept(self) -> Iterable[E]:
+    def _list_kept(self) -> Iterable[E]:
         return chain.from_iterable(self._kept.values())
 
 
-def span_of(moment: datetime) -> datetime:
+def span_start(moment: datetime) -> datetime:
     """Return the start of the span that contains the moment, in UTC."""
     seconds = SPAN.total_seconds()
     return datetime.fromtimestamp(moment.timestamp() // seconds * seconds, UTC)

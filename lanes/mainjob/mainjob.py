@@ -129,7 +129,7 @@ class MainJob:
             waiting = self._pace(waiting, len(mine) - done)
         while waiting:
             time.sleep(POLL_S)
-            waiting = self._not_admitted(waiting)
+            waiting = self._find_unadmitted(waiting)
             self._onlooker.show_count("admitted", len(mine) - len(waiting), len(mine))
             self._look(sent_items)
             left = pluralize(len(waiting), "event")
@@ -155,7 +155,7 @@ class MainJob:
         until = time.monotonic() + PACED_S
         while len(waiting) - unsent > IN_FLIGHT and time.monotonic() < until:
             time.sleep(PACED_S / 20)
-            waiting = self._not_admitted(waiting)
+            waiting = self._find_unadmitted(waiting)
         return waiting
 
     def send_file(self, path: Path, workload: str, layout: Layout, *, lines: int) -> SentItems:
@@ -255,7 +255,7 @@ class MainJob:
             found = [
                 each
                 for workload, keys in sent_items.keys.items()
-                for each in listing.of_each_kind(
+                for each in listing.list_examples(
                     connection, workload, keys[:: 1 + len(keys) // LOOKED_AT]
                 )
             ]
@@ -315,7 +315,7 @@ class MainJob:
                 }
                 items.label(connection, workload, right, source="samples")
 
-    def _not_admitted(self, waiting: Sequence[SampleSubmission]) -> list[SampleSubmission]:
+    def _find_unadmitted(self, waiting: Sequence[SampleSubmission]) -> list[SampleSubmission]:
         with self._pool.begin() as connection:
             rows = connection.execute(
                 text("select workload, key from lanes.item where key = any(:keys)"),

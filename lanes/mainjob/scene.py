@@ -97,7 +97,7 @@ def admit_earlier(
     """
     if not routes.begin(connection, PATIENCE).alone:
         return None
-    version = workloads.in_force(connection).get(workload)
+    version = workloads.read_versions(connection).get(workload)
     if version is None:
         return []
     laws, due_at = turnarounds.read_cached(connection, now=now), now + DUE_IN

@@ -183,7 +183,7 @@ class BudgetStatus:
         return f"{self.budget.name}: {usd(self.used_usd)} spent{of}{reserved}{left}{softly}"
 
 
-def over_soft(
+def find_over_soft(
     budgets: Iterable[BudgetStatus], workload: str, consumer: str | None
 ) -> BudgetStatus | None:
     """Return a budget beyond its soft limit that pays for these items, so that those that may wait go to batch."""
@@ -301,7 +301,7 @@ def reserve(
             status = budgets[id_]
             if (
                 candidate.bound_usd <= (status.budget.hard_usd or 0)
-                or _without_calls(status) < any_call
+                or _left_without_calls(status) < any_call
             ):
                 shortfalls[id_] = min(candidate.bound_usd, shortfalls.get(id_, candidate.bound_usd))
         _hold_back(result, candidate, [budgets[id_] for id_ in lacking], any_call, now)
@@ -318,9 +318,11 @@ def _hold_back(
 ) -> None:
     """Record that a candidate waits, rests or stops, because too little is left of the budgets in `lacking`."""
     of_all = [status for status in lacking if status.budget.consumer is None]
-    if any(_without_calls(status) < least for status in of_all):
+    if any(_left_without_calls(status) < least for status in of_all):
         result.stopped.add(candidate.workload)
-    elif dear := [status for status in lacking if _without_calls(status) < candidate.bound_usd]:
+    elif dear := [
+        status for status in lacking if _left_without_calls(status) < candidate.bound_usd
+    ]:
         spent = [status.ends_at for status in dear if status.unspent_usd < candidate.bound_usd]
         result.resting.append((candidate, max(spent, default=now + BATCHES_REST)))
     elif of_all:
@@ -329,6 +331,6 @@ def _hold_back(
         result.resting.append((candidate, now + CALLS_REST))
 
 
-def _without_calls(status: BudgetStatus) -> Decimal:
+def _left_without_calls(status: BudgetStatus) -> Decimal:
     """Return what is left if all calls in flight end and cost nothing."""
     return status.unspent_usd - status.batches_usd

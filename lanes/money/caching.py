@@ -221,17 +221,17 @@ def _decide_by_hit_rate(decision: CachingDecision, lane: Lane, now: datetime) ->
             if on
             else replace(_on(decision, Marks.ALL, why, now), losses=0)
         )
-    if decision.calls < CERTAIN and _at_most(hit_rate, decision.calls) >= decision.pays_from:
+    if decision.calls < CERTAIN and _upper_bound(hit_rate, decision.calls) >= decision.pays_from:
         return replace(decision, why=f"{why}: too few to tell")
     losses = decision.losses + 1
-    rests = Backoff(TERMS[lane].rests, LONGEST_REST).after(losses)
+    rests = Backoff(TERMS[lane].rests, LONGEST_REST).rest_after(losses)
     return replace(
         _off(decision, f"{why}; tried again in {seconds(rests.total_seconds())}", now + rests, now),
         losses=losses,
     )
 
 
-def _at_most(hit_rate: float, calls: int) -> float:
+def _upper_bound(hit_rate: float, calls: int) -> float:
     """Return the upper end of Wilson's interval for a hit rate."""
     spread = Z * math.sqrt(hit_rate * (1 - hit_rate) / calls + Z**2 / (4 * calls**2))
     return (hit_rate + Z**2 / (2 * calls) + spread) / (1 + Z**2 / calls)

@@ -108,7 +108,7 @@ class Overheads:
         )
 
 
-def in_force(rows: Iterable[DatedOverhead], workload: str, day: date) -> Overheads:
+def select_in_force(rows: Iterable[DatedOverhead], workload: str, day: date) -> Overheads:
     """Return a workload's overheads on a day; `rows` must be in the order in which they were set.
 
     The workload's own amount takes precedence over the one for every workload; of two amounts of one day the later one counts.

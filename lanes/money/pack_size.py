@@ -86,7 +86,7 @@ class PackHarm:
     @property
     def rests_until(self) -> datetime:
         """Return when the size may be tried again."""
-        return self.last_at + REST.after(self.times)
+        return self.last_at + REST.rest_after(self.times)
 
 
 class PackSizes:
@@ -104,7 +104,11 @@ class PackSizes:
     def of(self, version: "Version", lane: Lane) -> int:
         """Return how many items of the version may share a call."""
         most = most_items(version.spec, lane)
-        return most if most == 1 else in_force(self._decided.get(PackPlace.of(version, lane)), most)
+        return (
+            most
+            if most == 1
+            else size_in_force(self._decided.get(PackPlace.of(version, lane)), most)
+        )
 
     def most_bytes(self, version: "Version", lane: Lane, at: datetime) -> int | None:
         """Return how many bytes the items of a call may have together; None if there is no bound."""
@@ -114,7 +118,7 @@ class PackSizes:
         return self._bytes[key]
 
 
-def in_force(last: PackDecision | None, allowed: int) -> int:
+def size_in_force(last: PackDecision | None, allowed: int) -> int:
     """Return the size in force: the last decision, or the allowed size if the decision was to allow all."""
     if last is None or last.size >= last.allowed:
         return allowed
@@ -138,9 +142,11 @@ def decide(
     now: datetime,
 ) -> PackDecision | None:
     """Return the next size with its reason; None if the size stays."""
-    size = in_force(last, allowed)
+    size = size_in_force(last, allowed)
     ladder = sizes(allowed)
-    known = {candidate: _of_size(evidence.packed, candidate, ladder) for candidate in ladder}
+    known = {
+        candidate: _select_evidence(evidence.packed, candidate, ladder) for candidate in ladder
+    }
     lowest, _ = bounds(evidence.alone, alpha=ALPHA / 2)
     for candidate in sorted(known):
         if 1 < candidate <= size and bounds(known[candidate], alpha=ALPHA / 2)[1] < lowest:
@@ -181,7 +187,9 @@ def _grown(
     return PackDecision(larger, ladder[0], now, why, packed=here, alone=alone)
 
 
-def _of_size(packed: Mapping[int, SampleShare], size: int, ladder: Sequence[int]) -> SampleShare:
+def _select_evidence(
+    packed: Mapping[int, SampleShare], size: int, ladder: Sequence[int]
+) -> SampleShare:
     """Return the evidence from calls of `size` items, or fewer but more than the next smaller size."""
     smaller = ladder[ladder.index(size) + 1] if size > 1 else 0
     return total(share for items, share in packed.items() if smaller < items <= size)

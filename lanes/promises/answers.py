@@ -97,7 +97,7 @@ def realtime_slow(version: Version, figures: RealtimeFigures) -> Assessment:
     return Assessment(*figure, standstill=REALTIME, quiet=quiet, fast=fast)
 
 
-def realtime_failing(version: Version, figures: RealtimeFigures) -> Assessment:
+def judge_failing(version: Version, figures: RealtimeFigures) -> Assessment:
     """Assess how fast failed attempts burn their budget."""
     limit = version.spec.promises.realtime_max_error_percent
     verdict, place, fast = assessment.judge_burn(figures.tried, limit / 100)

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from lanes.ids import ItemId
 from lanes.promises.answers import RECENT, SETTLED_FOR
 from lanes.promises.batches import JUDGED_FOR
-from lanes.promises.incident import Incident, Promise, in_words
+from lanes.promises.incident import Incident, Promise, format_value
 from lanes.text import plain
 from lanes.units import pluralize, seconds
 from lanes.words import Lane, Outcome, Purpose
@@ -161,7 +161,7 @@ class Stake(BriefingPart):
     due_at: datetime | None = None
     at_least: bool = False
 
-    def in_words(self, moment: Callable[[datetime], str]) -> str:
+    def format(self, moment: Callable[[datetime], str]) -> str:
         """Return the stake as a sentence; `moment` formats a time."""
         many = "at least " if self.at_least else ""
         overdue = f", {self.overdue:,} of them overdue" if self.overdue else ""
@@ -221,7 +221,7 @@ def kinds(met: Iterable[ErrorCount]) -> list[ErrorCount]:
     return sorted(merged, key=lambda each: -each.times)
 
 
-def sample_of(items: Iterable[tuple[str, str]]) -> SampleItem | None:
+def pick_sample(items: Iterable[tuple[str, str]]) -> SampleItem | None:
     """Return the first (workload, key) pair whose key can be typed as it is shown."""
     return next((SampleItem(workload=of, key=key) for of, key in items if _is_typeable(key)), None)
 
@@ -242,7 +242,7 @@ def describe_trend(
         if value < before * (1 - STEADY)
         else "steady"
     )
-    return f"{moved}: {in_words(incident.promise, value)}{lately}, from {in_words(incident.promise, before)} {when}"
+    return f"{moved}: {format_value(incident.promise, value)}{lately}, from {format_value(incident.promise, before)} {when}"
 
 
 def too_few(number: int, noun: str, when: str) -> str:
@@ -255,7 +255,7 @@ def is_enough(samples: int) -> bool:
     return samples >= LEAST_SAMPLES
 
 
-def since_opening(incident: Incident, now: datetime) -> str:
+def describe_since_opening(incident: Incident, now: datetime) -> str:
     """Return the trend of the figure since the incident opened; some figures can only grow with time, and some never change."""
     promise = incident.promise
     if promise in GROWS_UNTIL:
@@ -265,7 +265,7 @@ def since_opening(incident: Incident, now: datetime) -> str:
     if incident.opened_value is None or incident.opened_value == incident.value:
         if now - incident.opened_at < SOON:
             return JUST_OPENED
-        return f"steady: {in_words(promise, incident.value)} as when it opened"
+        return f"steady: {format_value(promise, incident.value)} as when it opened"
     return describe_trend(incident, incident.opened_value, when="when it opened")
 
 

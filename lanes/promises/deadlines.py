@@ -143,7 +143,7 @@ def deadline_at_risk(risk: AtRisk, now: datetime) -> Assessment:
     return Assessment(promise, risk.workload, *figures, why=why, standstill=standstill)
 
 
-def nothing_at_risk(workload: str) -> str:
+def describe_end(workload: str) -> str:
     """Return the sentence that ends the incident about items at risk."""
     return f'No due item of workload "{workload}" is at risk any more: all were answered, or are overdue by now.'
 

@@ -379,7 +379,7 @@ def lane_of(promise: Promise) -> Lane | None:
     return next((lane for lane in Lane if promise.startswith(f"{lane}_")), None)
 
 
-def in_words(promise: Promise, value: float) -> str:
+def format_value(promise: Promise, value: float) -> str:
     """Return a value of the promise with its unit, such as "3.2 h", "12 %", "8.1 s" or "4 items"."""
     unit = TERMS[promise].unit
     if unit == "minutes":
@@ -392,12 +392,10 @@ def in_words(promise: Promise, value: float) -> str:
 def describe_severity(incident: Incident) -> str:
     """Return the figure of an incident and its limit, as "69 % (limit 2 %)"."""
     if incident.promise == Promise.APPROVAL_WAITS:
-        return (
-            f"asked; taken back unanswered after {in_words(incident.promise, incident.limit_value)}"
-        )
-    value = in_words(incident.promise, incident.value)
+        return f"asked; taken back unanswered after {format_value(incident.promise, incident.limit_value)}"
+    value = format_value(incident.promise, incident.value)
     return (
-        f"{value} (limit {in_words(incident.promise, incident.limit_value)})"
+        f"{value} (limit {format_value(incident.promise, incident.limit_value)})"
         if incident.limit_value
         else value
     )
@@ -461,7 +459,7 @@ def next_step(post: SlackPost, *, edits: bool, now: datetime) -> SlackStep:
     return SlackStep.EDIT if can_edit and _is_outdated(post, now) else SlackStep.NOTHING
 
 
-def news_of(post: SlackPost, now: datetime) -> IncidentNews | None:
+def find_news(post: SlackPost, now: datetime) -> IncidentNews | None:
     """Return the news for a reply once the message of `post` is edited, None if there is none."""
     if post.posted_state is None or post.incident.is_silent(now):
         return None
@@ -474,7 +472,7 @@ def news_of(post: SlackPost, now: datetime) -> IncidentNews | None:
 def delay_after(attempts: int, *, retry_after_s: float | None = None) -> timedelta:
     """Return the delay after the n-th failed post: 5 s, doubling up to 10 minutes, or longer on Slack's request (up to 1 h)."""
     asked = timedelta(seconds=min(retry_after_s or 0, 3600))
-    return max(BACKOFF.after(max(attempts, 1)), asked)
+    return max(BACKOFF.rest_after(max(attempts, 1)), asked)
 
 
 def _is_outdated(post: SlackPost, now: datetime) -> bool:

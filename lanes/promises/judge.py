@@ -85,11 +85,11 @@ def assess(
     seen = {"looked_at": measured.looked_at, "watched_since": measured.watched_since}
     assessments = [collect_stopped(measured.batches, now, **seen)]
     for version in versions.values():
-        assessments += map(_unless_unlimited, _of_workload(version, measured, now))
+        assessments += map(_unless_unlimited, _judge_workload(version, measured, now))
     return assessments
 
 
-def _of_workload(
+def _judge_workload(
     version: Version, measured: PromiseMeasurements, now: datetime
 ) -> Iterator[Assessment]:
     name = version.workload
@@ -120,7 +120,7 @@ def _of_workload(
     for realtime in _of(measured.realtime, name):
         for assessment in (
             answers.realtime_slow(version, realtime),
-            answers.realtime_failing(version, realtime),
+            answers.judge_failing(version, realtime),
         ):
             yield replace(
                 assessment, quiet=assessment.quiet and (assessment.samples > 0 or not unanswered)

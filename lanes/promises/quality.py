@@ -282,7 +282,9 @@ class WatchedFigure:
         return f"{self.measure} {self.field.lstrip()}" if self.field else str(self.measure)
 
 
-def values_of(output: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[tuple[str, Value]]:
+def iter_values(
+    output: Mapping[str, Any], schema: Mapping[str, Any]
+) -> Iterator[tuple[str, Value]]:
     """Yield the watched values of an answer, for the first fields of its schema: (field, its class, number or length)."""
     for field, rules in _fields(schema):
         value = output.get(field)
@@ -295,7 +297,7 @@ def values_of(output: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[
             yield field, float(value)
 
 
-def class_of(output: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[str, str]:
+def find_class(output: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[str, str]:
     """Return the first field with a closed set of values, and the answer's class; both are empty if there is none."""
     for field, rules in _fields(schema):
         if "enum" in rules or rules.get("type") == "boolean":
@@ -304,7 +306,7 @@ def class_of(output: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[str,
     return "", ""
 
 
-def with_class(field: str, name: str) -> list[str]:
+def list_fields(field: str, name: str) -> list[str]:
     """Return the fields of the figures that count an answer: the whole field, and its class if classes are distinguished."""
     return [field, f'{field}{OF_CLASS}{name}"'] if name else [field]
 

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 
 from lanes.errors import RuleFailed
 from lanes.money.pack_size import total
-from lanes.promises.quality import class_of
+from lanes.promises.quality import find_class
 from lanes.routing.split import is_sampled
 from lanes.statistics.shares import NOTHING, SampleShare, clean_samples, is_above, is_below
 from lanes.workload.version import SecondPass, Version
@@ -115,7 +115,7 @@ class SecondPasses:
 
     def class_of(self, output: Mapping[str, Any]) -> str:
         """Return the class of an answer; empty if classes are not distinguished."""
-        return class_of(output, self.version.spec.output_schema)[1]
+        return find_class(output, self.version.spec.output_schema)[1]
 
     def fails_check(self, output: Mapping[str, Any]) -> bool:
         """Return whether an answer fails the workload's check; an answer that cannot be checked fails."""

@@ -329,7 +329,7 @@ def _count(value: Any) -> int | None:
 def _moment(value: Any) -> datetime | None:
     """Return the moment of an ISO 8601 text in UTC, None for any other value."""
     try:
-        return _in_utc(datetime.fromisoformat(value)) if isinstance(value, str) else None
+        return _to_utc(datetime.fromisoformat(value)) if isinstance(value, str) else None
     except (ValueError, OverflowError):
         return None
 
@@ -337,10 +337,10 @@ def _moment(value: Any) -> datetime | None:
 def _date(header: str | None) -> datetime | None:
     """Return the moment of a Date header in UTC, None without a readable one."""
     try:
-        return _in_utc(parsedate_to_datetime(header)) if header else None
+        return _to_utc(parsedate_to_datetime(header)) if header else None
     except (ValueError, TypeError, OverflowError):
         return None
 
 
-def _in_utc(moment: datetime) -> datetime:
+def _to_utc(moment: datetime) -> datetime:
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -51,7 +51,7 @@ async def read(
             our_key = next((each for each in named if _is_of(keys[1], each)), None)
             async for bucket in _pages(http, "usage_report/messages", usage):
                 for row in bucket["results"]:
-                    billed, tokens = rows[_key_of(bucket, row)], _tokens(row)
+                    billed, tokens = rows[_read_key(bucket, row)], _tokens(row)
                     if our_key is None or row["api_key_id"] == our_key["id"]:
                         billed.own.update(tokens)
                     if our_key is None or row["workspace_id"] == our_key["workspace_id"]:
@@ -63,7 +63,7 @@ async def read(
                         if row["workspace_id"] == our_key["workspace_id"] and row["model"]:
                             if (currency := row.get("currency", "USD")) != "USD":
                                 raise _unreadable(f"its costs are in {currency}, not in USD")
-                            billed, cents = rows[_key_of(bucket, row)], Decimal(row["amount"])
+                            billed, cents = rows[_read_key(bucket, row)], Decimal(row["amount"])
                             if not cents.is_finite():
                                 raise ValueError("a cost that is no number")
                             billed.cost_usd = (billed.cost_usd or 0) + cents / 100
@@ -106,7 +106,7 @@ def _is_of(key: str, api_key: Row) -> bool:
     return bool(dots) and key.startswith(first) and key.endswith(last)
 
 
-def _key_of(bucket: Row, row: Row) -> BillKey:
+def _read_key(bucket: Row, row: Row) -> BillKey:
     lane = Lane.BATCH if row["service_tier"] == "batch" else Lane.REALTIME
     return BillKey(datetime.fromisoformat(bucket["starting_at"]), str(row["model"]), lane)
 

@@ -232,12 +232,12 @@ def escape_fences(text: str) -> str:
 def fields(values: Iterable[tuple[str, str]]) -> str:
     """Return the texts, each in a tag of its name; brackets that could form one of these tags are escaped."""
     named = list(values)
-    escape = _of_fields(tuple(name for name, _ in named))
+    escape = _compile_escape(tuple(name for name, _ in named))
     return "\n".join(f"<{name}>{escape(value)}</{name}>" for name, value in named)
 
 
 @lru_cache(maxsize=256)
-def _of_fields(names: tuple[str, ...]) -> Callable[[str], str]:
+def _compile_escape(names: tuple[str, ...]) -> Callable[[str], str]:
     """Return a function that escapes the tags of these fields in a text."""
     fence = ANY_BRACKET
     if len(names) <= MOST_FIELDS and sum(map(len, names)) <= MOST_FIELDS * MOST_FIELDS:

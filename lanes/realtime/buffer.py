@@ -232,7 +232,7 @@ class Arrivals:
 
     def add(self, number: int, now: datetime) -> None:
         """Count `number` arrivals at `now`."""
-        self._faded = self._faded * self._fading(now) + number
+        self._faded = self._faded * self._remaining_part(now) + number
         self._since, self._at = self._since or now, max(self._at or now, now)
 
     def per_s(self, now: datetime, *, but: datetime) -> float | None:
@@ -244,10 +244,10 @@ class Arrivals:
             return None
         looked_s = max(LEAST_S, (now - self._since).total_seconds())
         own = math.exp(-max(0.0, (now - but).total_seconds()) / MEMORY_S)
-        others = max(0.0, self._faded * self._fading(now) - own)
+        others = max(0.0, self._faded * self._remaining_part(now) - own)
         return others / (MEMORY_S * (1 - math.exp(-looked_s / MEMORY_S)))
 
-    def _fading(self, now: datetime) -> float:
+    def _remaining_part(self, now: datetime) -> float:
         """Return the fraction of the count that remains at `now` after fading since the newest arrival."""
         return (
             1.0

@@ -143,7 +143,7 @@ def open_circuit(fault: Fault, now: datetime) -> Circuit:
 
 def rest(rests: int) -> timedelta:
     """Return the length of the n-th rest in a row: 1 s, doubled each time up to 5 s."""
-    return Backoff.of_seconds(FIRST_REST_S, LONGEST_REST_S).after(max(rests, 1))
+    return Backoff.from_seconds(FIRST_REST_S, LONGEST_REST_S).rest_after(max(rests, 1))
 
 
 # Older circuit states are not used: drains share their states once a second.

@@ -7,8 +7,8 @@ not fail on old evidence: the fault that would end it counts only if the model a
 A call that we cut because of its timeout is blamed on the provider only if the model answered no call at all since the call
 began. Otherwise the model is healthy, and the item's next try may take longer.
 
-Within a batch, a fault is blamed on its request if other requests of the batch were answered. If none was, `at_fault` decides
-by the results of other requests since this one first faulted.
+Within a batch, a fault is blamed on its request if other requests of the batch were answered. If none was, `find_faulty`
+decides by the results of other requests since this one first faulted.
 
 Each drain evaluates its own observations. All drains share the circuit that decides whether a model is called at all. A drain
 that cannot read circuits lets a failing model rest by itself.
@@ -54,7 +54,7 @@ class PastFaults:
     answered_since: bool
 
 
-def at_fault(
+def find_faulty(
     requests: Mapping[int, PastFaults], *, answered_meanwhile: bool, others_faulted: bool
 ) -> set[int]:
     """Return the numbers of the requests that are blamed for their faults, of all `requests` of a batch without an answer.
@@ -230,8 +230,8 @@ class Health(Limiter):
         health.faults += 1
         if health.rests_until is not None and now < health.rests_until:
             return
-        backoff = Backoff.of_seconds(FIRST_PAUSE_S, LONGEST_PAUSE_S)
-        health.rests_until = now + backoff.after(health.faults, draw=self._jitter())
+        backoff = Backoff.from_seconds(FIRST_PAUSE_S, LONGEST_PAUSE_S)
+        health.rests_until = now + backoff.rest_after(health.faults, draw=self._jitter())
 
 
 ACCOUNT = "the account"

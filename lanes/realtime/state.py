@@ -312,7 +312,7 @@ class DrainState:
                     events.CircuitNews(model, answered_began_at=call.began_at),
                 ]
             return [events.Save(call)]
-        turn = self.health.circuits.turn_of(model, _work_of(call.items))
+        turn = self.health.circuits.turn_of(model, _list_work(call.items))
         if turn is not None:
             self.health.circuits.let_go(model)
         if call.ending is events.CallEnding.FAULTED:
@@ -345,7 +345,7 @@ class DrainState:
         model, most = call.pack.model, call.pack.version.spec.max_failures
         blame = self.health.record_fault(
             model,
-            _work_of(call.items),
+            _list_work(call.items),
             innocent=call.innocent,
             last_chance=any(each.failures + 1 >= most for each in call.items),
             cut=call.cut,
@@ -410,5 +410,5 @@ class DrainState:
         return freed
 
 
-def _work_of(items: Iterable[ClaimedWork]) -> list[WorkId]:
+def _list_work(items: Iterable[ClaimedWork]) -> list[WorkId]:
     return [each.claim.work_id for each in items]

@@ -30,7 +30,15 @@ from lanes.report.charts import (
     WIDTH,
 )
 from lanes.report.links import REPORTS, render_links
-from lanes.report.table import Table, figure, in_markdown, in_terminal, label, phrase, render_legend
+from lanes.report.table import (
+    Table,
+    figure,
+    label,
+    phrase,
+    render_legend,
+    render_markdown,
+    render_terminal,
+)
 from lanes.text import cell, plain
 from lanes.units import MISSING, count, dollars, pluralize, seconds, sentence, share, usd
 from lanes.words import Lane
@@ -50,7 +58,7 @@ def break_even(even: BreakEven | None, share: float | None, surely: Interval | N
     reason.
     """
     if even is None or share is None or even.items <= 0 or even.realtime_usd <= 0:
-        return charts.nothing("no break-even to draw: no monthly volume or no price is known")
+        return charts.draw_empty("no break-even to draw: no monthly volume or no price is known")
     crossing = even.volume(share)
     is_near = isfinite(crossing) and crossing <= MOST_STRETCH * even.items
     most = 1.25 * max(even.items, crossing if is_near else 0)
@@ -135,7 +143,7 @@ def steps(parts: Sequence[tuple[str, Decimal]]) -> str:
     `parts` are in US dollars; the first amount less all parts in between equals the last.
     """
     if len(parts) < 2 or max(amount for _, amount in parts) <= 0:
-        return charts.nothing("nothing was answered, so nothing was saved")
+        return charts.draw_empty("nothing was answered, so nothing was saved")
     spans = _spans([amount for _, amount in parts])
     most = max(end for _, end in spans)
     shown = [
@@ -206,7 +214,7 @@ class Part:
     below: str = ""
 
 
-def in_page(advice: Advice) -> str:
+def render_page(advice: Advice) -> str:
     """Return the artifact's Markdown."""
     title, *sentences = _sentences(advice)
     parts = [f"# Advice on {cell(advice.workload)}", f"**{cell(title)}.**"]
@@ -216,20 +224,20 @@ def in_page(advice: Advice) -> str:
         if part.chart:
             parts.append(charts.data_uri(*part.chart))
         if part.table.rows:
-            parts += [in_markdown(part.table, most=MOST_ROWS), part.table.legend, part.below]
+            parts += [render_markdown(part.table, most=MOST_ROWS), part.table.legend, part.below]
         else:
             parts.append(part.empty)
     return "\n\n".join(filter(None, [*parts, render_links(LINKS)])) + "\n"
 
 
-def in_console(advice: Advice) -> RenderableType:
+def render_console(advice: Advice) -> RenderableType:
     """Return the advice for a terminal, with names as literal text that is never parsed as markup."""
     title, *sentences = _sentences(advice)
     renderables: list[RenderableType] = [Text(plain(title), style="bold")]
     renderables += [Text(plain(each, most=400)) for each in sentences]
     for part in _parts(advice):
         if part.table.rows:
-            renderables += [Text(), in_terminal(part.table, below=part.table.legend)]
+            renderables += [Text(), render_terminal(part.table, below=part.table.legend)]
         elif part.empty is not UNKNOWN:
             renderables += [Text(), Text(f"{part.table.title}: {part.empty}", style="dim")]
         renderables += [Text(each, style="dim") for each in (part.below,) if each]
@@ -239,10 +247,15 @@ def in_console(advice: Advice) -> RenderableType:
 def _sentences(advice: Advice) -> list[str]:
     """Return the recommendation, its reason, the comparison with the current month, and the version that the figures cover."""
     against = [sentence(advice.against)] if advice.against else []
-    return [numbers.headline(advice), sentence(advice.because), *against, *_of_version(advice)]
+    return [
+        numbers.headline(advice),
+        sentence(advice.because),
+        *against,
+        *_describe_version(advice),
+    ]
 
 
-def _of_version(advice: Advice) -> list[str]:
+def _describe_version(advice: Advice) -> list[str]:
     seen = advice.evidence
     if seen is None or not seen.is_mixed:
         return []

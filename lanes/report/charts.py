@@ -11,7 +11,7 @@ from math import floor, inf, log10
 from lanes.report import summary
 from lanes.report.figures import BatchFigures, CostFigures, LaneFigures, RouteFigures
 from lanes.report.snapshot import Snapshot
-from lanes.report.summary import lane_name, title_of, way_name
+from lanes.report.summary import lane_name, name_lane, way_name
 from lanes.text import plain
 from lanes.units import clock, count, pluralize, rate, seconds, share, usd
 from lanes.words import Lane
@@ -59,7 +59,7 @@ class Group:
 def bars(groups: Sequence[Group], *, same_scale: bool = True, empty: str = "no data yet") -> str:
     """Draw horizontal bars in groups; without `same_scale` each group's longest bar fills the width."""
     if not any(group.bars for group in groups):
-        return nothing(empty)
+        return draw_empty(empty)
     every = [bar for group in groups for bar in group.bars]
     label_width = min(max(text_width(bar.label) for bar in every), 0.36 * INNER) + 12
     value_width = max(text_width(bar.shown) for bar in every) + 10
@@ -85,7 +85,7 @@ def bars(groups: Sequence[Group], *, same_scale: bool = True, empty: str = "no d
     return card(y - 8 + PADDING, body)
 
 
-def nothing(sentence: str) -> str:
+def draw_empty(sentence: str) -> str:
     """Draw a card that says why there is no chart."""
     return card(56, text(PADDING, 33, fit(sentence, INNER), fill=FAINT))
 
@@ -155,7 +155,7 @@ def lines(series: Sequence[Series], *, step: timedelta, empty: str = "no data ye
     """
     panels = [each for each in series if each.points]
     if not panels:
-        return nothing(empty)
+        return draw_empty(empty)
     first = min(each.points[0][0] for each in panels)
     last = max(each.points[-1][0] for each in panels)
     last = max(last, first + step)
@@ -249,7 +249,7 @@ POINTS = {timedelta(minutes=1): "minute", timedelta(hours=1): "hour", timedelta(
 COLORS = {Lane.REALTIME: REALTIME, Lane.BATCH: BATCH}
 
 
-def routing(snapshot: Snapshot, _: int = 0) -> str:
+def draw_routing(snapshot: Snapshot, _: int = 0) -> str:
     """Draw each workload's routing decisions by lane and reason."""
     groups = [
         _decisions(name, [each for each in snapshot.routes if each.workload == name])
@@ -288,7 +288,7 @@ def latency(snapshot: Snapshot) -> str:
             lines(series, step=snapshot.point), f"Latency. {highest}", LATENCY_CHART
         )
     answered = [each for each in snapshot.lanes if each.p50_s is not None][: 2 * MOST_WORKLOADS]
-    groups = [Group(title_of(each), _percentiles(each)) for each in answered]
+    groups = [Group(name_lane(each), _percentiles(each)) for each in answered]
     chart = bars(groups, same_scale=False, empty="Nothing was answered in this period.")
     scales = "Each lane has its own scale." if len(groups) > 1 else ""
     return _render_chart(chart, f"Latency. {_describe_groups(groups)}", LATENCY_BARS, scales)
@@ -297,7 +297,7 @@ def latency(snapshot: Snapshot) -> str:
 def throughput(snapshot: Snapshot, most: int) -> str:
     """Draw the items per minute of each ended batch, the newest first, by workload."""
     batches = snapshot.batches[:most]
-    groups = by_batch(batches)
+    groups = list_bars(batches)
     alone = all(len(each.bars) == 1 for each in groups)
     chart = bars(groups, same_scale=alone, empty="None of these batches has ended.")
     scales = "" if alone or len(groups) == 1 else "Each workload has its own scale."
@@ -305,7 +305,7 @@ def throughput(snapshot: Snapshot, most: int) -> str:
     return _render_chart(chart, described, BATCH_CHART, scales)
 
 
-def by_batch(batches: Sequence[BatchFigures]) -> list[Group]:
+def list_bars(batches: Sequence[BatchFigures]) -> list[Group]:
     """Return a bar with the items per minute of each ended batch, grouped by workload."""
     ended = [each for each in batches if each.items_per_minute_until_ended is not None]
     by_workload: dict[str, list[Bar]] = {}

@@ -14,7 +14,7 @@ from lanes.report import advice_numbers, figures, summary
 from lanes.report import tables as first_page
 from lanes.report.snapshot import Snapshot
 from lanes.report.summary import batch_time, reason_name
-from lanes.report.table import Column, Table, figure, label, out_of, phrase
+from lanes.report.table import Column, Table, figure, format_part, label, phrase
 from lanes.report.tables import LANE, WORKLOAD, deadline_columns, join_durations, rate_or_dash
 from lanes.routing.capacity import Limit
 from lanes.statistics.shares import SampleShare
@@ -134,7 +134,9 @@ def batches(snapshot: Snapshot) -> Table[figures.BatchFigures]:
         label("Batch", lambda of: f"#{of.batch_id}"),
         WORKLOAD,
         phrase("State", "with the share of its requests that is done", state),
-        figure("Valid", "items with a valid answer", lambda of: out_of(of.succeeded, of.items)),
+        figure(
+            "Valid", "items with a valid answer", lambda of: format_part(of.succeeded, of.items)
+        ),
         phrase("Time", "from submitted to ended", lambda of: batch_time(of, snapshot.taken_at)),
         figure("Items a minute", "its items over that time", speed),
         label("Note", lambda of: of.note or MISSING),
@@ -148,7 +150,9 @@ def batch_totals(snapshot: Snapshot) -> Table[figures.BatchTotals]:
         "Batches by workload",
         snapshot.batch_totals if has_several else (),
         WORKLOAD,
-        figure("Batches that ended", "of those intended", lambda of: out_of(of.ended, of.batches)),
+        figure(
+            "Batches that ended", "of those intended", lambda of: format_part(of.ended, of.batches)
+        ),
         figure("Items", "in all of them", lambda of: count(of.items)),
         figure("p50", "from submitted to ended", lambda of: seconds(of.p50_s)),
         figure("p95", "from submitted to ended", lambda of: seconds(of.p95_s)),
@@ -193,7 +197,7 @@ def rescues(snapshot: Snapshot) -> Table[figures.RescueFigures]:
     """Return the items that real time took over from late batches, how many were in time, and their cost."""
 
     def in_time(row: figures.RescueFigures) -> str:
-        return out_of(row.met, row.items - row.waiting)
+        return format_part(row.met, row.items - row.waiting)
 
     return Table(
         "Rescued from late batches",
@@ -214,7 +218,9 @@ def sheds(snapshot: Snapshot) -> Table[figures.ShedFigures]:
         WORKLOAD,
         figure("Items", "that real time had no capacity for", lambda of: count(of.items)),
         figure("Saved", "as estimated", lambda of: usd(of.saved_usd)),
-        figure("Answered", "of the newest thousand", lambda of: out_of(of.answered, of.looked_at)),
+        figure(
+            "Answered", "of the newest thousand", lambda of: format_part(of.answered, of.looked_at)
+        ),
         figure("p50, p95", "from shed to answered", lambda of: join_durations(of.p50_s, of.p95_s)),
         label("Reason of the newest", lambda of: of.why),
     )
@@ -273,7 +279,7 @@ def second_passes(snapshot: Snapshot) -> Table[figures.SecondPassFigures]:
             "Class", "of the early answer; other: not distinguished further", lambda of: of.name
         ),
         phrase("Checked", "all that pass the check, or a sample", describe_check),
-        figure("Left out", "of the early answers", lambda of: out_of(of.saved, of.answers)),
+        figure("Left out", "of the early answers", lambda of: format_part(of.saved, of.answers)),
         figure("Saved", "by that", lambda of: usd(of.saved_usd)),
         figure("Agreed", "newest fair comparisons", lambda of: _format_agreement(of.agreement)),
         figure("Wrong", "left out, surely at most", lambda of: count(of.most_missed)),
@@ -389,7 +395,9 @@ def replays(snapshot: Snapshot) -> Table[figures.ReplayFigures]:
         figure("Generation", "", lambda of: str(of.generation)),
         figure("Version", "", lambda of: str(of.version)),
         label("State", lambda of: of.state),
-        figure("Answered", "of the items it has read", lambda of: out_of(of.answered, of.items)),
+        figure(
+            "Answered", "of the items it has read", lambda of: format_part(of.answered, of.items)
+        ),
         figure("Failed", "work without an answer", lambda of: count(of.failed)),
         figure("Cost", "billed so far", lambda of: usd(of.cost_usd)),
         note="Compare one with `lanes diff`, then `lanes promote` or `lanes drop` it.",

@@ -11,7 +11,7 @@ from lanes.promises.remedy import KEPT_BY, commands, explain
 from lanes.realtime.health import Standstill
 from lanes.report import links, rollout
 from lanes.report.links import INCIDENTS, REPORTS, render_links
-from lanes.report.table import Table, figure, in_markdown, label
+from lanes.report.table import Table, figure, label, render_markdown
 from lanes.text import capitalize, cell, plain
 from lanes.units import MISSING, clock, count, pluralize
 from lanes.words import Lane
@@ -63,7 +63,7 @@ def _render_facts(incident: Incident, briefing: Briefing, now: datetime) -> Iter
         return
     stake = briefing.unstaked
     if briefing.stake:
-        stake = briefing.stake.in_words(lambda moment: clock(moment, beside=now))
+        stake = briefing.stake.format(lambda moment: clock(moment, beside=now))
     if incident.promise == Promise.APPROVAL_WAITS:
         yield "| Who decides | Anyone who may resume runs in Prefect |"
         yield f"| Unanswered | {describe_severity(incident)} |"
@@ -160,6 +160,6 @@ def render_outage(standing: Sequence[Standstill], stake: Stake, *, now: datetime
             figure("Extent", "", lambda of: of.bad or pluralize(of.calls, "call")),
             label("Last error", lambda of: plain(of.why, most=MOST_LAST_ERROR)),
         )
-        parts += [in_markdown(table, most=MOST_ROWS), f"{KEPT}."]
-    waits = stake.in_words(lambda moment: clock(moment, beside=now))
+        parts += [render_markdown(table, most=MOST_ROWS), f"{KEPT}."]
+    waits = stake.format(lambda moment: clock(moment, beside=now))
     return "\n\n".join([*parts, f"On the real-time lane: {waits}.", render_links(OUTAGE_LINKS)])

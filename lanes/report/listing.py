@@ -16,7 +16,7 @@ from rich.text import Text
 
 from lanes.doors.item import KEY_LIMIT
 from lanes.settling.listing import SHOWN, Listed
-from lanes.text import CONTROLS, in_json, plain
+from lanes.text import CONTROLS, plain, strip_controls
 from lanes.units import MISSING, usd
 
 # Path of a field in an output: the names of the enclosing objects, then its own.
@@ -161,7 +161,7 @@ def format_value(value: Any) -> str:
 
 def _json(item: Listed) -> str:
     shown = {name: getattr(item, name) for name in SHOWN}
-    return in_json(json.dumps(shown, default=_plainly, ensure_ascii=False))
+    return strip_controls(json.dumps(shown, default=_plainly, ensure_ascii=False))
 
 
 def _plainly(value: Any) -> str:

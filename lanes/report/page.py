@@ -16,7 +16,7 @@ from lanes.report.links import DETAILS, INCIDENTS, REPORT, render_links, version
 from lanes.report.listing import format_value
 from lanes.report.snapshot import Snapshot
 from lanes.report.summary import lane_name
-from lanes.report.table import Table, in_markdown, label
+from lanes.report.table import Table, label, render_markdown
 from lanes.settling.listing import AnswerExample
 from lanes.text import cell, plain
 from lanes.units import pluralize, seconds, usd
@@ -91,12 +91,12 @@ def _main_parts(
         if each.rows:
             yield _section(each, most)
     if samples:
-        yield "### Sample answers\n\n" + in_markdown(as_table(samples), most=most)
+        yield "### Sample answers\n\n" + render_markdown(make_table(samples), most=most)
     yield MEANINGS
 
 
 def _detail_parts(snapshot: Snapshot, most: int) -> Iterator[str]:
-    drawn = {details.ROUTES: charts.routing, details.BATCHES: charts.throughput}
+    drawn = {details.ROUTES: charts.draw_routing, details.BATCHES: charts.throughput}
     yield f"[The report]({versions_page(REPORT)}) · figures {summary.period(snapshot)}"
     if snapshot.lanes:
         yield "### Latency, received to answered\n\n" + charts.latency(snapshot)
@@ -108,7 +108,7 @@ def _detail_parts(snapshot: Snapshot, most: int) -> Iterator[str]:
 
 
 def _section(table: Table[Any], most: int, *, above: str = "", level: int = 3) -> str:
-    parts = (f"{'#' * level} {table.title}", above, in_markdown(table, most=most), table.note)
+    parts = (f"{'#' * level} {table.title}", above, render_markdown(table, most=most), table.note)
     return "\n\n".join(filter(None, parts))
 
 
@@ -129,7 +129,7 @@ def render(examples: Sequence[AnswerExample]) -> RenderableType:
     return Group(Text(TITLE, style="bold"), lines)
 
 
-def as_table(examples: Sequence[AnswerExample]) -> Table[AnswerExample]:
+def make_table(examples: Sequence[AnswerExample]) -> Table[AnswerExample]:
     """Return the examples for an artifact, without their inputs: payloads stay in Postgres."""
     return Table(
         TITLE,

@@ -8,7 +8,7 @@ from lanes.advice.proposals import ProposalFigures, ProposedRollout
 from lanes.ids import ProposalId
 from lanes.report import advice, charts
 from lanes.report.links import REPORTS, render_links
-from lanes.report.table import NO_BREAK, Table, figure, in_markdown, label, phrase
+from lanes.report.table import NO_BREAK, Table, figure, label, phrase, render_markdown
 from lanes.text import cell, code
 from lanes.units import dollars, pluralize, seconds, sentence, share
 from lanes.words import ProposalState
@@ -48,7 +48,11 @@ def render(
     """
     parts = [f"**{cell(headline(workload, proposed))}**"]
     if proposed:
-        parts += [in_markdown(glance := table(proposed), most=len(proposed)), glance.legend, SINCE]
+        parts += [
+            render_markdown(glance := table(proposed), most=len(proposed)),
+            glance.legend,
+            SINCE,
+        ]
     for proposal in proposed:
         form = forms.get(proposal.id)
         decide = f"[Approve, edit or decline]({form}) · " if form else ""

@@ -12,10 +12,10 @@ from lanes.report.table import (
     Table,
     describe_hidden_rows,
     figure,
-    in_markdown,
     label,
     phrase,
     render_legend,
+    render_markdown,
 )
 from lanes.rollouts.replays import Agreement, ChangeKind, Diff, Generation, Preview, change_bounds
 from lanes.routing.prospect import percent
@@ -50,7 +50,7 @@ NEXT = {
 }
 
 
-def key_of(generation: Generation) -> str:
+def artifact_key(generation: Generation) -> str:
     """Return the key of the artifact."""
     return f"lanes-replay-{generation.workload}"
 
@@ -60,10 +60,10 @@ def headline(generation: Generation, diff: Diff) -> str:
     said = f"Generation {generation.number}, version {generation.version}: {generation.state}"
     if not diff.items:
         return f"{said}, nothing answered yet{_describe_skipped(generation)}"
-    return f"{said}, {headline_of(diff)}{_describe_skipped(generation)}"
+    return f"{said}, {make_headline(diff)}{_describe_skipped(generation)}"
 
 
-def headline_of(diff: Diff) -> str:
+def make_headline(diff: Diff) -> str:
     """Return the share of items that would change."""
     return f"{share(diff.share)} of {pluralize(diff.items, 'item')} would change"
 
@@ -120,7 +120,7 @@ def question(generation: Generation, diff: Diff, action: str) -> str:
         _classes(diff),
         _kinds(diff, EXAMPLES_ON_FORM),
         f"Approve: readers get {now}. Decline: they keep what they get.",
-        f"The whole diff, with its picture: [{key_of(generation)}]({versions_page(key_of(generation))})",
+        f"The whole diff, with its picture: [{artifact_key(generation)}]({versions_page(artifact_key(generation))})",
     ]
     return "\n\n".join(filter(None, parts))
 
@@ -177,11 +177,11 @@ def _fields(diff: Diff) -> str:
         figure(
             "Share",
             f"of the items answered by both, {BETWEEN}",
-            lambda of: _share_of(changed[of], diff.items),
+            lambda of: _format_share(changed[of], diff.items),
         ),
         *_labels(lambda name: diff.agreement.get(name, Agreement())),
     )
-    return f"### Fields\n\n{in_markdown(table, most=len(names))}\n\n{table.legend}"
+    return f"### Fields\n\n{render_markdown(table, most=len(names))}\n\n{table.legend}"
 
 
 def _classes(diff: Diff) -> str:
@@ -200,12 +200,12 @@ def _classes(diff: Diff) -> str:
         figure(
             "Share",
             f"of its items, {BETWEEN}",
-            lambda name: _share_of(of(name).changed, of(name).items),
+            lambda name: _format_share(of(name).changed, of(name).items),
         ),
         *_labels(lambda name: of(name).agreement),
     )
     legend = render_legend({each.head: each.meaning for each in table.columns[1:4]})
-    return f"### {cell(table.title)}\n\n{in_markdown(table, most=MOST_CLASSES)}\n\n{legend}"
+    return f"### {cell(table.title)}\n\n{render_markdown(table, most=MOST_CLASSES)}\n\n{legend}"
 
 
 def _labels(agreement: Callable[[str], Agreement]) -> tuple[Column[str], ...]:
@@ -242,7 +242,7 @@ def _format_gain(of: Agreement) -> str:
     return f"{100 * seen:+.0f} ({100 * low:+.0f} to {100 * high:+.0f})"
 
 
-def _share_of(changed: int, items: int) -> str:
+def _format_share(changed: int, items: int) -> str:
     if not items:
         return MISSING
     low, high = change_bounds(changed, items)
@@ -260,7 +260,7 @@ def picture(diff: Diff) -> str:
         Bar(
             plain(name, most=40),
             changed / items,
-            _share_of(changed, items),
+            _format_share(changed, items),
             PALE,
             change_bounds(changed, items),
         )
@@ -277,7 +277,7 @@ def picture(diff: Diff) -> str:
                 [Bar(side, of_side, share(of_side), color) for side, of_side, color in sides],
             )
         )
-    alt = f"{headline_of(diff)}, by class and by label"
+    alt = f"{make_headline(diff)}, by class and by label"
     return data_uri(charts.bars(groups[: 1 + MOST_BARS]), alt)
 
 
@@ -303,7 +303,7 @@ def _kinds(diff: Diff, most: int) -> str:
         ),
     )
     left = f"\n\n{out}" if (out := describe_hidden_rows(len(diff.kinds), most)) else ""
-    return f"### {table.title}\n\n{in_markdown(table, most=most)}{left}\n\n{table.legend}"
+    return f"### {table.title}\n\n{render_markdown(table, most=most)}{left}\n\n{table.legend}"
 
 
 def _keys(of: ChangeKind) -> str:

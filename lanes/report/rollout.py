@@ -9,7 +9,15 @@ from typing import Any
 from lanes.promises.incident import TERMS, Incident
 from lanes.report import charts, rollout_charts
 from lanes.report.links import REPORTS, artifact_page, render_links
-from lanes.report.table import NO_BREAK, Table, figure, in_markdown, label, phrase, render_legend
+from lanes.report.table import (
+    NO_BREAK,
+    Table,
+    figure,
+    label,
+    phrase,
+    render_legend,
+    render_markdown,
+)
 from lanes.rollouts.gates import (
     MEANS,
     MOST_TIMES,
@@ -361,7 +369,7 @@ def _between(judgement: Judgement) -> str:
 
 def _render_table(table: Table[Any]) -> str:
     """Return a Markdown table with its legend below."""
-    return f"{in_markdown(table, most=MOST_ROWS)}\n\n{table.legend}"
+    return f"{render_markdown(table, most=MOST_ROWS)}\n\n{table.legend}"
 
 
 def _format_bound(gate: Gate, value: float) -> str:

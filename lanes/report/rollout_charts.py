@@ -25,7 +25,7 @@ LEGEND = (
 def split(log: Sequence[LogEntry], *, until: datetime, to: str = "real time") -> str:
     """Draw the share to real time, or to a version, over the time since the first log entry."""
     if not log:
-        return charts.nothing("no share was set yet")
+        return charts.draw_empty("no share was set yet")
     first, last = log[0].at, max(until, log[-1].at)
     log = [next(same) for _, same in groupby(log, lambda each: each.basis_points)]
     span = max((last - first).total_seconds(), 1.0)
@@ -56,7 +56,7 @@ def gates(judged: Sequence[Judgement], said: Callable[[Judgement], str]) -> str:
     """Draw the bounds, the observed value and the limit of each gate; `said` returns the line of text above them."""
     drawn = [each for each in judged if each.between is not None]
     if not drawn:
-        return charts.nothing("no gate was judged yet")
+        return charts.draw_empty("no gate was judged yet")
     body, y = "", float(PADDING)
     for each in drawn:
         color = COLORS.get(each.verdict, NEUTRAL)
@@ -67,14 +67,14 @@ def gates(judged: Sequence[Judgement], said: Callable[[Judgement], str]) -> str:
     return charts.card(y + 8 + PADDING, body)
 
 
-def limit_of(gate: Gate) -> float:
+def gate_limit(gate: Gate) -> float:
     """Return the value that the bounds of a gate are compared with."""
     return gate.limit if gate.measure in MEANS else gate.tolerance
 
 
 def _track(judgement: Judgement, y: float, color: str) -> str:
     assert judgement.between is not None
-    gate, limit = judgement.gate, limit_of(judgement.gate)
+    gate, limit = judgement.gate, gate_limit(judgement.gate)
     is_signed = gate.worse_by is not None or gate.measure is Measure.SAVING
     start, end = (-FAR * limit if is_signed else 0.0), FAR * limit
     if gate.measure is not Measure.COST_USD:

@@ -7,7 +7,7 @@ from typing import Any
 
 from lanes.report.rollout import format_limit
 from lanes.report.summary import lane_name
-from lanes.report.table import Column, Table, figure, in_markdown, label, phrase
+from lanes.report.table import Column, Table, figure, label, phrase, render_markdown
 from lanes.rollouts.gates import confidence
 from lanes.rollouts.plan import DAY_S, PlannedGate, PlannedStep, RolloutPlan
 from lanes.rollouts.rollout import Rollout
@@ -36,7 +36,7 @@ def section(plan: RolloutPlan, under_way: Rollout) -> str:
 
 
 def _render_table(table: Table[Any]) -> str:
-    return f"**{table.title}**\n\n{in_markdown(table, most=MOST_ROWS)}\n\n{table.legend}"
+    return f"**{table.title}**\n\n{render_markdown(table, most=MOST_ROWS)}\n\n{table.legend}"
 
 
 def steps(plan: RolloutPlan, *, start: str = "now") -> Table[PlannedStep | None]:
@@ -64,7 +64,7 @@ def steps(plan: RolloutPlan, *, start: str = "now") -> Table[PlannedStep | None]
             lambda at: f"{percent(at):g} %",
         ),
         figure("Moved a day", f"items that {gets} gets", lambda at: _rate(at)),
-        *(_cost_of(plan, lane, percent) for lane in Lane if receiving),
+        *(_cost_column(plan, lane, percent) for lane in Lane if receiving),
         phrase("Hold", "the answers that the step waits for, and its time", hold),
         note="Costs are of a day, estimated; in lambda mode with the second pass."
         if receiving
@@ -91,13 +91,13 @@ def gates(plan: RolloutPlan, *, since: Rollout | None = None) -> Table[Placed]:
         label("Step", lambda each: str(each[0].number + 1)),
         label("Gate", lambda each: _name(each[1])),
         label("Limit", lambda each: format_limit(each[1].gate, plan.playbook.direction.giving)),
-        figure("If clean", IF_CLEAN, lambda each: _passes(each[1], each[1].fewest)),
-        figure("At half", AT_HALF, lambda each: _passes(each[1], each[1].needed_samples)),
+        figure("If clean", IF_CLEAN, lambda each: _format_passes(each[1], each[1].fewest)),
+        figure("At half", AT_HALF, lambda each: _format_passes(each[1], each[1].needed_samples)),
         last,
     )
 
 
-def _cost_of(
+def _cost_column(
     of: RolloutPlan, lane: Lane, percent: Callable[[PlannedStep | None], float]
 ) -> Column[PlannedStep | None]:
     head = f"{lane_name(lane)} cost".capitalize()
@@ -108,7 +108,7 @@ def _name(of: PlannedGate) -> str:
     return f"{of.gate.measure}, dry run" if of.gate.dry_run else of.gate.measure
 
 
-def _passes(of: PlannedGate, samples: int | None) -> str:
+def _format_passes(of: PlannedGate, samples: int | None) -> str:
     if samples is None:
         return "never"
     days = of.estimate_days(samples)

@@ -51,7 +51,7 @@ def times(ratio: float) -> str:
     return f"{ratio:.1f} times" if ratio < 100 else f"{round(ratio):,} times"
 
 
-def saving_of(costs: CostFigures, snapshot: Snapshot) -> Saving:
+def measure_saving(costs: CostFigures, snapshot: Snapshot) -> Saving:
     """Return the saving of one workload, or of all workloads for their total."""
     states = [each for each in snapshot.states if costs.workload in (each.workload, ALL_WORKLOADS)]
     actual, alone = costs.actual_usd, costs.all_realtime_usd
@@ -62,9 +62,9 @@ def saving_of(costs: CostFigures, snapshot: Snapshot) -> Saving:
     )
 
 
-def saving(snapshot: Snapshot) -> Saving:
+def measure_total_saving(snapshot: Snapshot) -> Saving:
     """Return the saving of all workloads together."""
-    return saving_of(total_costs(snapshot), snapshot)
+    return measure_saving(total_costs(snapshot), snapshot)
 
 
 def total_costs(snapshot: Snapshot) -> CostFigures:
@@ -121,7 +121,7 @@ class OfLane(Protocol):
     def lane(self) -> Lane: ...
 
 
-def title_of(figures: OfLane) -> str:
+def name_lane(figures: OfLane) -> str:
     """Return a workload's lane as one name."""
     return f"{figures.workload} / {lane_name(figures.lane)}"
 
@@ -172,7 +172,7 @@ def headline(snapshot: Snapshot) -> str:
     if items(snapshot):
         failed = items(snapshot, [ItemState.FAILED])
         parts[1:] = [
-            str(saving(snapshot)),
+            str(measure_total_saving(snapshot)),
             batches.health(snapshot.batches, snapshot.incidents),
             realtime_p95(snapshot),
             f"{pluralize(failed, 'item')} failed" if failed else None,
@@ -265,7 +265,7 @@ def _describe_rescues(snapshot: Snapshot) -> list[str]:
 
 
 def _describe_saving(snapshot: Snapshot) -> list[str]:
-    costs, saving_ = total_costs(snapshot), saving(snapshot)
+    costs, saving_ = total_costs(snapshot), measure_total_saving(snapshot)
     if saving_.part is None:
         return []
     return [

@@ -78,7 +78,7 @@ def render_legend(meanings: Mapping[str, str], note: str = "") -> str:
     return " ".join([note, *said] if note else said)
 
 
-def in_terminal(table: Table[Row], *, below: str = "", most: int = MOST_ROWS) -> RenderableType:
+def render_terminal(table: Table[Row], *, below: str = "", most: int = MOST_ROWS) -> RenderableType:
     """Return a table for a terminal, with its title above it on one line and `below` under it."""
     shown = RichTable(title=table.title, title_justify="left", box=box.SIMPLE_HEAD)
     shown.pad_edge, shown.show_edge, shown.collapse_padding = False, False, True
@@ -96,7 +96,7 @@ def split_title(table: RichTable) -> tuple[Text, RichTable]:
     return Text(title, style="bold"), table
 
 
-def in_markdown(table: Table[Row], *, most: int) -> str:
+def render_markdown(table: Table[Row], *, most: int) -> str:
     """Return a Markdown table of at most `most` rows; numbers never break over two lines."""
     if not table.rows:
         return "Nothing yet."
@@ -108,7 +108,7 @@ def in_markdown(table: Table[Row], *, most: int) -> str:
     return f"{lines}\n\n{more}" if more else lines
 
 
-def out_of(part: int, whole: int) -> str:
+def format_part(part: int, whole: int) -> str:
     """Return a part of a whole as text: "3 of 1,204"."""
     return f"{count(part)} of {count(whole)}"
 

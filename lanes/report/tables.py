@@ -9,8 +9,8 @@ from lanes.report import figures, summary
 from lanes.report.figures import CostFigures, DeadlineFigures, LaneFigures
 from lanes.report.rollout import describe_state
 from lanes.report.snapshot import Snapshot
-from lanes.report.summary import OfLane, lane_name, title_of
-from lanes.report.table import Column, Table, figure, label, out_of, phrase
+from lanes.report.summary import OfLane, lane_name, name_lane
+from lanes.report.table import Column, Table, figure, format_part, label, phrase
 from lanes.rollouts.rollout import Rollout
 from lanes.units import MISSING, align_usd, clock, count, dollars, rate, seconds, share, usd
 from lanes.words import RolloutState
@@ -24,7 +24,7 @@ class OfWorkload(Protocol):
 
 
 WORKLOAD: Column[OfWorkload] = label("Workload", lambda of: of.workload)
-LANE: Column[OfLane] = label("Lane", title_of)
+LANE: Column[OfLane] = label("Lane", name_lane)
 
 
 def attention(snapshot: Snapshot) -> Iterator[Table[Any]]:
@@ -109,7 +109,9 @@ def lanes(snapshot: Snapshot) -> Table[LaneFigures]:
         "Lanes",
         snapshot.lanes,
         LANE,
-        figure("Answered", "of the items routed here", lambda of: out_of(of.answered, of.items)),
+        figure(
+            "Answered", "of the items routed here", lambda of: format_part(of.answered, of.items)
+        ),
         figure("p50, p95, p99", "from received to answered, in percentiles", _percentiles),
         figure("Per minute", "answers while busy", lambda of: rate_or_dash(of.per_minute)),
         figure("Failed", "attempts without a valid answer", _format_failures),
@@ -127,7 +129,7 @@ def costs(snapshot: Snapshot) -> Table[CostFigures]:
     amount = align_usd([*(of.actual_usd for of in rows), *lanes])
 
     def saving(of: CostFigures) -> str:
-        return str(summary.saving_of(of, snapshot))
+        return str(summary.measure_saving(of, snapshot))
 
     return Table(
         "Cost against the alternatives",
@@ -144,7 +146,7 @@ def costs(snapshot: Snapshot) -> Table[CostFigures]:
 
 def deadlines(snapshot: Snapshot) -> Table[DeadlineFigures]:
     """Return due times met and missed on each lane; the second page has them by reason."""
-    return Table("Deadlines", [*_by_lane(snapshot.deadlines)], *deadline_columns())
+    return Table("Deadlines", [*_sort_by_lane(snapshot.deadlines)], *deadline_columns())
 
 
 def deadline_columns() -> list[Column[DeadlineFigures]]:
@@ -227,7 +229,7 @@ def _percentiles(lane: LaneFigures) -> str:
     return join_durations(lane.p50_s, lane.p95_s, lane.p99_s) if lane.answers else MISSING
 
 
-def _by_lane(found: Iterable[DeadlineFigures]) -> Iterator[DeadlineFigures]:
+def _sort_by_lane(found: Iterable[DeadlineFigures]) -> Iterator[DeadlineFigures]:
     ordered = sorted(found, key=lambda of: (of.workload, of.lane != "realtime"))
     for (workload, lane), group in groupby(ordered, key=lambda of: (of.workload, of.lane)):
         counts = ((of.met, of.missed, of.overdue) for of in group)

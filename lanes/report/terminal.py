@@ -9,7 +9,7 @@ from rich.text import Text
 from lanes.report import details, page, summary, tables
 from lanes.report.page import NOTHING_OPEN
 from lanes.report.snapshot import Snapshot
-from lanes.report.table import Table, in_terminal
+from lanes.report.table import Table, render_terminal
 from lanes.settling.listing import AnswerExample
 from lanes.text import plain
 
@@ -25,7 +25,7 @@ def details_page(snapshot: Snapshot) -> RenderableType:
     """Return the second page, with everything else."""
     found = [each for each in details.tables(snapshot) if each.rows]
     heading = Text(f"Everything {summary.period(snapshot)}", "bold")
-    return _space_parts([heading, *(in_terminal(each, below=each.note) for each in found)])
+    return _space_parts([heading, *(render_terminal(each, below=each.note) for each in found)])
 
 
 def _main_parts(snapshot: Snapshot, samples: Sequence[AnswerExample]) -> Iterator[RenderableType]:
@@ -33,13 +33,13 @@ def _main_parts(snapshot: Snapshot, samples: Sequence[AnswerExample]) -> Iterato
     if said := summary.sentences(snapshot):
         yield Text("\n".join(f"  {plain(each, most=300)}" for each in said))
     pressing = [*tables.attention(snapshot)]
-    yield from (in_terminal(each, below=each.note) for each in pressing)
+    yield from (render_terminal(each, below=each.note) for each in pressing)
     if not pressing:
         yield Text.assemble(("What needs a person: ", "bold"), NOTHING_OPEN)
     found: list[Table[Any]] = [tables.lanes(snapshot), tables.costs(snapshot)]
     for each in (*found, tables.deadlines(snapshot), *tables.quality(snapshot)):
         if each.rows:
-            yield in_terminal(each, below=each.note)
+            yield render_terminal(each, below=each.note)
     if samples:
         yield page.render(samples)
     yield Text(EVERYTHING_ELSE, "dim")

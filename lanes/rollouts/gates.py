@@ -316,7 +316,7 @@ def judge(gate: Gate, measured: Measurement, *, alpha: float) -> Judgement:
     if problem is not None:
         return Judgement(gate, measured, Verdict.ERROR, problem)
     if gate.measure in MEANS:
-        return _of_means(gate, measured, other, alpha=alpha)
+        return _judge_means(gate, measured, other, alpha=alpha)
     if other is not None:
         return _judge_difference(gate, measured, other, alpha=alpha)
     sample_share = measured.wrong_share
@@ -392,7 +392,7 @@ def _judge_difference(
     return conclude(Verdict.INCONCLUSIVE, undecided)
 
 
-def _of_means(
+def _judge_means(
     gate: Gate, measured: Measurement, other: Measurement | None, *, alpha: float
 ) -> Judgement:
     if other is None:

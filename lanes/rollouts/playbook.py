@@ -113,7 +113,7 @@ class Precondition(PlaybookPart):
 
     @field_validator("gates")
     @classmethod
-    def _of_one_lane(cls, gates: tuple[Gate, ...]) -> tuple[Gate, ...]:
+    def _require_one_lane(cls, gates: tuple[Gate, ...]) -> tuple[Gate, ...]:
         _require_one_of_each(gates)
         for gate in gates:
             if gate.measure not in BEFORE or gate.compares:
@@ -124,7 +124,7 @@ class Precondition(PlaybookPart):
         return gates
 
     @model_validator(mode="after")
-    def _asks_something(self) -> Self:
+    def _require_condition(self) -> Self:
         if self.batches is None and not self.deciding:
             raise ValueError("say what must be true before: `batches`, or a gate that decides")
         return self
@@ -334,7 +334,7 @@ def load(name: str, file: str = "", *, folder: Path = FOLDER) -> Playbook:
     return parse(path.stem, text)
 
 
-def block_of(reference: str) -> str | None:
+def block_name(reference: str) -> str | None:
     """Return the name of the Prefect block in `block:NAME`; None for a file.
 
     Raises:
@@ -348,7 +348,7 @@ def block_of(reference: str) -> str | None:
     return name
 
 
-def of_block(name: str, data: Mapping[str, Any] | None) -> Playbook:
+def read_block(name: str, data: Mapping[str, Any] | None) -> Playbook:
     """Return the playbook of a Prefect block; `data` is the block's document, None if there is no such block.
 
     Raises:
@@ -408,7 +408,7 @@ def _validate(name: str, data: Any, root: yaml.MappingNode) -> Playbook:
                 f"line {yaml_places.place(root, path).line}, {'.'.join(map(str, path)) or 'playbook'}: {message}"
             )
         raise PlaybookInvalid(name, problems) from None
-    if never := _never_passing(playbook, root):
+    if never := _find_impassable(playbook, root):
         raise PlaybookInvalid(name, never)
     if playbook.name != name:
         line = yaml_places.place(root, ["name"]).line
@@ -421,7 +421,7 @@ def _validate(name: str, data: Any, root: yaml.MappingNode) -> Playbook:
     return playbook
 
 
-def _never_passing(playbook: Playbook, root: yaml.MappingNode) -> list[str]:
+def _find_impassable(playbook: Playbook, root: yaml.MappingNode) -> list[str]:
     """Return the problems of gates that tolerate nothing: no number of samples proves that a share is 0."""
     problems = []
     places = [(["steps", number], step.gates) for number, step in enumerate(playbook.steps)]

@@ -16,7 +16,7 @@ MISMATCH_ALPHA = 0.001  # probability of ever reporting a mismatch that is only 
 MISMATCH = 0.001  # the smallest relevant difference between sample ratio and split
 
 
-def of_start(
+def refuse_start(
     plan: RolloutPlan,
     *,
     mode: Mode,
@@ -61,12 +61,12 @@ def of_start(
             f'workload "{workload}" sends {plan.basis_points / 100:g} % to real-time already: no step of playbook '
             f'"{playbook.name}" goes further; choose another playbook or set the split with `lanes split`'
         )
-    if (lacking := _not_ready(plan)) is not None:
+    if (lacking := _refuse_unready(plan)) is not None:
         return lacking
-    return next(filter(None, (_out_of_reach(plan, step) for step in plan.steps)), None)
+    return next(filter(None, (_refuse_short_step(plan, step) for step in plan.steps)), None)
 
 
-def _not_ready(plan: RolloutPlan) -> str | None:
+def _refuse_unready(plan: RolloutPlan) -> str | None:
     """Return a sentence about the playbook's unmet preconditions on the batch lane, None if all are met."""
     before, readiness = plan.playbook.before, plan.before
     if before is None or readiness is None:
@@ -91,7 +91,7 @@ def _not_ready(plan: RolloutPlan) -> str | None:
     )
 
 
-def _out_of_reach(plan: RolloutPlan, step: PlannedStep) -> str | None:
+def _refuse_short_step(plan: RolloutPlan, step: PlannedStep) -> str | None:
     """Return the reason why the step cannot gather enough evidence in its time, even if no item is wrong; None if it can."""
     unpaid = next((each for each in step.gates if not each.gate.dry_run and each.is_unpaid), None)
     if unpaid is not None:
@@ -149,15 +149,15 @@ def sample_ratio_mismatch(
     )
 
 
-def of_order(plan: RolloutPlan, *, ordered: int | None, candidate: int | None) -> str | None:
+def refuse_order(plan: RolloutPlan, *, ordered: int | None, candidate: int | None) -> str | None:
     """Return the reason why a rollout of version `ordered` (None: between lanes) cannot begin with this `candidate`, if any."""
     playbook, workload = plan.playbook, plan.workload
     if playbook.direction is not Direction.VERSION:
         if ordered is None:
             return None
-        return not_of_a_version(playbook)
+        return explain_wrong_kind(playbook)
     if candidate is None:
-        return without_candidate(plan)
+        return explain_no_candidate(plan)
     if ordered is None:
         return (
             f'playbook "{playbook.name}" moves a new version: `lanes publish FILE --canary {playbook.name}` starts it, or name '
@@ -168,7 +168,7 @@ def of_order(plan: RolloutPlan, *, ordered: int | None, candidate: int | None) -
     return None
 
 
-def not_of_a_version(playbook: Playbook) -> str:
+def explain_wrong_kind(playbook: Playbook) -> str:
     """Return the reason why a playbook that moves traffic between the lanes cannot serve a canary."""
     return (
         f'playbook "{playbook.name}" moves traffic between the lanes, not to a version: choose one of direction version, '
@@ -176,7 +176,7 @@ def not_of_a_version(playbook: Playbook) -> str:
     )
 
 
-def without_candidate(plan: RolloutPlan) -> str:
+def explain_no_candidate(plan: RolloutPlan) -> str:
     """Return the reason why a rollout towards a version cannot begin without a candidate version."""
     return (
         f'workload "{plan.workload}" has no candidate version: `lanes publish FILE --canary {plan.playbook.name}` stores one '
@@ -184,7 +184,7 @@ def without_candidate(plan: RolloutPlan) -> str:
     )
 
 
-def of_split(workload: str, consumer: str | None, present: Rollout | None) -> str | None:
+def refuse_split(workload: str, consumer: str | None, present: Rollout | None) -> str | None:
     """Return the reason why a person cannot set the split while `present` is the workload's open rollout; None if allowed."""
     if present is None or present.version is not None or present.consumer != consumer:
         return None

@@ -76,7 +76,7 @@ class Selection(Form):
             rule = Rule(self.where)
             rule.check_price()
         except RuleSyntaxError as error:
-            raise ActionRefused(error.of_field("where")) from None
+            raise ActionRefused(error.name_field("where")) from None
         except ValueError as error:
             raise ActionRefused(f"where: {error}") from None
         return rule

@@ -339,7 +339,7 @@ def _open_move(
         )
     if not situation.entered:
         return _entry(situation, approval)
-    hold = _lacking(situation, judgements, worst_judgement)
+    hold = _hold_for_evidence(situation, judgements, worst_judgement)
     if hold is not None:
         if is_overdue(situation, now):
             since = f" of the approval by {approval.who}" if approval is not None else ""
@@ -402,7 +402,7 @@ def is_overdue(situation: Situation, now: datetime) -> bool:
     )
 
 
-def _lacking(
+def _hold_for_evidence(
     situation: Situation, judgements: Sequence[Judgement], worst_judgement: Judgement | None
 ) -> Hold | None:
     """Return the reason to hold for lack of evidence, None if the evidence is complete."""
@@ -435,7 +435,7 @@ def _lacking(
             assert_never(worst_judgement.verdict)
 
 
-def rollout_of(row: Any) -> Rollout:
+def read_rollout(row: Any) -> Rollout:
     """Return the rollout in a row with the columns of the table `rollout`."""
     approval = (
         Approval(True, row.approved_by, row.approved_why or "")

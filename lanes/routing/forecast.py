@@ -106,7 +106,7 @@ class FilePlans:
                 None if load is None else Room(load, self._sharing).takes_s(version, self.items)
             )
             return FilePlan(lane, pack, calls, usd, takes_s=takes_s)
-        prospect = prospects.of_size(version, calls)
+        prospect = prospects.for_size(version, calls)
         back_at = prospect.presses_until if by is None else prospect.back_at
         probability = None if by is None else prospect.chance(by).probability
         return FilePlan(lane, pack, calls, usd, probability=probability, back_at=back_at)
@@ -148,7 +148,7 @@ class Forecast:
         self.items += 1
         self.all_realtime_usd += route.realtime_usd
         self.all_batch_usd += route.batch_usd
-        self.as_routed_usd += as_routed_usd(route, passes=passes)
+        self.as_routed_usd += estimate_routed_usd(route, passes=passes)
         self.routes[route.lane, route.reason] += 1
         if len(self.examples) < MOST_EXAMPLES:
             self.examples.append(
@@ -156,7 +156,7 @@ class Forecast:
             )
 
 
-def as_routed_usd(route: Route, *, passes: float) -> Decimal:
+def estimate_routed_usd(route: Route, *, passes: float) -> Decimal:
     """Return an item's cost on the lane of its route, with its share of authoritative passes after real time."""
     if route.lane is Lane.BATCH:
         return route.batch_usd
@@ -204,11 +204,11 @@ def forecast(
             alone=estimates.of(plans.alone, size, told), packed=estimates.of(version, size, told)
         )
     result.plans = plans.build(prospects, lanes.load, by=by)
-    result.notes = [*_beyond(lanes.budgets, result.as_routed_usd)]
+    result.notes = [*_name_exceeded(lanes.budgets, result.as_routed_usd)]
     return result
 
 
-def _beyond(budgets: Iterable[BudgetStatus], routed_usd: Decimal) -> Iterable[str]:
+def _name_exceeded(budgets: Iterable[BudgetStatus], routed_usd: Decimal) -> Iterable[str]:
     """Yield a sentence for each budget of all consumers that these items would exceed."""
     for each in budgets:
         soft, hard, after = each.budget.soft_usd, each.budget.hard_usd, each.used_usd + routed_usd
@@ -334,7 +334,7 @@ class TrialRun:
             estimates=self._estimates,
             prospects=self._prospects,
         )
-        side.usd += as_routed_usd(route, passes=self._sharing.passes_of(version))
+        side.usd += estimate_routed_usd(route, passes=self._sharing.passes_of(version))
         if route.lane is Lane.BATCH and item.due_at is not None and item.due_at > received_at:
             side.late += 1 - self._prospects.of(version).chance(item.due_at).probability
         if faults := rule_faults(item, version, now=received_at):

@@ -179,12 +179,12 @@ class Load:
         places_s, limits = line.places / self.per_s, self.limits.get(model, ())
         if not limits:
             return places_s
-        asked = self._before(workload, until)[1][model]
+        asked = self._count_before(workload, until)[1][model]
         if not (asked or more):
             return places_s
         taking = self.need_of(workload).times(asked).plus(NOTHING if more is None else more.taking)
         for other, items in line.others:
-            taking = taking.plus(self._taking(other, items, model, beside.get(other.name)))
+            taking = taking.plus(self._scale_need(other, items, model, beside.get(other.name)))
         return max(
             places_s,
             drain_time_s([WaitingItems(1, taking)], limits, per_s=None, now=self.at) or 0.0,
@@ -202,8 +202,8 @@ class Load:
 
         Other workloads are served in the same time: their waiting items and the items in `beside`.
         """
-        own = self._before(workload, until)[0] + (0 if more is None else more.items)
-        others = self._beside(workload, beside)
+        own = self._count_before(workload, until)[0] + (0 if more is None else more.items)
+        others = self._list_others(workload, beside)
         if not own or not others:
             return ServedLine(own, (), own)
         waits, wait, served = 0, 0.0, list[tuple[_Other, float]]()
@@ -227,7 +227,7 @@ class Load:
         wait = max(wait, waits / (1 - most))
         return own / most if own <= wait * most else wait + own - wait * most
 
-    def _beside(self, workload: str, beside: Mapping[str, AddedItems]) -> Sequence[_Other]:
+    def _list_others(self, workload: str, beside: Mapping[str, AddedItems]) -> Sequence[_Other]:
         """Return the other workloads that wait; their shares are computed once per set of names."""
         names = frozenset(beside.keys() - self._names) if beside else NO_OTHERS
         found = self._others.get((workload, names))
@@ -248,7 +248,9 @@ class Load:
             for name, part in parts.items()
         ]
 
-    def _taking(self, other: _Other, items: float, model: str, added: AddedItems | None) -> Need:
+    def _scale_need(
+        self, other: _Other, items: float, model: str, added: AddedItems | None
+    ) -> Need:
         """Return the use of the model's limits by these items of another workload."""
         if other.items:
             return self.need_of(other.name).times(
@@ -274,7 +276,7 @@ class Load:
     def _ranks(self) -> Sequence[datetime]:
         return sorted({each.ranks_from for each in self.queues})
 
-    def _before(self, workload: str, until: datetime | None) -> Own:
+    def _count_before(self, workload: str, until: datetime | None) -> Own:
         """Count the workload's items that rank before `until`, in total and by model; computed once for each rank."""
         place = len(self._ranks) if until is None else bisect_left(self._ranks, until)
         found = self._own.get((workload, place))

@@ -182,7 +182,7 @@ class Prospects:
             found = self._of[version.id] = Prospect(version, self._turnarounds, self._now)
         return found
 
-    def of_size(self, version: "Version", requests: int) -> Prospect:
+    def for_size(self, version: "Version", requests: int) -> Prospect:
         """Return the prospect of a version's batches with this number of requests."""
         return Prospect(version, self._turnarounds, self._now, requests=requests)
 

@@ -40,7 +40,7 @@ class Room:
         """Count an item of this version as ahead of the next one."""
         if self._group is not None and version.id != self._group[0]:
             self._group = None
-        self._added[version.workload] = self._one_more(version)
+        self._added[version.workload] = self._add_one(version)
         self._next.clear()
 
     def lacks(self, version: Version, within: timedelta, *, now: datetime) -> str | None:
@@ -49,7 +49,7 @@ class Room:
         Consecutive queries with the same version and time are a group. Each added item of the group makes the next item wait
         longer, so if a later item has room, the earlier items do as well.
         """
-        group, more = (version.id, within, now), self._one_more(version)
+        group, more = (version.id, within, now), self._add_one(version)
         again = group == self._group
         if again and more.items <= self._fit:
             return None
@@ -102,7 +102,7 @@ class Room:
         )
         return assume_prediction(spec).usual(spec, 0, pack).less(Need(read, 0, 0)).times(1 / pack)
 
-    def _one_more(self, version: Version) -> AddedItems:
+    def _add_one(self, version: Version) -> AddedItems:
         """Return the items added for the workload plus one more; cached, because callers usually add the item they checked."""
         more = self._next.get(version.id)
         if more is None:

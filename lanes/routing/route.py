@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from lanes.errors import RuleFailed
 from lanes.ids import ItemId
 from lanes.json_data import characters
-from lanes.money.budget import over_soft
+from lanes.money.budget import find_over_soft
 from lanes.money.estimates import Estimate, Estimates
 from lanes.packing import history_chars
 from lanes.routing.lane_rules import MAY_WAIT, binds, may_wait_for
@@ -225,7 +225,7 @@ def _apply_guards(
     choice: _Choice, item: ArrivedItem, version: Version, now: datetime, guards: Guards
 ) -> _Choice:
     """Apply the guards to an item that may wait, and that only its value or the split sent to real time."""
-    if (spent := over_soft(guards.budgets, item.workload, item.consumer)) is not None:
+    if (spent := find_over_soft(guards.budgets, item.workload, item.consumer)) is not None:
         return _Choice(Lane.BATCH, Reason.BUDGET, f"{spent.sentence}; {choice.said}", choice.chance)
     if guards.room is None:
         return choice

@@ -121,17 +121,17 @@ class _Weighing:
         alike = None if late.batch is None else late.batch.id, late.version.id, late.due_at
         if alike not in self._known:
             self._known[alike] = (
-                self._of_the_next(late)
+                self._weigh_next(late)
                 if late.batch is None
-                else self._of_one_out(late, late.batch)
+                else self._weigh_departed(late, late.batch)
             )
         return self._known[alike]
 
-    def _of_the_next(self, late: LateItem) -> tuple[float, str] | None:
+    def _weigh_next(self, late: LateItem) -> tuple[float, str] | None:
         chance = self._prospects.of(late.version).chance(late.due_at)
         return None if chance.enough else (chance.probability, chance.said)
 
-    def _of_one_out(self, late: LateItem, batch: DepartedBatch) -> tuple[float, str] | None:
+    def _weigh_departed(self, late: LateItem, batch: DepartedBatch) -> tuple[float, str] | None:
         law = self._underway.get(batch.id)
         if law is None:
             law = self._prospects.underway(
@@ -159,7 +159,7 @@ def rescue(doubtful: Iterable[DoubtfulItem], load: Load, *, now: datetime) -> Lo
     served: list[DoubtfulItem] = []
     unserved: dict[tuple[str, UnservedReason], list[DoubtfulItem]] = {}
     at_risk: list[DoubtfulItem] = []
-    for item in sorted(doubtful, key=_due):
+    for item in sorted(doubtful, key=_due_order):
         if item.of.binds is Lane.BATCH:
             at_risk.append(item)
         elif (
@@ -170,13 +170,13 @@ def rescue(doubtful: Iterable[DoubtfulItem], load: Load, *, now: datetime) -> Lo
             served.append(item)
         else:
             unserved.setdefault((item.model, reason), []).append(item)
-    results = [_pressing(served, load, now)]
+    results = [_choose(served, load, now)]
     for (model, reason), candidates in unserved.items():
         probes = reason.outage and not load.waiting(model)
-        results.append(_hold_back(_pressing(candidates, load, now), reason, probes=probes))
+        results.append(_hold_back(_choose(candidates, load, now), reason, probes=probes))
     taken = [item for looked in results for item in looked.taken]
     at_risk += [item for looked in results for item in looked.at_risk]
-    return LookResult(sorted(taken, key=_due), sorted(at_risk, key=_due))
+    return LookResult(sorted(taken, key=_due_order), sorted(at_risk, key=_due_order))
 
 
 def compute_horizon(load: Load, versions: Iterable[Version], due: Mapping[str, int]) -> datetime:
@@ -202,7 +202,7 @@ def latest(due_at: datetime, drain_s: float, call: timedelta) -> datetime:
     return due_at - timedelta(seconds=UNSURE * drain_s) - call - MARGIN
 
 
-def _pressing(candidates: Sequence[DoubtfulItem], load: Load, now: datetime) -> LookResult:
+def _choose(candidates: Sequence[DoubtfulItem], load: Load, now: datetime) -> LookResult:
     """Choose among these items in due order; an item that cannot be in time takes no place of one that can.
 
     If the places are the bottleneck, all earlier items must start; if a model's limits are, all earlier items of that model.
@@ -272,5 +272,5 @@ def _hold_back(looked: LookResult, held: UnservedReason, *, probes: bool) -> Loo
     )
 
 
-def _due(each: DoubtfulItem) -> tuple[datetime, WorkId]:
+def _due_order(each: DoubtfulItem) -> tuple[datetime, WorkId]:
     return each.of.due_at, each.of.work_id

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from lanes.ids import VersionId, WorkId
-from lanes.money.budget import BudgetStatus, over_soft
+from lanes.money.budget import BudgetStatus, find_over_soft
 from lanes.money.estimates import Estimate
 from lanes.routing.lane_rules import may_wait
 from lanes.routing.load import AddedItems, Load, ModelRest
@@ -92,7 +92,7 @@ class Shedding:
             {name: (models[name], number) for name, number in items.items() if name in served},
         )
 
-    def leaving(
+    def choose(
         self,
         waiting: Iterable[QueuedWork],
         versions: Mapping[VersionId, Version],
@@ -104,7 +104,7 @@ class Shedding:
         """
         leaving_work: dict[WorkId, Shed] = {}
         for work in waiting:
-            line.passes(work.workload)
+            line.pass_item(work.workload)
             if (
                 work.version_id in versions
                 and (shed := self.of(work, versions[work.version_id], line)) is not None
@@ -117,7 +117,7 @@ class Shedding:
         if (
             waiting.bound_to is not None
             or not waiting.answers
-            or (why := self._why(waiting, version, line)) is None
+            or (why := self._find_reason(waiting, version, line)) is None
         ):
             return None
         due_at = waiting.due_at
@@ -131,11 +131,11 @@ class Shedding:
             or self._load.drain_s(version.workload, model) > SOON.total_seconds()
         )
 
-    def _why(self, waiting: QueuedWork, version: Version, line: "QueueAhead") -> str | None:
+    def _find_reason(self, waiting: QueuedWork, version: Version, line: "QueueAhead") -> str | None:
         model = version.spec.realtime_model
         if (rest := self._rests.get(model)) is not None:
             return rest.describe(self._now)
-        spent = over_soft(self._budgets, version.workload, waiting.consumer)
+        spent = find_over_soft(self._budgets, version.workload, waiting.consumer)
         if spent is not None:
             return spent.sentence
         return self._late(waiting, version, line)
@@ -160,7 +160,7 @@ class QueueAhead:
             for name, (model, number) in items.items()
         }
 
-    def passes(self, workload: str) -> None:
+    def pass_item(self, workload: str) -> None:
         """Pass one item of the workload: one item fewer is ahead."""
         if (ahead := self._left.get(workload)) is not None and ahead.items:
             one_less = ahead.items - 1

@@ -34,7 +34,7 @@ class CallTimes:
     ended_at: datetime
 
     @classmethod
-    def before(cls, now: datetime, *, age_s: float, seconds: float) -> "CallTimes":
+    def ended_before(cls, now: datetime, *, age_s: float, seconds: float) -> "CallTimes":
         """Return the times of a call that ended `age_s` ago and took `seconds`."""
         ended_at = now - timedelta(seconds=max(0.0, age_s))
         return cls(ended_at - timedelta(seconds=seconds), ended_at)

@@ -98,7 +98,7 @@ class Attempt(NamedTuple):
         return self.claim, self.response
 
 
-def without_repeats(attempts: Sequence[Attempt]) -> list[Attempt]:
+def drop_repeats(attempts: Sequence[Attempt]) -> list[Attempt]:
     """Return the attempts without repeats, in order; each attempt with a response gets its share of it."""
     names = [attempt.response.message_id for attempt in attempts if attempt.response is not None]
     if len({attempt.claim for attempt in attempts}) == len(attempts) and len({*names}) == len(

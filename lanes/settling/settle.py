@@ -208,7 +208,7 @@ def _rest(outcome: Outcome, failures: int) -> timedelta:
     """Return the back-off of work; calls that the account or the provider refuses get the longest one."""
     if outcome is Outcome.UNSERVED:
         return BACKOFF.longest
-    return timedelta(0) if outcome in ANSWERED else BACKOFF.after(failures)
+    return timedelta(0) if outcome in ANSWERED else BACKOFF.rest_after(failures)
 
 
 def is_announced_alone(announces: Announces, lane: Lane, *, acknowledged: bool) -> bool:

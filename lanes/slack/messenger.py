@@ -168,7 +168,7 @@ class Bot:
         except DeliveryError as problem:
             if not problem.gone or CHANNEL_ID.fullmatch(where):
                 raise
-        id_ = self._id_of(where)
+        id_ = self._find_id(where)
         return self._find(uid, id_, thread.ts, since) if id_ else None
 
     def _find(self, uid: str, channel: str, ts: str | None, since: datetime) -> MessagePlace | None:
@@ -186,7 +186,7 @@ class Bot:
                     return MessagePlace(channel, message["ts"])
         return None
 
-    def _id_of(self, name: str) -> str | None:
+    def _find_id(self, name: str) -> str | None:
         bare = name.removeprefix("#")
         for page in _pages(self._again.conversations_list, types="public_channel,private_channel"):
             for channel_info in page["channels"]:

@@ -166,7 +166,7 @@ def _notification(
 def _list_open_fields(incident: Incident, briefing: Briefing) -> list[tuple[str, str]]:
     if incident.promise == Promise.APPROVAL_WAITS:
         return _list_question_fields(incident)
-    stake = briefing.stake.in_words(moment) if briefing.stake else escape(briefing.unstaked)
+    stake = briefing.stake.format(moment) if briefing.stake else escape(briefing.unstaked)
     return [
         ("Workload", _format_subject(incident)),
         ("Since", moment(incident.opened_at)),

@@ -44,7 +44,7 @@ def find(name: str, settings: Settings) -> Address:
         return Address(name, None, str(reason))
 
 
-def without_password(address: URL) -> URL:
+def strip_password(address: URL) -> URL:
     """Return the address in libpq's form, for a command line or a screen: without the password and other secrets."""
     bare = address.difference_update_query(LIBPQ_SECRETS).set(drivername=LIBPQ)
     return URL.create(
@@ -73,7 +73,7 @@ def _report(settings: Settings) -> str:
 
 
 def _database(_: Settings) -> str:
-    return without_password(read_address(database_url())).render_as_string(hide_password=False)
+    return strip_password(read_address(database_url())).render_as_string(hide_password=False)
 
 
 def _provider(settings: Settings) -> str:
@@ -120,7 +120,7 @@ def psql_program(path: str | None = None) -> Path:
 
 def psql_command(psql: Path, database: URL, arguments: Sequence[str]) -> list[str]:
     """Return the psql command line, without the password: every process of the machine may read command lines."""
-    url = without_password(database).render_as_string(hide_password=False)
+    url = strip_password(database).render_as_string(hide_password=False)
     return [str(psql), f"--dbname={url}", *arguments]
 
 

@@ -193,14 +193,14 @@ def check_login(url: str) -> str:
     Raises:
         StandError: no session can be opened at the address, or the user may not change work.
     """
-    from lanes.store.asking import by_driver
+    from lanes.store.asking import ask_by_driver
 
     block, again = (
         "the block `lanes` of type Lanes database",
         "run `lanes deploy` with a login that has",
     )
     try:
-        with by_driver(url) as ask:
+        with ask_by_driver(url) as ask:
             (row,) = ask(LOGIN)
     except psycopg.Error as error:
         raise StandError(
@@ -306,7 +306,7 @@ def circuits(patient: Patient) -> str:
     return "no circuit is open: every model takes calls"
 
 
-def standing(patient: Patient) -> str:
+def check_standing(patient: Patient) -> str:
     from lanes.promises.breaches import describe_takeover
     from lanes.store.promises.recording import find_taken_roles
 
@@ -401,10 +401,10 @@ def ask(base: str, key: str, path: str) -> httpx2.Response:
 
 def _models_of_workloads(patient: Patient) -> dict[tuple[str, str], str]:
     """Return, for each provider block and model in use, the name of one workload that uses them."""
-    from lanes.store.workload.workloads import in_force
+    from lanes.store.workload.workloads import read_versions
 
     return {
         (version.spec.provider, model): version.workload
-        for version in query_database(patient, in_force).values()
+        for version in query_database(patient, read_versions).values()
         for model in (version.spec.realtime_model, version.spec.batch_model)
     }

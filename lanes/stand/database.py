@@ -109,10 +109,10 @@ def _explain(url: URL, error: Exception, called: str) -> str:
     if "too many" in message:
         return f"{place} has no connection left: raise its max_connections, or end other clients"
     first = str(getattr(error, "orig", error)).strip().splitlines()
-    return f"{place} cannot be used: {_without_secrets(first[0], url) if first else type(error).__name__}"
+    return f"{place} cannot be used: {_redact(first[0], url) if first else type(error).__name__}"
 
 
-def _without_secrets(said: str, url: URL) -> str:
+def _redact(said: str, url: URL) -> str:
     """Return the driver's message without the secrets of the address, which libpq quotes if it cannot parse them."""
     values = [url.password, *(url.query.get(name) for name in LIBPQ_SECRETS)]
     for secret in filter(None, values):

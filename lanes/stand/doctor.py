@@ -48,7 +48,7 @@ CHECKS: Checks = (
     ("provider", checks.provider),
     ("models", checks.models),
     ("circuits", checks.circuits),
-    ("standing", checks.standing),
+    ("standing", checks.check_standing),
     ("webhooks", checks.webhooks),
     ("slack", checks.slack),
     ("heartbeat", checks.heartbeat),
@@ -80,7 +80,7 @@ def examine(
         return [Finding("settings", CheckVerdict.OK, "every variable can be read"), *findings]
 
 
-def all_well(findings: Sequence[Finding]) -> bool:
+def is_healthy(findings: Sequence[Finding]) -> bool:
     """Return whether every check ran and passed."""
     return all(finding.verdict is CheckVerdict.OK for finding in findings)
 

@@ -131,7 +131,7 @@ def server_settings(environment: Mapping[str, str]) -> dict[str, str]:
 
 def fingerprint(variable: str, secret: str) -> str:
     """Return the fingerprint of a secret, the same on every machine; guessing the secret from it is slow and uncertain."""
-    text = _as_one_writes_it(secret) if variable in (DATABASE, DIRECT) else secret
+    text = _normalize(secret) if variable in (DATABASE, DIRECT) else secret
     return hashlib.scrypt(text.encode(), salt=f"lanes {variable}".encode(), dklen=4, **COST).hex()
 
 
@@ -160,7 +160,7 @@ def _place(url: str) -> str:
     return "no address" if read is None else format_address(read)
 
 
-def _as_one_writes_it(url: str) -> str:
+def _normalize(url: str) -> str:
     """Return a database address in a normal form, without irrelevant differences such as the quoting of its password."""
     if place_of(url) is not None:
         return plain_url(url)

@@ -75,7 +75,7 @@ def is_free_port(port: int) -> bool:
     return True
 
 
-def any_free_port() -> int:
+def find_free_port() -> int:
     """Return a port that is free at this moment."""
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
@@ -95,7 +95,7 @@ def choose_port(file: Path, *, fresh: bool = False) -> int:
     """Return the port of the last run if it is free and `fresh` is not set, else a new one; store it in the file."""
     port = None if fresh else _read_port(file)
     if port is None:
-        port = any_free_port()
+        port = find_free_port()
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(f"{port}\n")
     return port

@@ -19,7 +19,7 @@ from lanes.stand.local import POSTGRES
 from lanes.stand.postgres import EmbeddedPostgres
 from lanes.stand.prefect_api import PrefectApi
 from lanes.stand.runs_with import ANTHROPIC, RunsWith, provider_in
-from lanes.store.asking import by_driver
+from lanes.store.asking import ask_by_driver
 from lanes.store.engines import discreet_engine
 
 T = TypeVar("T")
@@ -45,7 +45,7 @@ class Patient:
     def check_known(self, variable: str) -> None:
         """Raise NotLooked if the variable is a secret of the stand that this shell does not have."""
         if variable in self.runs.unknown:
-            raise NotLooked(self.runs.missing(variable))
+            raise NotLooked(self.runs.describe_missing(variable))
 
     def database_url(self) -> URL:
         """Return the address of the database, after checking that it answers.
@@ -73,7 +73,7 @@ class Patient:
 
     def reports(self) -> list[HostReport]:
         """Return the reports of the supervisors of all hosts."""
-        with by_driver(self.usable_database().render_as_string(hide_password=False)) as ask:
+        with ask_by_driver(self.usable_database().render_as_string(hide_password=False)) as ask:
             return reports(ask)
 
     def usable_prefect(self) -> PrefectApi:

@@ -210,7 +210,7 @@ class EmbeddedPostgres:
             StandError: the server cannot start.
         """
         make_walkable(self.data.parent)
-        with file_lock(self._beside("lock")):
+        with file_lock(self._sibling("lock")):
             running = self.running() or self._start_server()
             self._create_databases(running)
         return running
@@ -236,7 +236,7 @@ class EmbeddedPostgres:
         """Stop the server after it has finished its writes; do nothing if it does not run."""
         if not self.data.exists():
             return
-        with file_lock(self._beside("lock")):
+        with file_lock(self._sibling("lock")):
             if self.running() is not None:
                 self._run("pg_ctl", "-D", self.data, "-w", "-t", "60", "-m", "fast", "stop")
 
@@ -245,7 +245,7 @@ class EmbeddedPostgres:
             self._initialise()
         for attempt in range(START_ATTEMPTS):
             self._forget_dead_server()
-            port = local.choose_port(self._beside("port"), fresh=attempt > START_ATTEMPTS // 2)
+            port = local.choose_port(self._sibling("port"), fresh=attempt > START_ATTEMPTS // 2)
             options = f"-p {port} -c unix_socket_directories='{self._socket_folder()}'"
             try:
                 where = ("-D", self.data, "-l", self.log, "-o", options)
@@ -271,7 +271,7 @@ class EmbeddedPostgres:
             )
         secret = self._secret()
         draft = self.data.with_name(f"{self.data.name}.init")
-        password = self._beside("init.password")
+        password = self._sibling("init.password")
         shutil.rmtree(draft, ignore_errors=True)
         password.unlink(missing_ok=True)
         draft.mkdir(mode=0o700)
@@ -342,14 +342,14 @@ class EmbeddedPostgres:
 
     @property
     def _secret_file(self) -> Path:
-        return self._beside("secret")
+        return self._sibling("secret")
 
     def _secret(self) -> str:
         if not self._secret_file.exists():
             write_private(self._secret_file, secrets.token_urlsafe(24))
         return self._secret_file.read_text().strip()
 
-    def _beside(self, suffix: str) -> Path:
+    def _sibling(self, suffix: str) -> Path:
         return self.data.with_name(f"{self.data.name}.{suffix}")
 
     def _socket_folder(self) -> str:
@@ -365,7 +365,7 @@ class EmbeddedPostgres:
         account = self.account
         if account is not None:
             environment["HOME"] = "/"
-        output = self._beside("start.log")
+        output = self._sibling("start.log")
         try:
             with output.open("w") as out:
                 done = subprocess.run(

@@ -57,11 +57,11 @@ class PrefectApi:
         It uses the stand's login for the stand's server, and this process's settings for another.
         """
         if stand is not None and url.rstrip("/") == stand.prefect_api_url.rstrip("/"):
-            return cls.of_stand(stand, timeout_s=timeout_s)
+            return cls.from_stand(stand, timeout_s=timeout_s)
         return cls(url, timeout_s=timeout_s)
 
     @classmethod
-    def of_stand(cls, info: StandInfo, *, timeout_s: float = 10) -> Self:
+    def from_stand(cls, info: StandInfo, *, timeout_s: float = 10) -> Self:
         """Return a client of the Prefect server that a stand uses, with the login of that server."""
         return cls(info.prefect_api_url, environment=info.credentials(), timeout_s=timeout_s)
 
@@ -118,13 +118,13 @@ class PrefectApi:
 
     def deployments(self) -> dict[str, dict[str, Any]]:
         """Return every deployment, by name."""
-        return self._by_name("deployments")
+        return self._read_by_name("deployments")
 
     def automations(self) -> dict[str, dict[str, Any]]:
         """Return every automation, by name."""
-        return self._by_name("automations")
+        return self._read_by_name("automations")
 
-    def _by_name(self, kind: str) -> dict[str, dict[str, Any]]:
+    def _read_by_name(self, kind: str) -> dict[str, dict[str, Any]]:
         rows: list[dict[str, Any]] = []
         while True:
             asked = {"limit": PAGE, "offset": len(rows), "sort": "NAME_ASC"}

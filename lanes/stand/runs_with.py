@@ -58,7 +58,7 @@ class RunsWith:
         """Return the address of Prefect's API; None if none is known."""
         return self.settings.prefect_api_url or (self.info and self.info.prefect_api_url)
 
-    def missing(self, variable: str) -> str:
+    def describe_missing(self, variable: str) -> str:
         """Return the message about a secret that is unknown here."""
         where = " at ".join(filter(None, ["yours", self.unknown[variable].shown]))
         return (
@@ -74,18 +74,18 @@ def runs_with(shell: Settings, home: Path) -> RunsWith:
         return RunsWith(shell, info)
     shell_variables = list_variables(shell)
     same = [name for name, each in info.settings.items() if shell_variables.get(name) == each]
-    alike = _in_clear(shell, same)
+    alike = _list_values(shell, same)
     others = (
         (name, each) for name, each in info.settings.items() if shell_variables.get(name) != each
     )
     lacking = {name: each for name, each in others if each.fingerprint}
-    found = from_vault(info, lacking)
+    found = read_vault(info, lacking)
     values = {name: each.shown for name, each in info.settings.items() if not each.fingerprint}
     return RunsWith(
         Settings.model_validate({"LANES_HOME": str(shell.home), **values, **alike, **found}),
         info,
         {variable: each for variable, each in lacking.items() if variable not in found},
-        differences(info.settings, shell_variables, _own(info, shell_variables)),
+        differences(info.settings, shell_variables, _describe_own(info, shell_variables)),
     )
 
 
@@ -100,7 +100,9 @@ def conflicts(shell: Settings, home: Path) -> list[Difference]:
     shell_variables = list_variables(shell)
     return [
         each
-        for each in differences(info.settings, shell_variables, _own(info, shell_variables))
+        for each in differences(
+            info.settings, shell_variables, _describe_own(info, shell_variables)
+        )
         if each.is_conflict
     ]
 
@@ -110,14 +112,14 @@ def less_own(shell: Settings, info: StandInfo | None) -> Settings:
     if info is None:
         return shell
     shell_variables = list_variables(shell)
-    own = _own(info, shell_variables)
+    own = _describe_own(info, shell_variables)
     asked = [
         variable for variable in shell.variables() if own.get(variable) != shell_variables[variable]
     ]
-    return Settings.model_validate({"LANES_HOME": str(shell.home), **_in_clear(shell, asked)})
+    return Settings.model_validate({"LANES_HOME": str(shell.home), **_list_values(shell, asked)})
 
 
-def from_vault(info: StandInfo, secrets: Mapping[str, Said]) -> dict[str, str]:
+def read_vault(info: StandInfo, secrets: Mapping[str, Said]) -> dict[str, str]:
     """Return the secrets that the blocks of the stand's Prefect contain and that match their stored fingerprints."""
     if not secrets:
         return {}
@@ -138,7 +140,7 @@ def rewritten(info: StandInfo) -> list[str]:
     ]
 
 
-def _in_clear(shell: Settings, variables: Sequence[str]) -> dict[str, str]:
+def _list_values(shell: Settings, variables: Sequence[str]) -> dict[str, str]:
     said_here = shell.variables()
     found = {variable: said_here[variable] for variable in variables if variable in said_here}
     return {
@@ -147,7 +149,7 @@ def _in_clear(shell: Settings, variables: Sequence[str]) -> dict[str, str]:
     }
 
 
-def _own(info: StandInfo, here: Mapping[str, Said]) -> dict[str, Said]:
+def _describe_own(info: StandInfo, here: Mapping[str, Said]) -> dict[str, Said]:
     """Return the values that lead to the stand's own parts, by variable; a secret only if its variable is set here."""
     found: dict[str, Said] = {}
     if "prefect" in info.embedded:
@@ -181,7 +183,7 @@ def read_blocks(info: StandInfo, variables: Iterable[str]) -> dict[str, str]:
     from lanes.stand.prefect_api import PrefectApi  # most commands start without an HTTP client
 
     found: dict[str, str] = {}
-    with suppress(StandError), PrefectApi.of_stand(info, timeout_s=ANSWER_S) as api:
+    with suppress(StandError), PrefectApi.from_stand(info, timeout_s=ANSWER_S) as api:
         for variable in variables:
             if variable in HELD:
                 slug, field = HELD[variable]

@@ -102,9 +102,9 @@ def endpoint(site: Site) -> str:
         site.wait(answers, process=process, what="it answered", limit_s=ENDPOINT_LIMIT_S)
         return started
 
-    port, started = _on_its_port(site, ENDPOINT, serve)
+    port, started = _start_on_port(site, ENDPOINT, serve)
     site.provider_base_url = f"http://{local.LOOPBACK}:{port}"
-    return f"local stand-in ({settings.local_engine}) {_how(started)} port {port}"
+    return f"local stand-in ({settings.local_engine}) {_describe_start(started)} port {port}"
 
 
 def _check_unclaimed(settings: Settings) -> None:
@@ -163,8 +163,8 @@ def server(site: Site) -> str:
                 )
         return started
 
-    port, started = _on_its_port(site, SERVER, serve)
-    return f"{_how(started)} port {port}"
+    port, started = _start_on_port(site, SERVER, serve)
+    return f"{_describe_start(started)} port {port}"
 
 
 def warm_workers(site: Site) -> str:
@@ -235,7 +235,7 @@ def supervisor(site: Site) -> str:
     return "started" if started else "runs already"
 
 
-def _on_its_port(site: Site, name: str, serve: Callable[[int], bool]) -> tuple[int, bool]:
+def _start_on_port(site: Site, name: str, serve: Callable[[int], bool]) -> tuple[int, bool]:
     """Start a service with `serve` if needed; return its port and whether it was started now.
 
     The port is that of the running process, else that of the last run, else a new one. If another process took the port
@@ -266,5 +266,5 @@ def _is_well(url: str) -> bool:
         return False
 
 
-def _how(started: bool) -> str:
+def _describe_start(started: bool) -> str:
     return "started on" if started else "attached to"

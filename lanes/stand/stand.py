@@ -19,7 +19,7 @@ from lanes.stand.prefect_api import PrefectApi
 from lanes.stand.processes import Processes
 from lanes.stand.progress import Silent, StepProgress
 from lanes.stand.runs_with import less_own, provider_in, runs_with
-from lanes.stand.steps import DEPLOYED, StandStep, all_steps, run_steps
+from lanes.stand.steps import DEPLOYED, StandStep, list_steps, run_steps
 from lanes.stand.whereabouts import find_checkout, find_home
 from lanes.stand.worksite import LAST, WORKER, Site, stop_all
 from lanes.standing.roles import STANDING
@@ -52,7 +52,7 @@ class Stand:
         self.settings = settings
         self.checkout = (checkout or find_checkout()).resolve()
         self.home = home.resolve() if home is not None else find_home(settings, self.checkout)
-        self.steps = list(steps) if steps is not None else all_steps()
+        self.steps = list(steps) if steps is not None else list_steps()
         self._try_key = try_key
         self.users = Users(self.home / "users")
         self.processes = Processes(self.home / "processes", self.home / "logs")
@@ -210,7 +210,7 @@ class Stand:
         info = load_info(self.home)
         if info is None or "prefect" not in info.embedded:
             return
-        with suppress(StandError), PrefectApi.of_stand(info, timeout_s=PREFECT_S) as api:
+        with suppress(StandError), PrefectApi.from_stand(info, timeout_s=PREFECT_S) as api:
             api.cancel_open([each.flow for each in STANDING], why="the stand was stopped")
 
 
@@ -236,7 +236,7 @@ def _complete_settings(settings: Settings, before: StandInfo | None, home: Path)
         return settings
     runs = runs_with(settings, home)
     if unknown := [each for each in runs.unknown if each not in SLACK]:
-        raise StandError("; ".join(runs.missing(each) for each in unknown))
+        raise StandError("; ".join(runs.describe_missing(each) for each in unknown))
     return less_own(runs.settings, before)
 
 

@@ -59,10 +59,10 @@ def components(runs: RunsWith, home: Path) -> list[ComponentStatus]:
 
 def _database(runs: RunsWith, home: Path) -> ComponentStatus:
     if DATABASE in runs.unknown:
-        return ComponentStatus(POSTGRES, Condition.UNKNOWN, runs.missing(DATABASE))
+        return ComponentStatus(POSTGRES, Condition.UNKNOWN, runs.describe_missing(DATABASE))
     own = runs.settings.database_url
     if own is not None:
-        return _own_database(own.get_secret_value())
+        return _check_own_database(own.get_secret_value())
     from lanes.stand.postgres import EmbeddedPostgres
 
     postgres = EmbeddedPostgres(home / POSTGRES)
@@ -74,7 +74,7 @@ def _database(runs: RunsWith, home: Path) -> ComponentStatus:
     return ComponentStatus(POSTGRES, Condition.RUNNING, where, pid, port, postgres.log)
 
 
-def _own_database(url: str) -> ComponentStatus:
+def _check_own_database(url: str) -> ComponentStatus:
     place = place_of(url)
     if place is not None and _is_new_enough(url):
         return ComponentStatus(POSTGRES, Condition.YOURS, place)
@@ -93,10 +93,10 @@ def _is_new_enough(url: str) -> bool:
     """Return whether a server that Lanes can use answers; False also if a closer check is needed."""
     import psycopg
 
-    from lanes.store.asking import by_driver
+    from lanes.store.asking import ask_by_driver
 
     try:
-        with by_driver(url) as ask:
+        with ask_by_driver(url) as ask:
             (row,) = ask("select current_setting('server_version_num')::int / 10000 as version")
             return row.version >= OLDEST_SERVER
     except psycopg.Error:
@@ -105,7 +105,7 @@ def _is_new_enough(url: str) -> bool:
 
 def _provider(runs: RunsWith, home: Path) -> ComponentStatus:
     if PROVIDER_URL in runs.unknown:
-        return ComponentStatus(ENDPOINT, Condition.UNKNOWN, runs.missing(PROVIDER_URL))
+        return ComponentStatus(ENDPOINT, Condition.UNKNOWN, runs.describe_missing(PROVIDER_URL))
     if runs.settings.anthropic_api_key is not None or PROVIDER in runs.unknown:
         address = mask_address(runs.settings.anthropic_base_url or ANTHROPIC)
         return ComponentStatus(ENDPOINT, Condition.YOURS, f"{address} (`lanes doctor` asks it)")
@@ -168,9 +168,9 @@ def host_reports(runs: RunsWith) -> "Sequence[HostReport]":
     import psycopg
 
     from lanes.stand.fleet import reports
-    from lanes.store.asking import by_driver
+    from lanes.store.asking import ask_by_driver
 
-    with suppress(psycopg.Error), by_driver(url) as ask:
+    with suppress(psycopg.Error), ask_by_driver(url) as ask:
         return reports(ask)
     return ()
 

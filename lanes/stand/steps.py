@@ -20,7 +20,7 @@ from lanes.stand.worksite import Site, StepGivenUp, python
 from lanes.standing.roles import STANDING
 from lanes.store.database import clock
 from lanes.store.engines import discreet_engine
-from lanes.store.signals import standing_roles
+from lanes.store.signals import read_standing_roles
 
 DEPLOY = ("prefect", "--no-prompt", "deploy", "--all", "--prefect-file")
 INSTALL = ("tasks.install",)
@@ -39,7 +39,7 @@ class StandStep:
     after: tuple[str, ...] = ()
 
 
-def all_steps() -> list[StandStep]:
+def list_steps() -> list[StandStep]:
     """Return the steps for a whole stand. Workers come last: a run that they start must find the blocks of this stand."""
     installed, begun = ("pools", "schema", "endpoint"), ("pools", "install", "warm")
     return [
@@ -118,15 +118,15 @@ def install(site: Site) -> str:
     Deployments are compared with those in Prefect. Blocks that an earlier `up` wrote from the same values are trusted, unless
     this `up` is thorough.
     """
-    from lanes.store.schema import one_deploy
+    from lanes.store.schema import lock_deploy
 
     assert site.database_url is not None
     environment = site.environment(**{deploying.VERSION: deploying.release()})
     values = sorted(each for each in environment.items() if each[0].startswith(INSTALLED_FROM))
-    command_line = installing(site)
+    command_line = list_installers(site)
     stamp, wanted = site.home / "installed", deploying.read_deployments()
     made_from = digest_of_secrets(site.home, [*command_line, *map("=".join, values)])
-    with site.prefect() as api, one_deploy(site.direct_url or site.database_url):
+    with site.prefect() as api, lock_deploy(site.direct_url or site.database_url):
         stale = bool(deploying.shortcomings(api, wanted))
         site.renewed = stale or not stamp.exists() or stamp.read_text() != made_from
         if not site.thorough and not site.renewed:
@@ -138,7 +138,7 @@ def install(site: Site) -> str:
     return f"{len(wanted)} deployments {'written' if stale else 'up to date'}"
 
 
-def installing(site: Site) -> tuple[str, ...]:
+def list_installers(site: Site) -> tuple[str, ...]:
     """Return the module and arguments that write blocks and workloads, with samples if embedded or requested."""
     return (*INSTALL, SAMPLES) if site.samples or site.embeds_database else INSTALL
 
@@ -157,19 +157,19 @@ def ensure_standing_runs(site: Site) -> str:
                 api.run(each.next)
             asked = list(STANDING)
         else:
-            held, now = _standing_now(site)
+            held, now = _read_standing(site)
             free = (each for each in STANDING if each.role not in held)
             asked = [each for each in free if ask_for_standing(api, each, now)]
     return f"asked for {', '.join(each.flow for each in asked)}" if asked else "run on"
 
 
-def _standing_now(site: Site) -> tuple[set[int], datetime]:
+def _read_standing(site: Site) -> tuple[set[int], datetime]:
     """Return the standing roles that are held, and the database's time."""
     assert site.database_url is not None
     engine = discreet_engine(site.database_url)
     try:
         with engine.connect() as connection:
-            return standing_roles(connection), clock(connection)
+            return read_standing_roles(connection), clock(connection)
     finally:
         engine.dispose()
 

@@ -28,7 +28,7 @@ from lanes.store import schema
 from lanes.store.database import clock
 from lanes.store.engines import discreet_engine
 from lanes.store.promises import recording
-from lanes.store.signals import standing_roles
+from lanes.store.signals import read_standing_roles
 from lanes.text import logs_are_json, make_logs_visible
 from lanes.units import pluralize
 
@@ -104,7 +104,7 @@ class Supervisor:
             with self._pool.begin() as connection:
                 asked, now, told = time.time(), clock(connection), time.time()
                 self._report((asked + told) / 2 - now.timestamp(), connection)
-                held = standing_roles(connection)
+                held = read_standing_roles(connection)
         except SQLAlchemyError as error:
             self._report_trouble("the database", error)
             return

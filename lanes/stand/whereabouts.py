@@ -7,7 +7,7 @@ from lanes.errors import SetupError
 from lanes.settings import Settings
 from lanes.stand.info import StandInfo, load_info
 from lanes.stand.kept import DATABASE, DIRECT
-from lanes.stand.runs_with import from_vault
+from lanes.stand.runs_with import read_vault
 
 
 def find_checkout() -> Path:
@@ -39,10 +39,10 @@ def database_url(*, direct: bool = False) -> str:
     if info is None:
         raise SetupError("no database is known: run `lanes up`, or set LANES_DATABASE_URL")
     if "database" in info.embedded:
-        return _own(info)
+        return _describe_own(info)
     wanted = [DIRECT, DATABASE] if direct else [DATABASE]
     kept = info.settings or {}
-    known = from_vault(info, {each: kept[each] for each in wanted if each in kept})
+    known = read_vault(info, {each: kept[each] for each in wanted if each in kept})
     for each in wanted:
         if each in known:
             return known[each]
@@ -52,7 +52,7 @@ def database_url(*, direct: bool = False) -> str:
     )
 
 
-def _own(info: StandInfo) -> str:
+def _describe_own(info: StandInfo) -> str:
     try:
         return info.environment()[DATABASE]
     except (OSError, KeyError):

@@ -91,7 +91,7 @@ class Site:
 
     def prefect(self) -> PrefectApi:
         """Return a client of the stand's Prefect server; the user's credentials go only to the user's own."""
-        return PrefectApi.of_stand(self.info())
+        return PrefectApi.from_stand(self.info())
 
     def info(self) -> StandInfo:
         """Return the record of the stand as far as it is up."""

@@ -110,7 +110,7 @@ def clock(ask: Ask) -> datetime:
 
 
 @contextmanager
-def by_driver(url: str) -> Iterator[Ask]:
+def ask_by_driver(url: str) -> Iterator[Ask]:
     """Yield a function that runs queries through psycopg alone, in a transaction of its own.
 
     Raises:
@@ -129,7 +129,7 @@ def by_driver(url: str) -> Iterator[Ask]:
 
         def ask(question: str, /, **given: object) -> Sequence[Any]:
             question = _less_unlogged(question) if on_standby else question
-            return connection.execute(_for_driver(question), given).fetchall()
+            return connection.execute(_compile_question(question), given).fetchall()
 
         yield ask
 
@@ -144,7 +144,7 @@ def _less_unlogged(question: str) -> str:
 
 
 @lru_cache(maxsize=256)
-def _for_driver(question: str) -> bytes:
+def _compile_question(question: str) -> bytes:
     return NAMED.sub(r"%(\1)s", question.replace("%", "%%")).encode()
 
 

@@ -20,7 +20,7 @@ from lanes.store.engines import (
     discreet_async_engine,
     discreet_engine,
     give_out_alive,
-    sessions_of,
+    track_sessions,
 )
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class Database:
         self.sender = uuid4().hex[:12]
         self._transactions = self._engine.execution_options(**{SENDER: self.sender})
         self._one_by_one = self._transactions.execution_options(isolation_level="AUTOCOMMIT")
-        self.sessions = sessions_of(self._engine.sync_engine)
+        self.sessions = track_sessions(self._engine.sync_engine)
 
     async def run(
         self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
@@ -141,7 +141,7 @@ class Database:
 
 
 @contextmanager
-def waiting_at_most(connection: Connection, limit: timedelta) -> Iterator[None]:
+def limit_waits(connection: Connection, limit: timedelta) -> Iterator[None]:
     """Limit how long each statement inside the block waits for a lock.
 
     Raises:
@@ -172,7 +172,7 @@ def run_patiently(
     Raises:
         StillLocked: a statement would have waited longer; the query is rolled back.
     """
-    with waiting_at_most(connection, limit):
+    with limit_waits(connection, limit):
         return query(connection, *args, **kwargs)
 
 
@@ -207,7 +207,7 @@ def retry_deadlocks(act: Callable[[], T]) -> T:
     return act()
 
 
-def in_own_transaction(
+def run_in_transaction(
     pool: Engine,
     limit: timedelta,
     query: Callable[Concatenate[Connection, P], T],
@@ -229,10 +229,10 @@ def in_own_transaction(
 
 def wait_at_most(connection: Connection, limit: timedelta) -> None:
     """Make later statements of this transaction fail (`is_lock_failure`) instead of waiting longer than `limit` for a lock."""
-    _set_lock_timeout(connection, setting(limit))
+    _set_lock_timeout(connection, format_limit(limit))
 
 
-def setting(limit: timedelta) -> str:
+def format_limit(limit: timedelta) -> str:
     """Return the limit as a value of `lock_timeout`, at least 1 ms."""
     return f"{max(1, round(limit.total_seconds() * 1000))}ms"  # 0 would disable the timeout
 

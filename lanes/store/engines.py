@@ -33,7 +33,7 @@ REFUSES = ("22", "23", "54")
 
 def discreet_engine(url: str | URL, *, part: str | None = None, **how: Any) -> Engine:
     """Return an engine for synchronous callers; its sessions are named after `part` of Lanes."""
-    engine = create_engine(url, **_how(url, part, how))
+    engine = create_engine(url, **_connect_options(url, part, how))
     _listen(engine)
     return engine
 
@@ -43,12 +43,12 @@ def discreet_async_engine(url: str | URL, *, part: str | None = None, **how: Any
     # This import also loads the ORM mapper, which commands do not need.
     from sqlalchemy.ext.asyncio import create_async_engine
 
-    made = create_async_engine(url, **_how(url, part, how))
+    made = create_async_engine(url, **_connect_options(url, part, how))
     _listen(made.sync_engine)
     return made
 
 
-def _how(url: str | URL, part: str | None, how: dict[str, Any]) -> dict[str, Any]:
+def _connect_options(url: str | URL, part: str | None, how: dict[str, Any]) -> dict[str, Any]:
     given = make_url(url).query
     limits = {name: each for name, each in libpq_options(part).items() if name not in given}
     arguments = limits | how.get("connect_args", {})
@@ -204,7 +204,7 @@ def give_out_alive(engine: Engine) -> None:
     event.listen(engine, "checkout", check_alive)
 
 
-def sessions_of(engine: Engine) -> Collection[int]:
+def track_sessions(engine: Engine) -> Collection[int]:
     """Return the backend process ids of the engine's open connections, as a set that stays up to date."""
     ours = _sessions.get(engine)
     if ours is None:

@@ -203,7 +203,7 @@ def open(
     }
     met = {"why": breach.why, "flow_run_id": breach.flow_run_id, "block_id": breach.block_id}
     figures |= {name: each for name, each in met.items() if each is not None}
-    of_key = _of_key(breach.promise, breach.workload, breach.subject)
+    of_key = _match_key(breach.promise, breach.workload, breach.subject)
     query = sa.select(incident.c.id, incident.c.parent_id, incident.c.severity)
     open_row = connection.execute(query.where(_open(), *of_key)).first()
     if (
@@ -279,7 +279,7 @@ def resolve(
     """
     row = connection.execute(
         sa.update(incident)
-        .where(_open(), *_of_key(promise, workload, subject))
+        .where(_open(), *_match_key(promise, workload, subject))
         .values(state=IncidentState.RESOLVED, resolved_at=now, updated_at=now, sentence=sentence)
         .returning(incident)
     ).first()
@@ -316,7 +316,7 @@ def handle(
 
 def _silence(connection: sa.Connection, breach: Assessment, now: datetime) -> dict[str, Any]:
     """Return the handling columns of an earlier incident with the same key whose silence has not ended, by name."""
-    of_key = _of_key(breach.promise, breach.workload, breach.subject)
+    of_key = _match_key(breach.promise, breach.workload, breach.subject)
     is_silenced = is_(incident.c.handling, Handling.SILENCED), incident.c.handled_until > now
     silence = sa.select(*HANDLED).where(*of_key, *is_silenced)
     row = connection.execute(silence.order_by(incident.c.id.desc()).limit(1)).first()
@@ -402,7 +402,7 @@ def _resolve_as_judged(
     return resolve(connection, *of, sentence=judged.sentence, now=now)
 
 
-def _of_key(*of: str) -> list[sa.ColumnElement[bool]]:
+def _match_key(*of: str) -> list[sa.ColumnElement[bool]]:
     """Match the incidents of a key: promise, workload and subject."""
     return [column == value for column, value in zip(KEY, of, strict=True)]
 

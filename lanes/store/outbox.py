@@ -28,7 +28,7 @@ class EventOut:
     payload: dict[str, Any]
 
     @classmethod
-    def of_workload(cls, event: str, workload: str, payload: dict[str, Any]) -> "EventOut":
+    def about_workload(cls, event: str, workload: str, payload: dict[str, Any]) -> "EventOut":
         """Return an event about a workload, or about one of its items, batches or rollouts."""
         return cls(event, f"lanes.workload.{workload}", payload)
 
@@ -96,7 +96,7 @@ def take(
     until = now + (after or timedelta(seconds=len(rows) / per_s))
     ours = sa.update(turns).where(turns.c.name == EVENTS)
     connection.execute(ours.values(holder=publisher, lease_until=now + lease, paced_until=until))
-    return OutboxTurn(after=after) if after else OutboxTurn([_outgoing(row) for row in rows])
+    return OutboxTurn(after=after) if after else OutboxTurn([_read_outgoing(row) for row in rows])
 
 
 @cache
@@ -145,5 +145,5 @@ def _turn(publisher: str, now: datetime) -> sa.Select[Any]:
     return turn.with_for_update(skip_locked=True)
 
 
-def _outgoing(row: Any) -> Outgoing:
+def _read_outgoing(row: Any) -> Outgoing:
     return Outgoing(row.id, row.event, row.resource, row.payload, row.occurred_at, row.precedence)

@@ -127,7 +127,7 @@ def _analyze(connection: Connection) -> None:
 
 
 @contextmanager
-def one_deploy(url: str) -> Iterator[None]:
+def lock_deploy(url: str) -> Iterator[None]:
     """Hold the upgrade lock inside the block, so that deploys and upgrades run one after the other.
 
     The lock belongs to a transaction that does nothing else, so it also works through a pooler.

@@ -26,7 +26,7 @@ CLASS = 7_016  # first key of each role's advisory lock
 LEAVE_S = 1.0  # timeout for releasing a role
 KEEP_WITHIN_S = 30.0  # how long `RoleLock.keep` waits for an unreachable database
 STATEMENT_S = 10.0  # statement timeout; waiting for a role has a timeout of its own
-RECONNECT = Backoff.of_seconds(0.1, 5.0)  # between two tries to connect
+RECONNECT = Backoff.from_seconds(0.1, 5.0)  # between two tries to connect
 HELD = """
     select objid, pid from pg_locks
      where locktype = 'advisory' and granted and classid = :class and objid = any(:roles)
@@ -279,7 +279,7 @@ def list_held_roles(connection: Connection, roles: Collection[int]) -> set[int]:
     return {row.objid for row in found}
 
 
-def standing_roles(connection: Connection) -> set[int]:
+def read_standing_roles(connection: Connection) -> set[int]:
     """Return the roles of standing runs that any process holds now."""
     return list_held_roles(connection, [each.role for each in (*STANDING, SPARE)])
 

@@ -20,10 +20,10 @@ from lanes.store.tables import watermark, webhook, webhook_event, webhook_try
 STREAM = "webhooks"
 MOST_STAMPED = 5_000
 MOST_TRIES = 7
-AGAIN = Backoff.of_seconds(5, 5 * 3600, factor=5)  # 5 s, 25 s, 2 min, 10 min, 52 min, 4 h
+AGAIN = Backoff.from_seconds(5, 5 * 3600, factor=5)  # 5 s, 25 s, 2 min, 10 min, 52 min, 4 h
 OPENS_AFTER = 5  # failed requests in a row
 # The rest of an open circuit. One trial request then closes the circuit or prolongs the rest.
-REST = Backoff.of_seconds(15, 900)
+REST = Backoff.from_seconds(15, 900)
 LONGEST_WISH = timedelta(hours=1)  # longest Retry-After of a subscriber that is followed
 
 OUTPUTS = sa.text(
@@ -43,7 +43,7 @@ LAST = sa.select(watermark.c.position).where(watermark.c.name == STREAM)
 Subscriber = sa.Row[Any]
 
 
-def number_of(holder: str) -> int:
+def lock_number(holder: str) -> int:
     """Return the number of the advisory lock that a process holds while it delivers: its name's last seven hex digits."""
     return int(holder[-7:], 16)
 
@@ -111,7 +111,7 @@ def stamp(connection: sa.Connection, *, now: datetime) -> int:
     return stamped
 
 
-def due(connection: sa.Connection, *, now: datetime) -> list[int]:
+def list_due(connection: sa.Connection, *, now: datetime) -> list[int]:
     """Return the ids of the subscribers that have an event to send now, and to which no process is delivering."""
     tried = sa.exists().where(
         webhook_try.c.webhook_id == webhook.c.id, webhook_try.c.next_try_at <= now
@@ -149,7 +149,7 @@ def take(
     blocked_subjects = {each.subject for each in retries} | _list_held(connection, id_, fresh)
     send = [*retries, *(each for each in fresh if each.subject not in blocked_subjects)]
     blocked = [each for each in fresh if each.subject in blocked_subjects]
-    send = _with_outputs(connection, send) if subscriber.sends_outputs else send
+    send = _add_outputs(connection, send) if subscriber.sends_outputs else send
     if send or blocked:
         change(connection, id_, holder=holder, lease_until=now + lease)
         return WebhookPage(subscriber, send, blocked, end)
@@ -158,7 +158,7 @@ def take(
     return None
 
 
-def _with_outputs(connection: sa.Connection, send: Sequence[KeptEvent]) -> list[KeptEvent]:
+def _add_outputs(connection: sa.Connection, send: Sequence[KeptEvent]) -> list[KeptEvent]:
     """Add the current output to each event about an answer; the output is null if it was deleted by age."""
     telling = [each for each in send if each.event.endswith((".answered", ".corrected"))]
     keys = defaultdict[str, list[str]](list)
@@ -178,7 +178,7 @@ def _with_outputs(connection: sa.Connection, send: Sequence[KeptEvent]) -> list[
     return [replace(each, payload={**each.payload, **find_output(each)}) for each in send]
 
 
-def _beyond(position: int, subscriber: Subscriber) -> list[sa.ColumnElement[bool]]:
+def _match_beyond(position: int, subscriber: Subscriber) -> list[sa.ColumnElement[bool]]:
     """Match the events after a position that a subscriber is subscribed to."""
     of = webhook_event.c
     wanted = [of.position > position, of.event.in_(subscriber.types)]
@@ -188,7 +188,7 @@ def _beyond(position: int, subscriber: Subscriber) -> list[sa.ColumnElement[bool
 
 
 def _list_fresh(connection: sa.Connection, to: Subscriber, most: int) -> list[KeptEvent]:
-    found = sa.select(webhook_event).where(*_beyond(to.position, to))
+    found = sa.select(webhook_event).where(*_match_beyond(to.position, to))
     first = found.order_by(webhook_event.c.position).limit(most)
     return [_read_event(row) for row in connection.execute(first)]
 
@@ -244,7 +244,7 @@ def save(
     failures = 0 if taken else subscriber.failures + len(failed)
     opens = failed and not taken and (subscriber.rests or failures >= OPENS_AFTER)
     rests = subscriber.rests + 1 if opens else 0 if taken else subscriber.rests
-    rest = max([REST.after(rests), *(min(each.retry_after, LONGEST_WISH) for each in failed)])
+    rest = max([REST.rest_after(rests), *(min(each.retry_after, LONGEST_WISH) for each in failed)])
     values: dict[str, Any] = {"position": page.end, "lease_until": now, "failures": failures}
     values |= {"rests": rests, "rest_until": now + rest if rest else None}
     values |= {"last_error": failed[-1].error} if failed else {}
@@ -280,7 +280,7 @@ def _try(
     to: Subscriber, event: KeptEvent, reply: WebhookReply | None, now: datetime
 ) -> dict[str, Any]:
     attempts = event.attempts + (reply is not None)
-    again = None if attempts >= MOST_TRIES else now + AGAIN.after(attempts)
+    again = None if attempts >= MOST_TRIES else now + AGAIN.rest_after(attempts)
     error = reply.error if reply else None
     key = {"webhook_id": to.id, "position": event.position, "subject": event.subject}
     return {**key, "attempts": attempts, "next_try_at": again, "last_error": error}
@@ -365,7 +365,7 @@ def replay(
         )
     change(connection, subscriber.id, position=position - 1, failures=0, rests=0, rest_until=None)
     connection.execute(sa.delete(webhook_try).where(ours, tries.position >= position))
-    ahead = sa.select(sa.func.count(events.id)).where(*_beyond(position - 1, subscriber))
+    ahead = sa.select(sa.func.count(events.id)).where(*_match_beyond(position - 1, subscriber))
     return connection.execute(ahead).scalar_one()
 
 

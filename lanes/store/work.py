@@ -91,7 +91,7 @@ def claimable(lane: Lane, now: datetime | sa.ColumnElement[datetime]) -> sa.Colu
     return sa.and_(ready_on(lane), work.c.ready_at <= now)
 
 
-def waiting_consumers(
+def read_waiting_consumers(
     connection: sa.Connection, after: Mapping[str, str]
 ) -> dict[str, list[WaitingConsumer]]:
     """Return, for each workload of `after`, up to `MOST_CONSUMERS` consumers with ready real-time work, in order of name.
@@ -118,7 +118,7 @@ class WaitingWork:
     limited: Set[str] = frozenset()
 
 
-def waiting(
+def read_waiting(
     connection: sa.Connection,
     lane: Lane,
     *,
@@ -136,7 +136,7 @@ def waiting(
     from_ = since or {}
     asked: dict[str, Any] = {"of_workload": list(from_), "of_since": list(from_.values())}
     rows = connection.execute(
-        _waiting(lane),
+        _select_waiting(lane),
         {
             **asked,
             "but": list(but),
@@ -155,7 +155,7 @@ def waiting(
 
 
 @cache
-def _waiting(lane: Lane) -> sa.Select[*tuple[Any, ...]]:
+def _select_waiting(lane: Lane) -> sa.Select[*tuple[Any, ...]]:
     """Select the workloads with work that is claimable at :now, and the version and rank of each one's most urgent work.
 
     Versions in :but are excluded. For each :of_workload, the search starts at the rank :of_since.

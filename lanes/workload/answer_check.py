@@ -15,7 +15,7 @@ from jsonschema.validators import extend
 from referencing.exceptions import Unresolvable
 
 from lanes.json_data import members, walk
-from lanes.workload.schemas import SchemaFault, pattern, resolver_of, schema_validator
+from lanes.workload.schemas import SchemaFault, make_resolver, pattern, schema_validator
 
 MOST_STEPS = 3_000_000  # about 0.2 s
 # Longest check that `jsonschema` may repeat for its message; it takes about a hundred times as long.
@@ -168,7 +168,7 @@ class SchemaCosts:
 
     def __init__(self, schema: Any) -> None:
         check_size(schema)
-        self._resolver, self._referred = resolver_of(schema), dict[str, Any]()
+        self._resolver, self._referred = make_resolver(schema), dict[str, Any]()
         self._by_depth: list[dict[int, int]] = []  # steps by a part's id, for each depth
         self.steps = list[int]()  # steps of the whole schema, by the depth of an answer
         for depth in range(
@@ -198,7 +198,7 @@ class SchemaCosts:
             )
         above = (*above, id(part))
         steps = 1 + len(part) + sum(_weight(name, value) for name, value in part.items())
-        steps += sum(self._steps(each, depth, above) for each in self._in_place(part))
+        steps += sum(self._steps(each, depth, above) for each in self._iter_in_place(part))
         if any(name in part for name in SECOND_VISIT):
             steps *= 2
         if depth:
@@ -220,7 +220,7 @@ class SchemaCosts:
         steps_by_part[id(part)] = min(steps, MOST_COUNTED)
         return steps_by_part[id(part)]
 
-    def _in_place(self, part: dict[str, Any]) -> Iterator[Any]:
+    def _iter_in_place(self, part: dict[str, Any]) -> Iterator[Any]:
         """Yield the subschemas of a part that apply to the same value as the part."""
         for name in REFERENCES:
             reference = part.get(name)

@@ -59,7 +59,7 @@ class Problem:
     def __str__(self) -> str:
         """Return the field, the place in the field, and the fault."""
         if isinstance(self.cause, RuleSyntaxError | SchemaFault):
-            return self.cause.of_field(self.field)
+            return self.cause.name_field(self.field)
         if self.path == ("output_schema",) and self.kind == "missing":
             hint = "Prefect's editor does not save invalid JSON: look for a comma or a quote"
             return f"{self.field}: it is missing. {hint}"
@@ -85,7 +85,7 @@ def examine(name: str, data: dict[str, Any]) -> tuple[Spec | None, list[Problem]
     try:
         spec = Spec.model_validate(data)
     except ValidationError as error:
-        return None, problems + problems_of(error)
+        return None, problems + list_problems(error)
     for field, value in spec.model_dump().items():
         problem = why_unstorable(value, "it")
         if problem is not None:
@@ -95,10 +95,10 @@ def examine(name: str, data: dict[str, Any]) -> tuple[Spec | None, list[Problem]
         problems.append(
             Problem(("compare_fields",), f"{', '.join(unknown)} is not a property of output_schema")
         )
-    return spec, [*problems, *_of_second_pass(spec)]
+    return spec, [*problems, *_check_second_pass(spec)]
 
 
-def _of_second_pass(spec: Spec) -> Iterator[Problem]:
+def _check_second_pass(spec: Spec) -> Iterator[Problem]:
     """Yield the contradictions between the second pass and the rest of the definition."""
     config, fields, place = spec.second_pass, spec.output_schema["properties"], "second_pass"
     if spec.mode is Mode.PLAIN and config != SecondPass():
@@ -116,7 +116,7 @@ def _of_second_pass(spec: Spec) -> Iterator[Problem]:
         yield Problem((place, "when"), message)
 
 
-def problems_of(error: ValidationError) -> list[Problem]:
+def list_problems(error: ValidationError) -> list[Problem]:
     """Return the problems of a validation error, one for each faulty field."""
     return [
         Problem(
@@ -131,7 +131,7 @@ def problems_of(error: ValidationError) -> list[Problem]:
 
 def faults(error: ValidationError) -> list[str]:
     """Return a sentence for each problem of a validation error: field, place and reason."""
-    return list(map(str, problems_of(error)))
+    return list(map(str, list_problems(error)))
 
 
 def content_hash(spec: Spec) -> str:

@@ -41,7 +41,7 @@ class NamedSpec:
     spec: Spec
 
 
-def bytes_of(file: Path) -> bytes:
+def read_bytes(file: Path) -> bytes:
     """Return the content of a file, or its first `MOST_BYTES` + 1 bytes if it is too large."""
     with file.open("rb") as opened:
         return opened.read(MOST_BYTES + 1)

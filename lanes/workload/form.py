@@ -45,7 +45,7 @@ class Form(BaseModel):
     )
 
 
-def of_workloads(*beside: str) -> dict[str, Any]:
+def offer_published(*beside: str) -> dict[str, Any]:
     """Return the schema extra that offers the published workloads and `beside` as choices; it adds no validation."""
     return {BESIDE: list(beside)}
 

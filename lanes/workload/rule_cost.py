@@ -180,9 +180,9 @@ class _Reader:
             value = self._read_elements(names, ")")
         else:
             value = Value(_number(1 + len(token.text) // CHARACTERS), _number(1))
-        return self._with_postfixes(value, names)
+        return self._read_postfixes(value, names)
 
-    def _with_postfixes(self, value: Value, names: tuple[tuple[str, str], ...]) -> Value:
+    def _read_postfixes(self, value: Value, names: tuple[tuple[str, str], ...]) -> Value:
         while True:
             if self._is_next("."):
                 self._at += 1

@@ -58,7 +58,7 @@ class RuleSyntaxError(ValueError):
         self.words, self.place = words, place
         super().__init__(f"not a CEL expression: {f'{place}: ' if place else ''}{words}")
 
-    def of_field(self, name: str) -> str:
+    def name_field(self, name: str) -> str:
         """Return the fault with the name of its field."""
         return f"{name}, {self.place}: {self.words}" if self.place else f"{name}: {self}"
 
@@ -91,7 +91,7 @@ class Rule:
             if (token.text, following.text) == (MATCHES, "(")
         ]
         try:
-            self._program = _cel().compile(_with_our_matches(text, self._matches))
+            self._program = _cel().compile(_replace_matches(text, self._matches))
         except ValueError as error:
             raise _syntax_error(str(error)) from None
         bound = set(BINDS.findall(text))
@@ -168,7 +168,7 @@ class Rule:
         """
         if self._program is None:
             raise RuleFailed(f"`{_short(self.text)}` would take too long: {self._too_large()}")
-        inputs = self._read_of(variables)
+        inputs = self._select_read(variables)
         if rule_cost.size(inputs.get(self._known[0]), self._most) > self._most:
             raise RuleFailed(f"`{self.text}` would take too long: {self._too_large()}")
         matcher = None
@@ -195,7 +195,7 @@ class Rule:
             return self._too_complex
         return f"it is computed for items of up to {self._most:,} values, and this one has more; compare size() in another rule"
 
-    def _read_of(self, variables: Mapping[str, Any]) -> dict[str, Any]:
+    def _select_read(self, variables: Mapping[str, Any]) -> dict[str, Any]:
         """Return only the variables and fields that the rule reads, because an evaluation first copies all its input."""
         read = {name: variables[name] for name in self._others}
         if self._known[0] in self._variables:
@@ -243,26 +243,26 @@ class _Matcher:
             case (str() as text, str() as wanted):
                 pass
             case _:
-                raise ValueError(self._at_fault("matches() compares a text with a pattern"))
+                raise ValueError(self._note_fault("matches() compares a text with a pattern"))
         try:
             compiled = pattern(wanted)
         except ValueError as error:
-            raise ValueError(self._at_fault(str(error))) from None
+            raise ValueError(self._note_fault(str(error))) from None
         self._spent += (len(text) + LEAST_INPUT) * compiled.kib
         if self.over:
             raise ValueError(
-                self._at_fault(
+                self._note_fault(
                     f"its patterns compare more than {MOST_COMPARED:,} characters x KiB; shorten them"
                 )
             )
         return compiled.is_in(text)
 
-    def _at_fault(self, why: str) -> str:
+    def _note_fault(self, why: str) -> str:
         self.fault = why
         return why
 
 
-def _with_our_matches(text: str, matches: list[Token]) -> str:
+def _replace_matches(text: str, matches: list[Token]) -> str:
     for token in matches:
         text = text[: token.at] + OURS + text[token.at + len(MATCHES) :]
     return text

@@ -59,7 +59,7 @@ class SchemaFault(ValueError):
         self.words, self.path, self._schema = words, path, schema
         super().__init__(f"{what}: {words}" if what else words)
 
-    def of_field(self, name: str) -> str:
+    def name_field(self, name: str) -> str:
         """Return the fault with the name of the field and the line and column in its editor."""
         if not self.path:
             return f"{name}: {self.words}"
@@ -91,11 +91,11 @@ def _check_is_schema(schema: dict[str, Any]) -> None:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
         path = tuple(error.absolute_path)
-        said = f"{error.message} (at {_where(path)})"
+        said = f"{error.message} (at {_format_path(path)})"
         raise SchemaFault(said, schema, path, what="not a JSON Schema") from None
 
 
-def _where(path: Path) -> str:
+def _format_path(path: Path) -> str:
     return "/".join(map(str, path)) or "the root"
 
 
@@ -123,7 +123,7 @@ def _check_askable(schema: dict[str, Any], whole: Any, within: str = "") -> None
     waiting: list[tuple[Path, Any]] = [((), whole)]
     while waiting:
         path, part = waiting.pop()
-        where, path_to = within or _where(path), () if within else path
+        where, path_to = within or _format_path(path), () if within else path
         if not isinstance(part, dict):
             message = f'the provider takes no {json.dumps(part)} for a schema; write its "type" (at {where})'
             raise SchemaFault(message, schema, path_to)
@@ -161,46 +161,46 @@ def self_contained(schema: dict[str, Any]) -> dict[str, Any]:
     A part that is referenced by its place ("#", "#/properties/a") becomes a definition. So the schema keeps its meaning within
     another schema that has the same `$defs`, and without keywords that the provider does not support.
     """
-    resolver = resolver_of(schema)
+    resolver = make_resolver(schema)
     definitions: dict[str, Any] = dict(schema.get("$defs", {}))
     names = {id(part): name for name, part in definitions.items() if PLAIN.fullmatch(name)}
 
-    def name_of(reference: str) -> str | None:
+    def parse_name(reference: str) -> str | None:
         try:
             target = resolver.lookup(reference).contents
         except Unresolvable:
             return None
         if id(target) not in names:
             name = next(name for number in count(1) if (name := f"part{number}") not in definitions)
-            definitions[name] = _without_definitions(target) if target is schema else target
+            definitions[name] = _drop_definitions(target) if target is schema else target
             names[id(target)] = name
         return names[id(target)]
 
-    def referring(part: Any) -> Any:
+    def qualify_references(part: Any) -> Any:
         if isinstance(part, list):
-            return [referring(each) for each in part]
+            return [qualify_references(each) for each in part]
         if not isinstance(part, dict):
             return part
-        copy = {name: referring(each) for name, each in part.items()}
+        copy = {name: qualify_references(each) for name, each in part.items()}
         if (
             isinstance(reference := part.get("$ref"), str)
-            and (name := name_of(reference)) is not None
+            and (name := parse_name(reference)) is not None
         ):
             copy["$ref"] = f"#/$defs/{name}"
         return copy
 
-    whole, written = referring(_without_definitions(schema)), dict[str, Any]()
+    whole, written = qualify_references(_drop_definitions(schema)), dict[str, Any]()
     while to_write := definitions.keys() - written.keys():
-        written |= {name: referring(definitions[name]) for name in to_write}
+        written |= {name: qualify_references(definitions[name]) for name in to_write}
     return whole | ({"$defs": {name: written[name] for name in definitions}} if written else {})
 
 
-def resolver_of(schema: Any) -> Any:
+def make_resolver(schema: Any) -> Any:
     """Return a resolver for the references within a schema; it does not load other documents."""
     return Registry().with_resource("", DRAFT202012.create_resource(schema)).resolver()
 
 
-def _without_definitions(schema: dict[str, Any]) -> dict[str, Any]:
+def _drop_definitions(schema: dict[str, Any]) -> dict[str, Any]:
     return {name: part for name, part in schema.items() if name != "$defs"}
 
 
@@ -214,7 +214,7 @@ def _check_references(schema: dict[str, Any]) -> None:
     Raises:
         SchemaFault: a reference leads to no place in the schema.
     """
-    resolver = resolver_of(schema)
+    resolver = make_resolver(schema)
     for path, part in walk(schema):
         reference = part.get("$ref") if isinstance(part, dict) else None
         if isinstance(reference, str):
@@ -261,7 +261,7 @@ def check_input_schema(schema: dict[str, Any]) -> None:
     if schema.get("type") != "object":
         raise SchemaFault('the root must have "type": "object": a payload is a JSON object', schema)
     for path, part in _parts((), schema):
-        where = _where(path)
+        where = _format_path(path)
         if len(path) > 2 * DEEPEST:
             raise SchemaFault(f"more than {DEEPEST} schemas stand within one another", schema, path)
         if not isinstance(part, dict):
@@ -288,7 +288,7 @@ def check_input_price(schema: dict[str, Any]) -> None:
     """
     for path, part in _parts((), schema):
         if len(part.get("enum", ())) > LONGEST_ENUM:
-            where = _where(path)
+            where = _format_path(path)
             said = f'"enum" has more than {LONGEST_ENUM} values; say them in the instructions instead (at {where})'
             raise SchemaFault(said, schema, (*path, "enum"))
 

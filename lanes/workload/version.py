@@ -271,7 +271,7 @@ class Spec(BaseModel):
         return {"context": {"entity": {"items": data["history_items"]}}} | said
 
     @model_validator(mode="after")
-    def _archives_what_nothing_reads(self) -> Self:
+    def _check_archiving(self) -> Self:
         days, entity = self.archive_after_days, self.context.entity
         if not days:
             return self

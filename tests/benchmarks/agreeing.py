@@ -1,4 +1,4 @@
-"""How often an answer of a pack is the answer of its item alone, by the same engine: the stand-in's own embedding model."""
+"""How often a packed answer equals the answer to the item alone, by the same engine: the stand-in's own embedding model."""
 
 import tempfile
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ def agreement(version: Version, payloads: Sequence[dict[str, str]]) -> float:
 def _answers(
     endpoint: Any, version: Version, packs: Sequence[Sequence[dict[str, str]]]
 ) -> list[Any]:
-    """Return the answer to each item in order; None where it is unusable."""
+    """Return the answer to each item in order; None where the answer is unusable."""
     writer = Writer(version, Lane.BATCH)
     names = [
         pack_ids(NONCE, number, len(pack)) if len(pack) > 1 else [ALONE]

@@ -1,4 +1,4 @@
-"""A drain in a process of its own, and items that it answers."""
+"""A drain in a process of its own, and the items that it answers."""
 
 import os
 import subprocess
@@ -41,15 +41,15 @@ class Drained:
             lanes.submit_many(WORKLOAD, inputs)
 
     def answered(self) -> int:
-        """How many items have their answer."""
+        """Return how many items have an answer."""
         with self.pool.connect() as connection:
             return connection.execute(text(ANSWERED)).scalar_one()
 
     def until_answered(self, items: int, said: Callable[[int], None] | None = None) -> None:
-        """Wait until that many items have their answer.
+        """Wait until `items` items have an answer.
 
         Raises:
-            AssertionError: none got one for two minutes.
+            AssertionError: no item was answered for two minutes.
         """
         newest, newest_at, said_at = -1, time.monotonic(), 0.0
         while (now_answered := self.answered()) < items:
@@ -74,9 +74,9 @@ def one_drain(
     first: int = -1,
     more: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Drained]:
-    """Run a drain; item `first` was answered before the block begins. Prefect is a stand-in.
+    """Run a drain that has answered item `first` before the block begins. Prefect is a stand-in.
 
-    `more` are further variables of its environment.
+    `more` adds variables to the drain's environment.
     """
     pool = create_engine(url)
     with pool.begin() as connection:

@@ -1,4 +1,4 @@
-"""Both lanes within this process: a database, a stand-in of the provider, and one time that passes for all of them."""
+"""Both lanes in this process: a database, a stand-in of the provider, and one simulated clock for all of them."""
 
 import tempfile
 from collections.abc import AsyncIterator
@@ -23,24 +23,24 @@ from tests.prefect_standin import PrefectStandIn
 
 @dataclass
 class Ground:
-    """What both lanes stand on."""
+    """The database, the stand-in and the clock that both lanes share."""
 
     at: Connections
     endpoint: Endpoint
     time: PassingTime
 
     async def batched(self) -> int:
-        """Everything that waits for a batch left in batches, and all are home; how many items they carried."""
+        """Send all work that waits for a batch, collect every batch, and return how many items the batches carried."""
         sent, waits = 0, True
         while waits:
             waits = False
             for kind in await self.at.db.run(
-                ready_work.waiting_kinds, None, now=await self.at.db.now()
+                ready_work.list_waiting_kinds, None, now=await self.at.db.now()
             ):
                 try:
                     while more := await send_batch.fn(self.at, kind):
                         sent += more
-                except Blocked:  # until its primer is home
+                except Blocked:  # until its primer has been collected
                     waits = True
             out = await self.at.db.run(batches.open_batches)
             assert out or not waits
@@ -54,7 +54,7 @@ class Ground:
 
 @asynccontextmanager
 async def standing(url: str, **settings: float) -> AsyncIterator[Ground]:
-    """On the database of that address, and a new stand-in with these settings: its echo answers at once."""
+    """Open both lanes on the database at `url` and a new stand-in with these settings; its echo engine answers at once."""
     time, host, prefect = PassingTime(), Host(), PrefectStandIn()
     try:
         with (

@@ -1,4 +1,4 @@
-"""Many items that SQL admits in one transaction, beside whatever else goes on, and when the router had them."""
+"""A backfill: many items that SQL admits in one transaction under other load, and when the router had seen them."""
 
 import time
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ select exists (select from lanes.item where workload = :workload and position is
 
 @dataclass(frozen=True)
 class HostSpan:
-    """From when to when it went on, in seconds of this host's clock."""
+    """When the backfill began, was admitted and was routed, in seconds of this host's clock."""
 
     began: float
     admitted: float
@@ -49,7 +49,7 @@ def admit(
 
 
 def admitted_and_routed(stand: RunningStand, workload: str, items: int, *, prefix: str) -> HostSpan:
-    """Admit items of two days ago, and return when the router has seen all of them."""
+    """Admit items from two days ago, wait until the router has routed all of them, and return these times."""
     began = time.perf_counter()
     took = admit(stand, workload, items, prefix=prefix, days_old=2)
     print(f"backfill: {items:,} items admitted in {took:.1f} s", flush=True)

@@ -1,6 +1,7 @@
-"""Real messages of customers to a bank, and the workload that sorts them: 4,000 tokens are shared by every call.
+"""Real customer messages to a bank, and the workload that classifies them: every call shares 4,000 tokens.
 
-They are BANKING77's, from `../shared/data/banking77` beside the checkout; where that is absent, the ready-made tickets.
+The messages are from BANKING77, in `../shared/data/banking77` next to the checkout. Where that folder is missing, the
+shipped sample tickets take their place.
 """
 
 import csv
@@ -15,7 +16,7 @@ from lanes.mainjob.samples import sample_items
 
 HOME = Path(__file__).parents[3] / "shared/data/banking77"
 SHARED_TOKENS = 4_000
-CHARS = 4 * SHARED_TOKENS  # as the stand-in counts
+CHARS = 4 * SHARED_TOKENS  # as the stand-in counts tokens
 SAID_EACH = 4  # examples of each label
 RULES = (
     "You sort what customers write to their bank. Choose exactly one label, by what the customer wants to know or to be done "
@@ -26,14 +27,14 @@ RULES = (
 
 @dataclass(frozen=True)
 class Messages:
-    """Texts in their order, whatever their number; `said` names where they are from. `spec` are fields of their workload."""
+    """Texts in order, any number of them. `said` names their source; `spec` holds fields of their workload."""
 
     said: str
     texts: Sequence[str]
     spec: Mapping[str, Any]
 
     def payloads(self, number: int, *, first: int = 0) -> list[dict[str, str]]:
-        """Return that many messages from the first on; after the last they repeat, each with its number."""
+        """Return `number` messages from `first` on. After the last message they repeat, each with its number."""
         turns = (divmod(place, len(self.texts)) for place in range(first, first + number))
         return [
             {"text": self.texts[place] + (f" ({turn})" if turn else "")} for turn, place in turns
@@ -41,7 +42,7 @@ class Messages:
 
 
 def messages(home: Path = HOME) -> Messages:
-    """BANKING77's, or the samples."""
+    """Return the messages of BANKING77, or the samples."""
     if not (home / "train.csv").exists():
         items = sample_items("tickets")
         labelled = [(each["payload"]["text"], each["label"]["category"]) for each in items]

@@ -1,7 +1,7 @@
-"""The floor of a batch: bare psycopg and a bare HTTP client leave the rows that Lanes left, in the same tables.
+"""The floor of a batch: bare psycopg and a bare HTTP client write the rows that Lanes wrote, into the same tables.
 
-Request bodies are encoded, sent and their results read line by line; no answer is judged, no cost counted. Results are applied
-500 at a time, each chunk committed with its part of all the other rows.
+The floor encodes and sends the request bodies and reads the results line by line. It judges no answer and counts no cost. It
+applies results 500 at a time and commits each chunk with its share of all other rows.
 """
 
 import time
@@ -66,7 +66,7 @@ Taken = tuple[int, int, str, str]  # work, item, key, payload
 
 
 class BatchFloor:
-    """All batches of a pattern, in a database of the same waiting work and at the endpoint of that address."""
+    """All batches of a pattern, in a database with the same waiting work and at the endpoint of the given address."""
 
     def __init__(self, url: str, endpoint_url: str, pattern: RowPattern) -> None:
         self._url, self._pattern = url, pattern
@@ -87,7 +87,7 @@ class BatchFloor:
         self._taken: dict[int, list[Taken]] = {}
 
     def lead(self) -> dict[str, float]:
-        """Seconds to submit and to apply everything, and those of them that the endpoint took to create."""
+        """Return the seconds to submit and to apply everything, and those of them that the endpoint took to create."""
         with psycopg.connect(self._url) as connection, self._http:
             grown = [
                 each
@@ -123,7 +123,7 @@ class BatchFloor:
         return {"submit_s": submit_s, "create_s": create_s, "apply_s": apply_s}
 
     def _intend(self, connection: psycopg.Connection, pattern: Values) -> tuple[int, bytes]:
-        """Give work to the batch, and write its requests."""
+        """Assign work to the batch, and write its requests."""
         row = [*pattern]
         of, nonce = self._batch, row[self._batch.place("nonce")].decode()
         taken: list[Taken] = connection.execute(TAKE, [int(row[of.place("items")])]).fetchall()

@@ -1,6 +1,6 @@
-"""Waiting work to settled items through Message Batches, as Lanes does it.
+"""From waiting work to settled items through Message Batches, as Lanes does it.
 
-Intents are committed, requests created once, results streamed, judged, booked and settled.
+Lanes commits the intents, creates the requests once, and streams, judges, books and settles the results.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ CHUNK = 2_000  # items admitted in one call before the clock starts
 
 
 def fill(url: str, items: int) -> None:
-    """Let letters wait for their batch."""
+    """Admit letters that wait for their batch."""
     engine = create_engine(url)
     inputs = payloads(items)
     for start in range(0, items, CHUNK):
@@ -52,7 +52,7 @@ def _fill(
 
 
 def lead(url: str, endpoint_url: str, items: int) -> dict[str, float]:
-    """Seconds to submit and to apply all that waits, batches, and the growth of this process meanwhile."""
+    """Submit and apply all waiting work; return the seconds of both, the batches, and how much this process grew meanwhile."""
     os.environ["LANES_DATABASE_URL"] = url
     with disable_run_logger():
         return asyncio.run(_lead(url, endpoint_url, items))
@@ -65,7 +65,7 @@ async def _lead(url: str, endpoint_url: str, items: int) -> dict[str, float]:
     peak, sent, came = Peak(), 0, 0
     async with Database(url) as db, opening(provider) as client:
         at = Connections(db, client, provider)
-        (kind,) = await db.run(ready_work.waiting_kinds, None, now=await db.now())
+        (kind,) = await db.run(ready_work.list_waiting_kinds, None, now=await db.now())
         with peak.watched():
             began = time.perf_counter()
             while more := await send_batch.fn(at, kind):

@@ -1,6 +1,6 @@
 """Every benchmark, one after the other, each in a process of its own.
 
-BENCHMARKS.md, BENCHMARKS.json and docs/reference/sizing.md are written after each of them.
+BENCHMARKS.md, BENCHMARKS.json and docs/reference/sizing.md are written after each benchmark.
 """
 
 import argparse
@@ -21,7 +21,8 @@ from tests.docs.references import sizing
 from tests.docs.references.pages import FOLDER
 
 ROOT = Path(__file__).parents[2]
-TURNS = ("queue", "batch", "calls", "figures", "routing", "doors")  # they have rounds
+# The benchmarks that have rounds.
+TURNS = ("queue", "batch", "calls", "figures", "routing", "doors")
 
 
 def main() -> None:
@@ -42,7 +43,7 @@ def main() -> None:
     page = Path(tempfile.gettempdir() if given.small else ROOT) / "BENCHMARKS.md"
     kept = page.with_suffix(".json")
     told: dict[str, Mapping[str, Any]] = json.loads(kept.read_text()) if kept.exists() else {}
-    measured, failed = commit(), []  # before the page itself differs from it
+    measured, failed = commit(), []  # before the page itself differs from the commit
     for name in given.only:
         sizes = [*SMALL[name]] if given.small else []
         if given.rounds and name in TURNS:
@@ -63,7 +64,7 @@ def main() -> None:
 
 
 def run(name: str, sizes: Sequence[str]) -> Mapping[str, Any] | None:
-    """Run a benchmark, show its output, and return its line of JSON; None where it failed."""
+    """Run a benchmark, show its output, and return its line of JSON; None where the benchmark failed."""
     print(f"== {name} {' '.join(sizes)}", flush=True)
     asked = [sys.executable, "-m", f"tests.benchmarks.bench_{name}", *sizes]
     told: Mapping[str, Any] | None = None
@@ -81,7 +82,7 @@ def run(name: str, sizes: Sequence[str]) -> Mapping[str, Any] | None:
 
 
 def commit() -> str:
-    """Return the measured commit, and whether files besides the page differed from it."""
+    """Return the measured commit, and whether files other than the page differed from it."""
     head = git("rev-parse", "--short", "HEAD")
     return (
         head + ("-dirty" if git("status", "--porcelain", "--", ".", ":!BENCHMARKS.*") else "")
@@ -91,7 +92,7 @@ def commit() -> str:
 
 
 def git(*asked: str) -> str:
-    """Return the output of git; empty where there is none."""
+    """Return the output of git; empty where git is not available."""
     return subprocess.run(
         ["git", "-C", str(ROOT), *asked], text=True, capture_output=True
     ).stdout.strip()

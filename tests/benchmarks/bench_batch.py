@@ -1,9 +1,9 @@
 """Whole Message Batches: 100,000 items from waiting work to settled.
 
-Measured beside bare psycopg that leaves the same rows, and beside steadybatch, whose checkpoint is a file of SQLite (in
-memory, where nothing survives, it is in the JSON). The provider is the local stand-in, and its own time is subtracted: its
-answer to a bare client's create of the same bytes, and the time between a create and the batch's end. All contenders stream
-its results alike.
+The benchmark compares Lanes with bare psycopg, which writes the same rows, and with steadybatch, whose checkpoint is a SQLite
+file (its result with a checkpoint in memory, where nothing survives, is in the JSON). The provider is the local stand-in. Its
+own time is subtracted: the time to answer a bare client's create of the same bytes, and the time between a create and the end
+of the batch. All contenders stream its results in the same way.
 """
 
 import argparse
@@ -31,7 +31,7 @@ class BatchBench:
         self._pattern: RowPattern | None = None
 
     def lanes(self) -> dict[str, float]:
-        """Seconds of Lanes, as `batch_life.lead` tells them."""
+        """Return the seconds of Lanes, as `batch_life.lead` measures them."""
         url = self._ground.copy(self._filled)
         with standin() as endpoint:
             took = batch_life.lead(url, endpoint.url, self._items)
@@ -40,7 +40,7 @@ class BatchBench:
         return took
 
     def floor(self) -> dict[str, float]:
-        """Seconds of the floor, and those that the stand-in took to create."""
+        """Return the seconds of the floor, and how many of them the stand-in took to create the batches."""
         assert self._pattern is not None
         url = self._ground.copy(self._filled)
         with standin() as endpoint:
@@ -50,7 +50,7 @@ class BatchBench:
         return took
 
     def steadybatch(self, items: int, *, durable: bool) -> dict[str, float]:
-        """Items a second of steadybatch, which a stand-in of its own answers."""
+        """Return the items a second of steadybatch, which has a stand-in of its own."""
         with standin() as endpoint:
             return {"per_s": items / steady_batches.seconds(endpoint.url, items, durable=durable)}
 

@@ -1,7 +1,7 @@
-"""A burst: 1,000 events within two seconds, in lists of 100, then 20,000 items in one transaction of SQL.
+"""A burst: 1,000 events within two seconds, in lists of 100, then 20,000 items in one SQL transaction.
 
-Everything that Prefect says it stored, and everything that was committed, is answered; by how many flow runs, and after how
-long, is told.
+Lanes must answer every event that Prefect reports as stored, and every committed item. The benchmark reports how many flow runs
+this took, and how much time.
 """
 
 import argparse
@@ -20,7 +20,7 @@ ARRIVED = "lanes.item.arrived"
 LIST = 100  # events of one request
 OVER_S = 2.0
 WITHIN_S = 900.0
-STORED_AFTER_S = 10.0  # Prefect writes every 20 events, or every 5 s
+STORED_AFTER_S = 10.0  # Prefect writes after every 20 events, or every 5 s
 ANSWERED = "select count(*) from lanes.item where key like :like and answered_at is not null"
 
 
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def measured(stand: RunningStand, *, events: int, items: int) -> dict[str, float]:
-    """Return what was sent, what arrived, and what became of it."""
+    """Return how many events and items were sent, how many arrived, and what became of them."""
     word, since, began = (
         f"burst-{uuid4().hex[:8]}-",
         datetime.now(UTC).isoformat(),
@@ -78,7 +78,7 @@ def measured(stand: RunningStand, *, events: int, items: int) -> dict[str, float
 
 
 def send(stand: RunningStand, keys: Sequence[str]) -> None:
-    """Events in one request; the real-time lane is asked for, so that each has an answer to wait for."""
+    """Send events in one request that asks for the real-time lane, so that each event has an answer to wait for."""
     resource = {"prefect.resource.id": "lanes.workload.tickets", "prefect.resource.name": "tickets"}
     now = datetime.now(UTC).isoformat()
     body = [

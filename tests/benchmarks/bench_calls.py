@@ -1,7 +1,7 @@
-"""Real-time calls: 5,000 of 200 ms, 64 at once, beside a bare AsyncAnthropic that stores nothing and beside async-batch-llm.
+"""Real-time calls: 5,000 of 200 ms, 64 at once, against a bare AsyncAnthropic that stores nothing and async-batch-llm.
 
-Lanes takes the whole road: its time begins when the client sends the items, and ends when the last answer is committed. Its
-drain is a process of its own, and warm.
+Lanes is measured end to end: its time begins when the client sends the items and ends when the last answer is committed. Its
+drain runs in a process of its own and is warm.
 """
 
 import argparse

@@ -1,14 +1,17 @@
-"""What an item costs, by the stand-in's own bill at list prices: a fifth is urgent and real-time, the rest may wait.
+"""The cost of an item, by the stand-in's own bill at list prices: a fifth is urgent and real-time, the rest may wait.
 
-`vs_all_realtime` compares with each item alone in a real-time call without a cache; `vs_optimum` with the cheapest plan that
-bare calls were found to have, at the same packs. That is done where nearly all requests of a batch find a cached prompt, and
-where a third does, and the worse is told: of the rounds after the first ones, in which Lanes finds out whether caching pays
-(with them it is `learning_vs_optimum`). No pack is checked by answers alone: what that costs is told apart in the report.
-`agreement` is that of packed answers with those of each item alone, by the stand-in's embedding model.
-`ledger_difference_usd` is the ledger against the bill, over calls of every kind. `cold_primer_ratio` is a cold batch with a
-primer over one without marks, unpacked; `cold_marked_ratio` the same of one whose requests all mark.
-`second_passes_saved` and `corrections_missed` are shares of the early answers of a Lambda workload of four classes, which agree
-in 95 %, at a stated risk of 10 % and a sample of 10 %: those that were left without a second pass, and were wrong too.
+`vs_all_realtime` compares with each item alone in a real-time call without a cache. `vs_optimum` compares with the cheapest
+plan that was found for bare calls with the same packs. `vs_optimum` is measured once where nearly all requests of a batch find
+a cached prompt and once where a third do, and the worse of the two is reported. It leaves out the first rounds, in which Lanes
+finds out whether caching pays; `learning_vs_optimum` includes them. No pack is checked against answers to single items: the
+report lists the cost of such checks separately. `agreement` is the share of packed answers that equal the answer to the item
+alone, by the stand-in's embedding model.
+`ledger_difference_usd` is the difference between the ledger and the bill, over calls of every kind. `cold_primer_ratio` is the
+cost of a cold batch with a primer over that of a batch without cache marks, unpacked; `cold_marked_ratio` is the same for a
+batch in which every request has a mark.
+`second_passes_saved` and `corrections_missed` are shares of the early answers of a Lambda workload of four classes, at an
+agreement of 95 %, a stated risk of 10 % and a sample of 10 %: the answers that got no second pass, and those of them that were
+wrong.
 """
 
 import argparse
@@ -32,7 +35,7 @@ PACKS = {"realtime_pack": 5, "batch_pack": 20, "pack_check_share": 0}
 def compared(
     ground: Server, of: Messages, sizes: CostSizes, *, rounds: int, learning: int, hits: float
 ) -> Mapping[str, float]:
-    """Return the cost of the rounds by Lanes, beside the plans."""
+    """Return the cost of the rounds by Lanes and by the plans."""
     url = ground.database(of_lanes=True)
     led = cost_life.lead(url, of, PACKS, sizes, rounds=learning + rounds, hits=hits)
     ground.drop(url)

@@ -1,21 +1,24 @@
-"""Fourteen simulated days of items that are due: how many are late, and what being in time costs.
+"""Fourteen simulated days of items with due times: how many are late, and what it costs to be in time.
 
-Nothing waits and nothing is called: the clock is chosen, and the decisions are those of the product (the door's route, early
-departures, the second look every five seconds), given what it would have measured by then. The workload asks for a confidence
-of 70 %: what a batch does not bring in time is rescued, and more buys only real time. Due times are log-uniform from ten
-minutes to twelve hours; 30 % of the items have none. A batch takes a log-normal time (sigma 0.6) around a median by the hour
-of its departure, 30 to 90 minutes; for six hours of one day four times that. For eight hours of another day real time is
-overloaded: a call takes a minute instead of two seconds, and for half an hour nothing is answered.
+The simulation does not wait and makes no calls. It sets the clock, and the product makes the decisions (the door's route, early
+departures, the second look every five seconds) from the measurements that it would have by then. The workload asks for a
+confidence of 70 %: an item that its batch does not bring back in time is rescued, and a higher confidence would only buy
+real-time calls. Due times are log-uniform from ten minutes to twelve hours; 30 % of the items have none. The time of a batch is
+log-normal (sigma 0.6) around a median of 30 to 90 minutes that depends on the hour of its departure; for six hours of one day
+it is four times as long. For eight hours of another day real time is overloaded: a call takes a minute instead of two seconds,
+and for half an hour no call is answered.
 
-On the same arrivals and in the same world decide: the fixed setting that Lanes had (60 minutes, no second look), that of
-`firming` (everything to batch, rescue at 15 % of the time left), and an oracle that knows when each batch will be back. Shares
-of missed due times are above the oracle's own. Costs are list prices, a batch at half; who is rescued from a batch that others
-wait for is paid twice. `brier` is of the probabilities that routes to batch stated, against when their batch was back.
+Three other contenders decide on the same arrivals in the same world: the fixed setting that Lanes had (60 minutes, no second
+look), the rule of `firming` (everything to batch, rescue at 15 % of the time left), and an oracle that knows when each batch
+will be back. Shares of missed due times are the excess over the oracle's own share. Costs are list prices, a batch at half; an
+item rescued from a batch that other items wait for is paid twice. `brier` scores the probabilities that routes to batch stated
+against the time at which their batch was back.
 
-The `calibrated` figures say what "95 %" truly was at the door, by items, over 200 seeds of each case: without data, after few
-batches, through a drift of the provider, with large batches at another hour, with a stale hour. The truth is drawn from
-families that the law does not know; `deadlines/stated.py` says how each case is made. `day0` is the day of a drift itself,
-`min` all others, `quiet` the cases without a drift. A case in which nothing is stated counts as 0.
+The `calibrated` figures say how often the door's "95 %" came true, by items, over 200 seeds of each case: without data, after
+few batches, through a drift of the provider, with large batches at another hour, with a stale hour. The truth is drawn from
+families that the law does not know; `deadlines/stated.py` describes each case. `day0` is the day of the drift itself, `min` is
+all other days, `quiet` is the cases without a drift. A case in which the door states nothing counts as 0; with three
+batches or fewer to learn from, it is left out.
 """
 
 import argparse
@@ -36,8 +39,9 @@ from tests.benchmarks.deadlines.world import SeededDays, Which, world
 from tests.benchmarks.telling import tell
 from tests.examples import version
 
-CONFIDENCE = 0.7  # of the workload: what a batch brings too late is rescued, so that more buys nothing but real time
-CALL_USD, PASS_USD = 1.0, 0.5  # of an item: only what they are to each other counts
+# The workload's: items late in a batch are rescued, so that more confidence buys nothing but real time
+CONFIDENCE = 0.7
+CALL_USD, PASS_USD = 1.0, 0.5  # of an item: only their ratio matters
 Figures = Mapping[str, Mapping[str, float]]
 
 
@@ -107,7 +111,8 @@ def seed_of(seed: int, *, days: int, items_a_day: int, confidence: float) -> Fig
 def _became(those: SeededDays, lived: DayResult) -> Mapping[str, float]:
     """Return the shares of due items that were late, the cost of an item, and the shares rescued.
 
-    Late shares are of all, and of those that arrived in the regime and in the overload; real time costs 1 an item.
+    The late shares are of all items, of those that arrived in the regime and of those that arrived in the overload. Real time
+    costs 1 an item.
     """
     late = lived.answered > those.due
     cost = float(numpy.mean(CALL_USD * lived.calls + PASS_USD * lived.passes))

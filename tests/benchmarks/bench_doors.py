@@ -1,9 +1,9 @@
 """Admission in one transaction, 20,000 items each way: SQL row by row, a set in SQL, the client, and a bare INSERT.
 
-The bare INSERT fills a table with the columns and the indexes of `lanes.item`, row by row, and what the door checks are its
-constraints. Row by row is a statement for each item, sent by psycopg's `executemany`, which waits for no answer before the
-next; beside it stands what the same statements take where the caller waits for each answer. Every way is committed, and must
-have left as many rows as it was given.
+The bare INSERT fills, row by row, a table with the columns and the indexes of `lanes.item`; its constraints check what the door
+checks. Row by row means one statement for each item, sent by psycopg's `executemany`, which does not wait for an answer before
+it sends the next statement. A second figure shows how long the same statements take where the caller waits for each answer.
+Every way is committed, and must have stored as many rows as it was given.
 """
 
 import argparse
@@ -55,13 +55,13 @@ def in_a_row(
 def waiting(
     cursor: psycopg.Cursor, statement: LiteralString, rows: Sequence[Sequence[object]]
 ) -> None:
-    """Send a statement for each row once the one before is answered."""
+    """Send each row's statement after the previous one has been answered."""
     for row in rows:
         cursor.execute(statement, row, prepare=True)
 
 
 def insert(url: str, items: int, send: Send) -> float:
-    """Items a second of the bare INSERT, row by row."""
+    """Return the items a second of the bare INSERT, row by row."""
     with psycopg.connect(url) as connection:
         connection.execute(BARE_TABLE)
         connection.commit()
@@ -69,7 +69,7 @@ def insert(url: str, items: int, send: Send) -> float:
 
 
 def submit(url: str, items: int, send: Send) -> float:
-    """Items a second of `lanes.submit`, row by row."""
+    """Return the items a second of `lanes.submit`, row by row."""
     with psycopg.connect(url) as connection:
         return _row_by_row(connection, SUBMIT, "lanes.item", items, send)
 
@@ -89,7 +89,7 @@ def _row_by_row(
 
 
 def submit_many(url: str, items: int) -> float:
-    """Items a second of `lanes.submit_many`, all of them in one set; not a number where there is no such function."""
+    """Return the items a second of `lanes.submit_many`, all in one set; not a number where the function does not exist."""
     with psycopg.connect(url) as connection:
         if (
             connection.execute("select from pg_proc where proname = 'submit_many'").fetchone()
@@ -108,7 +108,7 @@ def submit_many(url: str, items: int) -> float:
 
 
 def client_many(url: str, items: int) -> float:
-    """Items a second of the client's `submit_many` within the caller's transaction."""
+    """Return the items a second of the client's `submit_many` within the caller's transaction."""
     engine = create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
     inputs = [
         {"key": str(number), "payload": payload} for number, payload in enumerate(payloads(items))

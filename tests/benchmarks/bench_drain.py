@@ -1,6 +1,6 @@
-"""How much memory a drain gains: a process answers 100,000 items, and is looked at after the first 10,000 and at the end.
+"""The memory growth of a drain: one process answers 100,000 items, and is measured after the first 10,000 and at the end.
 
-Items come from the client in chunks, always somewhat ahead of the answers, so that there is work without a mountain of it.
+The client sends items in chunks, always somewhat ahead of the answers, so that the drain has work but no large backlog.
 """
 
 import argparse

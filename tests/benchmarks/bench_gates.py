@@ -1,28 +1,27 @@
-"""Rollouts that are looked at again and again, one file because all figures are of the same gates: how often one is wrong, and
-how many items it needs.
+"""Rollouts under repeated looks, one file because all figures are of the same gates: how often one errs, and its sample size.
 
-Nothing is stored and nothing is called: samples are drawn with fixed seeds, and the product's own gates and tests judge them.
-The rollouts follow the shipped playbook `batch-to-realtime`, whose `alpha` of 5 % its sixteen gates divide; costs are
-drawn apart, as a mean. Beside them stands the rule that Lanes had before: a gate passed when its value kept the limit, and
-failed when the lower bound of a fixed sample (Clopper-Pearson, 99 %) lay above it, whenever one looked.
+The benchmark stores nothing and makes no calls: it draws samples with fixed seeds, and the product's own gates and tests judge
+them. The rollouts follow the shipped playbook `batch-to-realtime`, which divides its `alpha` of 5 % among its sixteen gates;
+costs are drawn separately, as a mean. The comparison is with the rule that Lanes had before: at any look, a gate passed when
+its value was within the limit, and failed when the lower bound of a fixed sample (Clopper-Pearson, 99 %) was above it.
 
-- `false_alarm_upper`: nothing is worse than it may be, and every gate's truth lies at its limit. Each step is looked at 30
-  times between 20 and 20,000 items, and led on whatever its gates say, so that all of alpha is at stake. Share of rollouts in
-  which a gate ever fails, as the upper 99 % bound; the largest of this, of comparisons of two equal lanes (by difference, by
-  ratio, of pairs, and of steps whose split and errors differ) and of a mean that leaves its bounds. `naive_false_alarm` is
-  the share by the earlier rule.
+- `false_alarm_upper`: nothing is worse than allowed, and every gate's true value lies at its limit. Each step has 30 looks
+  between 20 and 20,000 items and goes on whatever its gates say, so that all of alpha is at stake. The figure is the upper 99 %
+  bound of the share of rollouts in which a gate ever fails. The largest of three shares counts: this one, the share of
+  comparisons of two equal lanes that tell them apart (by difference, by ratio, of pairs, and of steps whose split and errors
+  differ), and the share of means that leave their bounds. `naive_false_alarm` is the share under the earlier rule.
 - `pass_at_twice_limit`: twice as many items are wrong as the first step tolerates; 30 looks, one every 20 items.
-- `items_vs_fixed`: half as many are wrong. Median of the items until the gate passes, over the items of the smallest fixed
-  sample that passes with a power of 90 % at the same chance of error.
-- `moved_when_stopped`: 15 % of the items of the lane that receives the traffic are wrong, 10 % of the other's, which is the
-  limit. 2,000 items a day, 30 looks within the two weeks that a step may take. Median share of the traffic that had been
-  moved when a gate failed or the time was over; the largest one of a gate with a limit and of those that compare the lanes: by
-  the difference, of which 2 points are tolerated, and by the ratio, of which 1.1 is.
-- `paired_sample_share`: the same loss, 80 % of the errors are shared. Items until a test of pairs sees it, over those of the
-  test of other items on each lane, half on either; medians.
-- `oracle_difference`: the largest difference of our bounds and those of `ville`, without its intersections. Bounds of a share
-  and of a mean are the same ones at every look; for differences `ville` has other sequences, which are compared
-  at 5,000 to 20,000 samples.
+- `items_vs_fixed`: half as many items are wrong as the first step tolerates. Median of the items until the gate passes, over
+  the items of the smallest fixed sample that passes with a power of 90 % at the same chance of error.
+- `moved_when_stopped`: 15 % of the items are wrong on the lane that receives the traffic, and 10 % on the other lane, which is
+  the limit. 2,000 items a day, 30 looks within the two weeks that a step may take. Median share of the traffic that had been
+  moved when a gate failed or the time ran out; the largest over a gate with a limit and two gates that compare the lanes: by
+  the difference, with a tolerance of 2 points, and by the ratio, with a tolerance of 1.1.
+- `paired_sample_share`: the same loss, and 80 % of the errors are shared. Items until a test of pairs detects the loss, over
+  those of the test with different items on each lane, half on either; medians.
+- `oracle_difference`: the largest difference between our bounds and those of `ville`, without its intersections. The bounds of
+  a share and of a mean are the same sequences and are compared at every look; for differences `ville` has other sequences,
+  which are compared at 5,000 to 20,000 samples.
 """
 
 import argparse
@@ -48,16 +47,16 @@ ALPHA = 0.05
 SPREAD = tuple(sorted({round(each) for each in numpy.geomspace(20, 20_000, LOOKS)}))
 EVERY_20 = tuple(range(20, 20 * LOOKS + 1, 20))
 ITEMS_A_DAY, STEP_DAYS = 2_000, 14
-LOOK_DAYS = tuple(STEP_DAYS * number / LOOKS for number in range(1, LOOKS + 1))  # of a step
+# The looks of a step, in days.
+LOOK_DAYS = tuple(STEP_DAYS * number / LOOKS for number in range(1, LOOKS + 1))
 BASE, LOSS, SHARED = 0.1, 0.05, 0.8
 TOLERATED_LOSS, TOLERATED_RATIO = 0.02, 1.1  # of gates that compare the lanes
-CONFIDENCE = 0.99  # of the earlier rule, and of what is told of false alarms
-LONGEST = 40_000  # items until a test has seen a loss
+CONFIDENCE = 0.99  # of the earlier rule, and of the reported bounds of false alarms
+LONGEST = 40_000  # the most items within which a test must detect a loss
 Counts = NDArray[numpy.int64]
 Comparison = Callable[[SampleShare, SampleShare, float, float], Verdict]
-Rule = Callable[
-    [Gate, int], tuple[int, int]
-]  # the most wrong samples that pass, and the fewest that fail
+# From a gate and a number of samples: the most wrong samples that pass, and the fewest that fail.
+Rule = Callable[[Gate, int], tuple[int, int]]
 
 
 def main() -> None:
@@ -106,7 +105,7 @@ def main() -> None:
 
 
 def rule_of(alpha: float) -> Rule:
-    """Return the product's rule at this chance of error, as the wrong samples from which it decides."""
+    """Return the product's rule at this chance of error, as the numbers of wrong samples at which it decides."""
 
     known: dict[tuple[Measure, float, int], tuple[int, int]] = {}
 
@@ -128,7 +127,7 @@ def rule_of(alpha: float) -> Rule:
 
 
 def earlier(gate: Gate, samples: int) -> tuple[int, int]:
-    """Return what the rule of before decides."""
+    """Return the decision of the earlier rule."""
     passes_to = int(numpy.floor(gate.tolerance * samples + 1e-9))
     wrong = numpy.arange(1, samples + 1)
     surely = special.betaincinv(wrong, samples - wrong + 1, 1 - CONFIDENCE)
@@ -136,7 +135,7 @@ def earlier(gate: Gate, samples: int) -> tuple[int, int]:
 
 
 def first(is_so: Callable[[int], bool], most: int) -> int:
-    """Return the first number, 0 to `most`, for which it is so; from there on it stays so. One more where it never is."""
+    """Return the first number, 0 to `most`, for which the monotone condition `is_so` holds; `most` + 1 where it never holds."""
     low, high = 0, most + 1
     while low < high:
         middle = (low + high) // 2
@@ -145,7 +144,7 @@ def first(is_so: Callable[[int], bool], most: int) -> int:
 
 
 def counted(drawn: numpy.random.Generator, share: float, looks: Sequence[int], runs: int) -> Counts:
-    """Return how many samples are wrong at each look, a row for each run."""
+    """Return how many samples are wrong at each look, with a row for each run."""
     steps = numpy.diff([0, *looks])
     return drawn.binomial(steps, share, (runs, len(looks))).cumsum(axis=1)
 
@@ -157,7 +156,7 @@ def upper(share: float, runs: int) -> float:
 
 
 def false_alarms(playbook: Playbook, rule: Rule, both: Rule | None, runs: int) -> float:
-    """Return the share of rollouts in which a gate ever fails whose truth lies at its limit; `both` judges either window."""
+    """Return the share of rollouts in which a gate at its limit ever fails; `both` judges step and whole windows."""
     drawn, failed = numpy.random.default_rng(1), numpy.zeros(runs, bool)
     before: dict[Measure, Counts] = {}
     for number, step in enumerate(playbook.steps):
@@ -213,14 +212,14 @@ def false_of_steps(runs: int) -> float:
 def may_differ(
     of: Counts, items: Sequence[int], than: Counts, others: Sequence[int]
 ) -> NDArray[numpy.bool_]:
-    """Return where two shares may be told apart at all."""
+    """Return where a test could tell the two shares apart at all."""
     return likelier(of, items, than, others) >= -numpy.log(ALPHA)
 
 
 def likelier(
     of: Counts, items: Sequence[int], than: Counts, others: Sequence[int]
 ) -> NDArray[numpy.float64]:
-    """Return the logarithm of how much likelier two shares, as they were seen, are than one: no mixture exceeds it."""
+    """Return the log likelihood ratio of two shares, as observed, over a single share: no mixture exceeds it."""
 
     def likely(wrong: Counts, samples: Counts) -> NDArray[numpy.float64]:
         share = wrong / samples
@@ -231,7 +230,7 @@ def likelier(
 
 
 def false_ratios(runs: int) -> float:
-    """Return the share of comparisons of two equal lanes whose ratio ever surely differs from 1."""
+    """Return the share of comparisons of two equal lanes whose ratio is ever found to differ from 1."""
     drawn, portion = numpy.random.default_rng(11), 0.05
     looks = [[max(1, round(each * part)) for each in SPREAD] for part in (portion, 1 - portion)]
     of, than = (counted(drawn, BASE, each, runs).tolist() for each in looks)
@@ -245,7 +244,7 @@ def false_ratios(runs: int) -> float:
 
 
 def false_paired(runs: int) -> float:
-    """Return the share of comparisons of two equal lanes by pairs that ever call one worse."""
+    """Return the share of comparisons of two equal lanes by pairs that ever call one lane worse."""
     drawn = numpy.random.default_rng(3)
     one, other = (counted(drawn, BASE * (1 - SHARED), SPREAD, runs) for _ in range(2))
     worse = numpy.zeros(runs, bool)
@@ -255,7 +254,7 @@ def false_paired(runs: int) -> float:
 
 
 def false_means(runs: int) -> float:
-    """Return the share of means, of costs that vary as those of calls do, that ever leave their bounds."""
+    """Return the share of means that ever leave their bounds; the costs vary as the costs of calls do."""
     drawn, left = numpy.random.default_rng(4), 0
     looks = [round(each) for each in numpy.geomspace(2, 600, LOOKS)]
     for costs in drawn.beta(2, 18, (runs, looks[-1])):
@@ -278,7 +277,7 @@ def passes_at_twice(playbook: Playbook, rule: Rule, runs: int) -> dict[str, floa
 def decided(
     gates: Sequence[Gate], wrong: Sequence[Counts], looks: Sequence[int], rule: Rule
 ) -> tuple[Counts, Counts]:
-    """Return at which look all gates pass, and at which one fails, for each run; the number of looks where never."""
+    """Return the look of each run at which all gates pass, and that at which one fails; the number of looks where none."""
     passes = numpy.ones(wrong[0].shape, bool)
     fails = numpy.zeros(wrong[0].shape, bool)
     for gate, counts in zip(gates, wrong, strict=True):
@@ -289,16 +288,17 @@ def decided(
 
 
 def first_look(is_so: NDArray[numpy.bool_]) -> Counts:
-    """Return the first look of each run at which it is so; the number of looks where it never is."""
+    """Return the first look of each run at which the condition holds; the number of looks where it never holds."""
     return numpy.where(is_so.any(axis=1), is_so.argmax(axis=1), is_so.shape[1])
 
 
 def items_at_half(playbook: Playbook, runs: int) -> dict[str, float]:
-    """Return the median of the items until the first gate passes where half as many are wrong, and those of a fixed sample."""
+    """Return the median items until the first gate passes with half as many wrong items, and the items of a fixed sample."""
     gate, alpha = playbook.steps[0].gates[0], playbook.gate_alpha
     truth, most = gate.tolerance / 2, 6_000
     passes_to, now = numpy.full(most, -1), -1
-    for samples in range(gate.at_least, most + 1):  # each sample allows one more wrong one at most
+    # each further sample allows at most one more wrong sample
+    for samples in range(gate.at_least, most + 1):
         share = SampleShare(now + 1, samples)
         now += shares.is_below(share, gate.tolerance, alpha=alpha)
         passes_to[samples - 1] = now
@@ -313,7 +313,7 @@ def items_at_half(playbook: Playbook, runs: int) -> dict[str, float]:
 
 
 def moved_by_limit(runs: int) -> dict[str, float]:
-    """Return what was moved when a gate with a limit stopped it, and when that was."""
+    """Return the share that had been moved when a gate with a limit stopped the rollout, and the day."""
     limit = load("batch-to-realtime").model_dump(mode="json")
     gate = {"measure": "error_rate", "max": BASE, "at_least": 20}
     for step in limit["steps"]:
@@ -332,8 +332,9 @@ def moved_by_limit(runs: int) -> dict[str, float]:
 
 
 def moved_by_comparison(compare: Comparison, runs: int) -> dict[str, float]:
-    """Return what was moved when a comparison with the other lane stopped it, and when that was."""
-    portions = 0.05, 0.2, 0.5, 0.95  # the rest of the last step is what there is to compare it with
+    """Return the share that had been moved when a comparison with the other lane stopped the rollout, and the day."""
+    # in the last step, the remaining 5 % are the other side of the comparison
+    portions = 0.05, 0.2, 0.5, 0.95
     drawn, alpha = numpy.random.default_rng(8), ALPHA / len(portions)
 
     def looked_at(step: int) -> tuple[Counts, Counts]:
@@ -364,7 +365,7 @@ def by_difference(one: SampleShare, other: SampleShare, portion: float, alpha: f
 
 
 def by_ratio(one: SampleShare, other: SampleShare, portion: float, alpha: float) -> Verdict:
-    """Return what the bounds of the ratio say, asked at the share of all wrong items that it comes from."""
+    """Return the verdict of the ratio's bounds, computed from the equivalent share of all wrong items."""
     seen = SampleShare(one.hits, one.hits + other.hits)
     moved = TOLERATED_RATIO * portion / (TOLERATED_RATIO * portion + 1 - portion)
     if shares.is_above(seen, moved, alpha=alpha):
@@ -376,7 +377,7 @@ def by_ratio(one: SampleShare, other: SampleShare, portion: float, alpha: float)
 def stopped(
     portions: Sequence[float], looked_at: Callable[[int], tuple[Counts, Counts]], runs: int
 ) -> dict[str, float]:
-    """Return the median share when rollouts were stopped, the median day, and how many a gate stopped or nothing."""
+    """Return the median share moved and day when rollouts stopped, and the shares that a gate or nothing stopped."""
     moved, day = numpy.ones(runs), numpy.zeros(runs)
     going, by_gate = numpy.ones(runs, bool), numpy.zeros(runs, bool)
     for step, portion in enumerate(portions):
@@ -396,7 +397,7 @@ def stopped(
 
 @cache
 def worse_from() -> Counts:
-    """Return, by the number of pairs that are wrong on one lane only, how many on one lane call it worse."""
+    """Return, for each number of pairs that are wrong on one lane only, how many on one lane make that lane worse."""
     found, wrong = numpy.zeros(LONGEST + 1, int), 1
     for pairs in range(LONGEST + 1):
         while wrong <= pairs and not PairedShares(wrong, pairs - wrong, 0).is_worse(alpha=ALPHA):
@@ -406,7 +407,7 @@ def worse_from() -> Counts:
 
 
 def items_to_see(runs: int) -> dict[str, float]:
-    """Return the medians of the items until a loss is seen, and those of fixed samples with a power of 90 %."""
+    """Return the medians of the items until a loss is detected, and the items of fixed samples with a power of 90 %."""
     drawn = numpy.random.default_rng(9)
     only_one, only_other = BASE + LOSS - BASE * SHARED, BASE * (1 - SHARED)
     paired = []
@@ -416,7 +417,7 @@ def items_to_see(runs: int) -> dict[str, float]:
         other = ((kind >= only_one) & (kind < only_one + only_other)).cumsum()
         sees = one >= worse_from()[one + other]
         paired.append(int(sees.argmax()) + 1 if sees.any() else LONGEST)
-    looks = range(50, LONGEST // 4, 50)  # on either lane
+    looks = range(50, LONGEST // 4, 50)  # samples at each look, on either lane
     of, than = counted(drawn, BASE + LOSS, looks, runs), counted(drawn, BASE, looks, runs)
     unpaired = [LONGEST] * runs
     for run, look in numpy.argwhere(may_differ(of, looks, than, looks)):

@@ -1,11 +1,11 @@
-"""Lanes on two hosts: beside the stand of one machine, beside one host, and while each process is killed in turn.
+"""Lanes on two hosts: compared with the stand of one machine and with one host, and while each process is killed in turn.
 
 `p99_vs_embedded` is the 99th percentile from an event to its answer with PgBouncer, Valkey, two API replicas behind a proxy
 and two hosts, over that of `lanes up`. `speedup_two_hosts` is the items a second of two drains over those of one, in calls of
-200 ms. `takeover_s` is the longest time from the kill of every process of a host until another one holds a role of its.
-`lost`, `doubled` and `paid_twice` are of the whole matrix of faults.
+200 ms. `takeover_s` is the longest time from the kill of all processes of a host until another host holds one of its roles.
+`lost`, `doubled` and `paid_twice` are counted over the whole matrix of faults.
 `scrape_ms` is the median time of a scrape of `lanes metrics` with a long history. `tracing_cost` is how much more
-processor time an item takes a drain that sends the traces of all items.
+processor time an item costs a drain that sends the traces of all items.
 """
 
 import argparse
@@ -88,7 +88,7 @@ def main() -> None:
 
 
 def _p99(stand: RunningStand, rate: float, seconds: float) -> float:
-    """Return the 99th percentile in seconds, once all runs have loaded and a few events have warmed up what answers."""
+    """Return the 99th percentile in seconds, after all runs have loaded and a few events have warmed up the drain."""
     time.sleep(SETTLES_S)
     arrive(stand, "tickets", round(rate * WARM_UP_S), per_s=rate, within_s=STANDS_WITHIN_S)
     arrivals = arrive(stand, "tickets", round(rate * seconds), per_s=rate, within_s=300)
@@ -98,7 +98,7 @@ def _p99(stand: RunningStand, rate: float, seconds: float) -> float:
 def _items_a_second(
     ground: Server, endpoint_url: str, items: int, *, drains: int
 ) -> Mapping[str, float]:
-    """Return the items a second of that many drains in processes of their own, and the share of the cores in use."""
+    """Return the items a second of `drains` drains in processes of their own, and the share of the cores in use."""
     url = ground.database(of_lanes=True)
     with ExitStack() as opened:
         *_, drain = [
@@ -156,7 +156,7 @@ def _takeover(running: Fleet, name: str) -> float:
 
 
 def _heard_of(running: Fleet, worker: str, pool: str) -> datetime:
-    """Return when Prefect last heard of the worker."""
+    """Return when Prefect last received a heartbeat of the worker."""
     workers = running.view.prefect.post(f"work_pools/{pool}/workers/filter", json={}).json()
     (its,) = [each for each in workers if each["name"] == worker]
     return datetime.fromisoformat(its["last_heartbeat_time"])

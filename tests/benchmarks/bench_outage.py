@@ -1,9 +1,9 @@
-"""An outage: every endpoint of the provider answers 529 for five minutes, and 1,000 items come meanwhile, half of them urgent.
+"""An outage: every endpoint of the provider answers 529 for five minutes, while 1,000 items arrive, half of them urgent.
 
-A stand of its own whose off-peak window is always open. The other half is free: a split sends it to real time, and it has to be
-given to batches, which may leave during the outage and leave after it. Urgent answers count from when the provider is well
-again. What was paid twice is what more than one answer was billed for, and whatever the stand-in's bill and the ledger do not
-have in common.
+The stand is the benchmark's own, and its off-peak window is always open. The other half of the items is free: a split sends
+them to real time, which has to give them to batches; the batches may leave during the outage or after it. The times of urgent
+answers count from the recovery of the provider. `paid_twice` counts the items that were billed for more than one answer, and
+every difference between the stand-in's bill and the ledger.
 """
 
 import argparse
@@ -75,7 +75,7 @@ def main() -> None:
 
 
 def measured(stand: RunningStand, *, items: int, outage_s: float) -> dict[str, float]:
-    """Return what came of the items, and what was paid for them."""
+    """Return what became of the items, and what was paid for them."""
     publish(stand)
     began = time.perf_counter()
     for door in DOORS:
@@ -103,7 +103,7 @@ def measured(stand: RunningStand, *, items: int, outage_s: float) -> dict[str, f
 
 
 def publish(stand: RunningStand) -> None:
-    """Publish the workload and let a drain answer an item of it."""
+    """Publish the workload and let a drain answer one of its items."""
     with tempfile.TemporaryDirectory(prefix="lanes-bench-") as folder:
         file = Path(folder) / "letters.yaml"
         file.write_text(WORKLOAD)
@@ -114,7 +114,7 @@ def publish(stand: RunningStand) -> None:
 
 
 def arrive(stand: RunningStand, items: int, *, over_s: float) -> None:
-    """Send the items evenly over that time; every second one is urgent."""
+    """Send the items evenly over `over_s` seconds; every second one is urgent."""
     began = time.perf_counter()
     for chunk in range(CHUNKS):
         time.sleep(max(0.0, began + over_s * chunk / CHUNKS - time.perf_counter()))
@@ -125,7 +125,7 @@ def arrive(stand: RunningStand, items: int, *, over_s: float) -> None:
 
 
 def settle(stand: RunningStand) -> None:
-    """Wait until the batches returned."""
+    """Wait until the batches have returned."""
     until_s = time.perf_counter() + 600
     while stand.value(UNSETTLED):
         if time.perf_counter() > until_s:

@@ -1,10 +1,10 @@
 """Submit to complete: items a second through admission, routing, claims and settling, without any provider call.
 
-Beside Lanes stand its floor, bare psycopg that leaves the same rows (compared column by column after every round), the floor of
-migration 0146, which does not change, and two general queues, which store no answers. Each gets the same payloads on the same
-server, submits all of them and completes all of them with an answer made on the spot. Lanes completes while it submits, as it
-runs; the others do so, or submit everything first, whichever is faster. `bytes_per_item` is the size of the tables of items
-beside their payloads, with a vacuum after each eighth of the items.
+The contenders are Lanes, its floor (bare psycopg that writes the same rows, compared column by column after every round), the
+floor of migration 0146, which does not change, and two general queues, which store no answers. Each gets the same payloads on
+the same server, submits all of them and completes all of them with an answer made on the spot. Lanes completes while it
+submits, as it does in production; the others do the same, or submit everything first, whichever is faster. `bytes_per_item` is
+the size of the tables of items without their payloads, with a vacuum after each eighth of the items.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from tests.benchmarks.telling import installed, tell
 SIZES = """
 select sum(pg_total_relation_size(relid))::float from pg_statio_user_tables where schemaname = 'lanes' and relname = any (%s)
 """
-VACUUMS = 8  # as autovacuum comes after a fifth of a table
+VACUUMS = 8  # similar to autovacuum, which runs after a fifth of a table has changed
 PAYLOADS = "select sum(pg_column_size(payload))::float from lanes.item"
 
 
@@ -43,7 +43,7 @@ class QueueBench:
         self._pattern: RowPattern | None = None
 
     def lanes(self) -> dict[str, float]:
-        """Items a second, bytes of WAL, bytes at rest and statements an item."""
+        """Return the items a second, and the bytes of WAL, the bytes at rest and the statements of an item."""
         url = self._of_lanes()
         with self._ground.metered(url) as cost:
             took = RealtimeLife(url).lead(self._items)
@@ -70,13 +70,13 @@ class QueueBench:
         return sizes - payloads
 
     def floor(self) -> dict[str, float]:
-        """Items a second and bytes of WAL an item of bare psycopg, which left the same rows: the faster of its two ways."""
+        """Return the items a second and WAL bytes an item of bare psycopg for the same rows, in the faster of its two ways."""
         assert self._pattern is not None
         pattern = self._pattern
         return self._faster(self._of_lanes, lambda url: pattern, is_checked=True)
 
     def kept(self) -> dict[str, float]:
-        """The same of the floor of an earlier migration."""
+        """Return the same of the floor of an earlier migration."""
         return self._faster(
             lambda: kept_database(self._ground),
             lambda url: kept_pattern(url, self._items),
@@ -104,7 +104,7 @@ class QueueBench:
         return max(both, key=itemgetter("per_s"))
 
     def peer(self, seconds: Callable[..., float]) -> dict[str, float]:
-        """Jobs a second of a general queue, in the faster of its two ways."""
+        """Return the jobs a second of a general queue, in the faster of its two ways."""
         rates: list[float] = []
         for beside in (False, True):
             url = self._ground.database()

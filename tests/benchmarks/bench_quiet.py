@@ -1,10 +1,11 @@
-"""A healthy stand under load for some minutes: whatever it tells people is a false alarm.
+"""A healthy stand under load for some minutes: every alert that it sends to people is a false alarm.
 
-The sample workloads are sent over and over: tickets by event, two a second; comments, which share calls, and letters, some of
-them due within half an hour, by SQL. Batches depart every two minutes. Slack is told as it would be.
+The benchmark sends the sample workloads over and over: tickets by event, two a second; comments, which share calls, and
+letters, some of them due within half an hour, by SQL. Batches depart every two minutes. Slack messages are sent as in
+production, to a stand-in.
 
-- `incidents`: that were opened, whatever their severity; `messages` about them in Slack.
-- `items`: that were sent; `unsettled`: those of them without an answer at the end.
+- `incidents`: incidents that were opened, of any severity; `messages`: Slack messages about them.
+- `items`: items that were sent; `unsettled`: those of them without an answer at the end.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from tests.waiting import until
 SAMPLES = Path(lanes.mainjob.__file__).parent / "samples"
 EVENTS_PER_S = 2.0
 TURNAROUND_S = 30
-ROUND_S, DEPARTS_EVERY = 20.0, 6  # rounds
+ROUND_S, DEPARTS_EVERY = 20.0, 6  # seconds, rounds
 SENT = """
 select count(*) from jsonb_array_elements(cast(:items as jsonb)) with ordinality e (item, n),
   lateral lanes.submit(:workload, item -> 'payload', key => :word || n, consumer => item ->> 'consumer',
@@ -50,7 +51,7 @@ def main() -> None:
 
 
 def measured(stand: RunningStand, slack: SlackStandIn, minutes: float) -> dict[str, float]:
-    """Send the load, wait until it is answered, and count what was told."""
+    """Send the load, wait until it is answered, and count the alerts."""
     number, tickets = round(EVENTS_PER_S * minutes * 60), samples("tickets")
 
     def ticket(nth: int) -> Mapping[str, Any]:
@@ -91,7 +92,7 @@ def samples(workload: str) -> list[dict[str, Any]]:
 
 
 def told(stand: RunningStand) -> str:
-    """Return how it goes, in words."""
+    """Return the progress in words."""
     items, answered, incidents = stand.rows(
         "select count(*), count(answered_at), (select count(*) from lanes.incident) from lanes.item"
     )[0]

@@ -1,11 +1,11 @@
-"""A replay beside live traffic: how fast it is promoted, what it delays, what it pays again, and how little it asks.
+"""A replay during live traffic: how fast it is promoted, how much it delays, what it pays again, and how little it asks.
 
-`promote_s` is the promotion of a complete replay, while another connection reads current results: each of its reads must
-see one generation alone. `live_p99_ratio` is the median over the rounds of the 99th percentile of urgent items beside a
-real-time replay, over that of the same round while the replay is paused. The reader of that replay is killed, its drain is
-ended and another one goes on: `paid_again` counts what the stand-in's bill holds beyond one response an item, and the
-ledger must equal the bill. `differing_call_share` is the share of items that a replay asks of a version that reads one
-earlier item, where 5 % of the items have one.
+`promote_s` is the promotion of a complete replay, while another connection reads current results: each of its reads must see
+only one generation. `live_p99_ratio` is the 99th percentile of urgent items during a real-time replay over that of the same
+round while the replay is paused; the median over the rounds. The reader of that replay is killed, its drain is ended and
+another drain continues: `paid_again` counts what the stand-in's bill contains beyond one response an item, and the ledger must
+equal the bill. `differing_call_share` is the share of items that a replay asks again for a version that reads one earlier item,
+where 5 % of the items have one.
 """
 
 import argparse
@@ -39,7 +39,7 @@ from tests.examples import publish
 
 GAP_S = 0.05  # between two urgent items
 SETTLES_S = 2.0  # after a pause or its end
-CALL_S = 0.1  # that the stand-in takes for an answer
+CALL_S = 0.1  # the time of the stand-in for an answer
 ITEMS = """
 insert into lanes.item (id, workload, key, payload, content_hash, entity, occurred_at, received_at, source, position,
                         result_id, answered_at, settled_at)
@@ -97,7 +97,7 @@ def main() -> None:
 
 
 def _filled(ground: Server, items: int, *statements: str, **fields: Any) -> tuple[Engine, Version]:
-    """Return a database whose items have results, which these statements write."""
+    """Return a database whose items have results, written by these statements."""
     pool = create_engine(ground.database(of_lanes=True))
     with pool.begin() as connection:
         version = realtime(connection, now=clock(connection), **fields)
@@ -120,7 +120,7 @@ def _url(pool: Engine) -> str:
 
 
 def _promoted(ground: Server, items: int, rounds: int) -> tuple[float, int]:
-    """Return the seconds of a promotion, and how many reads went on meanwhile, each of one generation."""
+    """Return the seconds of a promotion, and the number of reads during it, each of which saw one generation."""
     pool, _ = _filled(ground, items, ITEMS, RESULTS, RESULTS, COMPLETE)
     took, reads = list[float](), 0
     for number in range(rounds):
@@ -142,7 +142,7 @@ def _promoted(ground: Server, items: int, rounds: int) -> tuple[float, int]:
 
 @contextmanager
 def _reading(pool: Engine, items: int) -> Iterator[list[tuple[int, ...]]]:
-    """Read items from all over the stream again and again; yield the generations that each read saw."""
+    """Read items from the whole stream again and again; yield the generations that each read saw."""
     over, seen = threading.Event(), list[tuple[int, ...]]()
     keys = [f"k{number}" for number in range(1, items + 1, max(1, items // 500))]
 
@@ -162,7 +162,7 @@ def _reading(pool: Engine, items: int) -> Iterator[list[tuple[int, ...]]]:
 
 
 def _differing(ground: Server, items: int) -> float:
-    """Return the share of the items that are asked of a version with a changed prompt for those with an earlier item."""
+    """Return the share of items that a replay asks again; the new version changes the prompt of those with an earlier item."""
     pool, _ = _filled(ground, items, ITEMS, RESULTS, ATTEMPTS)
     with pool.begin() as connection:
         now = clock(connection)
@@ -179,7 +179,7 @@ def _differing(ground: Server, items: int) -> float:
 def _beside(
     ground: Server, endpoint: EndpointProcess, items: int, urgent: int, rounds: int
 ) -> Mapping[str, float]:
-    """Return the 99th percentile of urgent items beside a replay over that of the round before, and what was paid again."""
+    """Return the 99th percentile of urgent items during a replay over that of the round before, and what was paid again."""
     pool, _ = _filled(ground, items, ITEMS, RESULTS, ATTEMPTS)
     url, p99 = _url(pool), {"with": list[float](), "without": list[float]()}
     _read(url, killed_at=items // 3, pool=pool)
@@ -204,7 +204,8 @@ def _beside(
                 )
         _paused(pool, promotions.resume)
         drain.until_answered(drain.answered() + 1)
-    with one_drain(url, endpoint.url, most_calls=64) as drain:  # the other one was ended at work
+    # the previous drain was ended in the middle of its work
+    with one_drain(url, endpoint.url, most_calls=64) as drain:
         while _replayed(pool).state != "complete":
             time.sleep(0.5)
             with pool.begin() as connection:
@@ -224,7 +225,7 @@ def _beside(
 
 
 def _read(url: str, *, killed_at: int = 0, pool: Engine | None = None) -> None:
-    """Run `lanes replay`; with `killed_at` its process is killed once it has read so far."""
+    """Run `lanes replay`; with `killed_at`, kill its process after it has read that many items."""
     around = {name: value for name, value in os.environ.items() if not name.startswith(OWN)}
     asked = [sys.executable, "-m", "lanes", "replay", WORKLOAD, "--force", "--lane", "realtime"]
     process = subprocess.Popen(asked, env=around | {"LANES_DATABASE_URL": url})

@@ -1,8 +1,8 @@
-"""The decision for an item: how many a second of one core, and how fast the router takes in what was received.
+"""The decision for an item: how many one core makes a second, and how fast the router routes received items.
 
-Every item has a value that fades, two CEL rules look into it, and half of the items are due. `routes_per_s` is the decision
-alone, as the router makes it for a chunk. The router's own rate, with its statements and their commits, stands beside a floor:
-bare psycopg that leaves the same positions, routes and work, which is compared column by column after every round.
+Every item has a value that decays, two CEL rules evaluate it, and half of the items are due. `routes_per_s` is the decision
+alone, as the router makes it for a chunk. The router's own rate, with its statements and their commits, is compared with a
+floor: bare psycopg that writes the same positions, routes and work, compared column by column after every round.
 """
 
 import argparse
@@ -45,17 +45,18 @@ from tests.benchmarks.telling import tell
 from tests.examples import publish, submission, version
 
 RULES = {"urgent_when": "payload.pages > 30", "batch_when": "payload.pages == 7 && age_s > 86400.0"}
+# The age of items decides which of them are worth a call.
 VALUE = {
     "value_usd": 0.000_03,
     "half_life_s": 7_200,
-}  # some are worth a call, some are not, by how old they are
+}
 CHUNK = MOST  # of the router, and of the floor
-BATCHES = 200  # that were seen before
+BATCHES = 200  # that were observed before
 NOON = datetime.fromisoformat("2026-11-24T12:00:00+00:00")
 
 
 def valued(of: int) -> list[ArrivedItem]:
-    """Items as the router is given them: payloads and lengths, ages of up to four hours, every other one due."""
+    """Return items in the router's form: payloads and lengths, ages of up to four hours, every other one due."""
     return [
         ArrivedItem(
             WORKLOAD,
@@ -71,7 +72,7 @@ def valued(of: int) -> list[ArrivedItem]:
 
 
 def decisions(arrived: list[ArrivedItem], of: Version) -> float:
-    """Return the decisions a second, chunk by chunk, including what a chunk reads once."""
+    """Return the decisions a second, chunk by chunk, including what the router reads once for each chunk."""
     seen = ObservedBatches.of(
         [
             (3_600 * number, 60 * (20 + number), 1, 100, 100, math.nan)
@@ -101,14 +102,14 @@ def decisions(arrived: list[ArrivedItem], of: Version) -> float:
 
 
 class Intake:
-    """The router beside its floor, which writes what the router wrote in the same round."""
+    """The router and its floor, which writes what the router wrote in the same round."""
 
     def __init__(self, ground: Server, number: int) -> None:
         self._ground, self._number = ground, number
         self._pattern: RowPattern | None = None
 
     def lanes(self) -> dict[str, float]:
-        """Items that the router routes in a second."""
+        """Return how many items the router routes in a second."""
         url = self._received()
         took = asyncio.run(self._route(url))
         self._pattern = RowPattern(plain_url(url))
@@ -116,7 +117,7 @@ class Intake:
         return {"per_s": self._number / took}
 
     def floor(self) -> dict[str, float]:
-        """Items that bare psycopg routes in a second, whose routes it knows in advance."""
+        """Return how many items bare psycopg routes in a second; it knows their routes in advance."""
         assert self._pattern is not None
         url = self._received()
         took = RoutingFloor(plain_url(url), self._pattern).lead(CHUNK)
@@ -125,7 +126,7 @@ class Intake:
         return {"per_s": self._number / took}
 
     def _received(self) -> str:
-        """Make a database in which that many items wait for the router."""
+        """Create a database in which that many items wait for the router."""
         url = self._ground.database(of_lanes=True)
         engine = create_engine(url)
         with engine.begin() as connection:

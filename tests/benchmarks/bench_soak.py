@@ -1,11 +1,11 @@
 """A soak: a stand at 80 % of its own rate for half an hour, while a forgotten transaction stays open for a third of it.
 
-SQL submits items in real time, and Prefect gets two events a second. The rate is measured before: a backlog on the same stand.
-The middle third has the transaction, which holds back vacuum. Latencies are from received to answered.
+SQL submits items in real time, and Prefect gets two events a second. The stand's rate is measured first, with a backlog. The
+transaction is open during the middle third and holds back vacuum. Latencies are from received to answered.
 
 - `p99_ratio`: the 99th percentile of the last minute over that of the first.
-- `rss_growth_mb`: the most that the memory of a process of Lanes grew after it had run for a sixth of the time.
-- `dead_rows_ratio`: dead over live rows of all tables of Lanes, at most, in the last sixth of the time.
+- `rss_growth_mb`: the largest growth of the memory of a Lanes process after it had run for a sixth of the time.
+- `dead_rows_ratio`: the largest ratio of dead to live rows over all tables of Lanes in the last sixth of the time.
 
 ![99th percentile of each minute, memory of the largest process, and dead over live rows.](docs/soak.svg)
 """
@@ -65,17 +65,18 @@ select floor(extract(epoch from received_at - cast(:since as timestamptz)) / 60)
 
 @dataclass
 class Course:
-    """What was seen over the time of a soak."""
+    """The observations over the time of a soak."""
 
+    # MB of each process, by its flow and number.
     memory: dict[str, list[tuple[datetime, float]]] = field(
         default_factory=dict[str, list[tuple[datetime, float]]]
-    )  # MB of each process, by its flow and number
-    dead: list[tuple[datetime, float]] = field(
-        default_factory=list[tuple[datetime, float]]
-    )  # rows over live ones
-    largest: dict[str, int] = field(default_factory=dict[str, int])  # dead rows of a table, at most
-    sessions: int = 0  # of Lanes, at most
-    sent_late_s: float = 0.0  # at most
+    )
+    # Dead rows over live rows.
+    dead: list[tuple[datetime, float]] = field(default_factory=list[tuple[datetime, float]])
+    # The most dead rows of each table.
+    largest: dict[str, int] = field(default_factory=dict[str, int])
+    sessions: int = 0  # the most sessions of Lanes
+    sent_late_s: float = 0.0  # the largest delay
 
     def growths_mb(self, warm_up: timedelta) -> dict[str, float]:
         """Return how much each process grew since the end of its warm-up."""
@@ -107,7 +108,7 @@ def main() -> None:
     given = parser.parse_args()
     with whole_stand() as stand:
         publish(stand)
-        measured = reached(stand)  # which warms up what answers, too
+        measured = reached(stand)  # this also warms up the stand
         rate = given.rate or 0.8 * measured
         course = Course()
         before, sent = used(stand), stand.value(ITEMS)
@@ -146,7 +147,7 @@ def main() -> None:
 
 
 def reached(stand: RunningStand) -> float:
-    """Return the items a second at which the stand answers a backlog, from half of it on: by then its drains have started."""
+    """Return the items a second at which the stand answers the second half of a backlog: by then its drains have started."""
     submit(stand, 0, BACKLOG)
     counted = partial(stand.value, OPEN)
     until(lambda: counted() <= BACKLOG / 2, within_s=300, what="half of the backlog")
@@ -164,7 +165,7 @@ def submit(stand: RunningStand, since: int, before: int) -> None:
 
 
 def soak(stand: RunningStand, rate: float, minutes: int, course: Course) -> datetime:
-    """Send items at that rate, look at memory and rows meanwhile, and return when it began."""
+    """Send items at that rate, sample memory and rows meanwhile, and return when the soak began."""
     seconds = 60 * minutes
     stops = threading.Event()
     with ThreadPoolExecutor(2) as beside, ExitStack() as ending, ExitStack() as held:
@@ -207,7 +208,7 @@ def forgotten(stand: RunningStand) -> psycopg.Connection:
 
 
 def look(stand: RunningStand, course: Course, stops: threading.Event, *, every_s: float) -> None:
-    """Record memory and rows until it is told to stop."""
+    """Record memory and rows until `stops` is set."""
     home = str(stand.home)
     while not stops.wait(every_s):
         now: datetime = stand.value("select clock_timestamp()")
@@ -223,7 +224,7 @@ def look(stand: RunningStand, course: Course, stops: threading.Event, *, every_s
 
 
 def lanes_processes(home: str) -> list[tuple[str, int]]:
-    """Return the processes of runs on the stand of that folder, with a name for each."""
+    """Return the processes of runs on the stand in folder `home`, with a name for each."""
     found: list[tuple[str, int]] = []
     for each in psutil.process_iter(["cmdline"]):
         if (each.info["cmdline"] or [])[-2:] == ["-m", "flows"]:
@@ -235,7 +236,7 @@ def lanes_processes(home: str) -> list[tuple[str, int]]:
 
 
 def said(stand: RunningStand, passed: float, course: Course) -> str:
-    """Return how it goes, in words."""
+    """Return the progress in words."""
     waiting = stand.value(OPEN)
     if not course.dead:
         return f"second {passed:.0f}: {waiting:,} items wait"
@@ -246,13 +247,13 @@ def said(stand: RunningStand, passed: float, course: Course) -> str:
 
 
 def drawn(p99: Sequence[tuple[datetime, float]], course: Course, over: timedelta) -> str:
-    """Draw the three courses over one axis of time."""
+    """Draw the three curves over one time axis."""
     series = [
         Series("p99 of each minute", p99, REALTIME),
         Series("Largest process", course.largest_process(), BATCH, "{:,.0f} MB".format),
         Series("Dead over live rows", course.dead, NEUTRAL, "{:.2f}".format),
     ]
-    # the points of minutes are five steps apart, which a line may bridge
+    # The points of minutes are five steps apart, so a line may bridge these gaps.
     return lines(series, step=max(over / SAMPLES, timedelta(seconds=12))) + "\n"
 
 

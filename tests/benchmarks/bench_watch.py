@@ -1,15 +1,15 @@
-"""What the watch tells, and how soon: traffic is simulated in memory and judged by the product's own decisions.
+"""What the watch reports, and how soon: traffic is simulated in memory and judged by the product's own decisions.
 
-- `quiet_incidents`: false incidents of a month of 50 healthy workloads with 10,000,000 attempts: burn rates of errors, latency
+- `quiet_incidents`: false incidents in a month of 50 healthy workloads with 10,000,000 attempts: burn rates of errors, latency
   and batches, drifts of answers, and shifts of the routing.
-- `week_breaches_told`: the breaches that are told of 40 independent ones in a bad week: 36 burn rates and 4 drifts.
-  `outage_messages`: the messages of a provider's outage with 10 dependent breaches. `median_delay_s`: from the moment at which
-  the evidence suffices until a burn rate is told.
-- `late_told_share`: the share of the batches beyond the learned 99 % point + 10 % that was told by then.
-  `late_false_per_1000`: how many of 1,000 healthy batches were told.
-- `drift_detected`, `drift_items`, `drift_false_per_month`: the share of changed answers that is told, the median of the items
-  until then, and the false alarms of a workload in a month.
-- `tick_s`: what one look takes to measure and judge, in a database with 1,000,000 items of history and 50 workloads.
+- `week_breaches_told`: how many of 40 independent breaches in a bad week are reported: 36 burn rates and 4 drifts.
+  `outage_messages`: the messages of a provider's outage with 10 dependent breaches. `median_delay_s`: the time from sufficient
+  evidence to the report of a burn rate.
+- `late_told_share`: of the batches beyond the learned 99 % point + 10 %, the share that had been reported by then.
+  `late_false_per_1000`: how many of 1,000 healthy batches were reported.
+- `drift_detected`, `drift_items`, `drift_false_per_month`: the share of changed answers that is reported, the median of the
+  items until the report, and the false alarms of a workload in a month.
+- `tick_s`: the time of one look to measure and judge, in a database with 1,000,000 items of history and 50 workloads.
 - `opened_at_half_limit_per_day`: incidents that a true rate at half of its budget opens.
 """
 
@@ -72,12 +72,12 @@ def main() -> None:
 
 
 def watched(parts: dict[str, float]) -> dict[str, float]:
-    """Return the figures of the routing's promises, which stand beside the promised ones."""
+    """Return the figures of the routing promises, which are listed apart from the promised ones."""
     return {name: each for name, each in parts.items() if name.startswith(("shift_", "guard_"))}
 
 
 def outage_messages() -> int:
-    """Return the messages of an outage whose real-time lane fails in all of its workloads: its own, and unexplained ones."""
+    """Return the messages of an outage whose real-time lane fails in all workloads: its own, and unexplained breaches."""
     names = [f"workload-{number}" for number in range(DEPENDENTS)]
     down = [
         ExplainedStandstill(
@@ -110,7 +110,7 @@ def tick_s(items: int, rounds: int) -> float:
             with pool.begin() as connection:
                 now = clock(connection)
                 measured = measurements.measure(connection, now=now)
-                judge.assess(workloads.in_force(connection), measured, now)
+                judge.assess(workloads.read_versions(connection), measured, now)
             seen.append(time.perf_counter() - began)
         pool.dispose()
     return statistics.median(seen[1:])

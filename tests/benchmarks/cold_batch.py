@@ -1,7 +1,8 @@
-"""What a cold batch costs as Lanes sends it, a primer first, and without any mark; and bare, with every request marked.
+"""The cost of a cold batch: as Lanes sends it, a primer first; without any cache mark; and bare, with every request marked.
 
-The stand-in is as users measured the provider: requests read what an earlier batch wrote, and nothing of their own batch. Items
-are unpacked, of 200 own and 80 answered tokens. A first batch, which does not count, finds out that caching pays.
+The stand-in behaves as users measured the provider: requests read what an earlier batch wrote, and nothing of their own batch.
+Items are unpacked, with 200 tokens of their own and 80 tokens of answer. A first batch, which does not count, finds out that
+caching pays.
 """
 
 import asyncio
@@ -44,7 +45,7 @@ class ColdBatch:
 
 
 def lead(url: str, messages: Messages, items: int) -> ColdBatch:
-    """Send that many items by each way, in the database of that address."""
+    """Send `items` items in each way, in the database at `url`."""
     return asyncio.run(_lead(url, messages, items))
 
 
@@ -80,7 +81,7 @@ async def _lead(url: str, messages: Messages, items: int) -> ColdBatch:
 
 
 async def _cold(ground: Ground, items: int, number: int) -> Decimal:
-    """Return the cost of a batch of which nothing is cached any more."""
+    """Return the cost of a batch for which nothing is cached any more."""
     ground.time.passes(hours=COLD_H)
     before = billed(ground)
     await send(ground, _payloads(items, number), number * items, urgent=False)

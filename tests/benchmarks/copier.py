@@ -1,4 +1,4 @@
-"""Rows into tables by COPY, with numbers of the database's own sequences."""
+"""Rows into tables by COPY, with numbers from the database's own sequences."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -11,7 +11,7 @@ from tests.benchmarks.stored_rows import Stored, Values, tables
 
 
 class Copier:
-    """Writes rows of one table; the columns in `leaves` are left to the database."""
+    """A writer of the rows of one table; the database fills the columns in `leaves`."""
 
     def __init__(self, of: Stored, *, leaves: Sequence[str] = ()) -> None:
         self._places = [place for place, name in enumerate(of.columns) if name not in leaves]
@@ -21,7 +21,7 @@ class Copier:
         )
 
     def copy(self, cursor: psycopg.Cursor, rows: Iterable[Values]) -> None:
-        """Copy the rows in."""
+        """Copy the rows into the table."""
         places = self._places
         told = b"\n".join(b"\t".join([row[place] for place in places]) for row in rows)
         with cursor.copy(self._statement) as copy:
@@ -29,7 +29,7 @@ class Copier:
 
 
 def without_triggers(connection: psycopg.Connection) -> None:
-    """Let the floor write what triggers of the product write; foreign keys are still checked."""
+    """Let the floor write the rows that the product's triggers write; foreign keys are still checked."""
     for table in tables(connection):
         connection.execute(
             sql.SQL("alter table {} disable trigger user").format(sql.Identifier("lanes", table))
@@ -50,7 +50,7 @@ def new_numbers(
 
 
 def parts(rows: list[Values], number: int) -> dict[int, list[Values]]:
-    """Return the rows in parts of about the same size, by their numbers from 0."""
+    """Return the rows in `number` parts of about the same size, keyed from 0."""
     found: dict[int, list[Values]] = defaultdict(list)
     for place, row in enumerate(rows):
         found[place * number // len(rows)].append(row)
@@ -58,7 +58,7 @@ def parts(rows: list[Values], number: int) -> dict[int, list[Values]]:
 
 
 def escaped(value: bytes) -> bytes:
-    """JSON as COPY reads it: it has no line breaks or tabs, but backslashes."""
+    """Escape JSON for COPY: the text has no line breaks or tabs, but backslashes."""
     return value.replace(b"\\", b"\\\\")
 
 

@@ -1,6 +1,6 @@
-"""Rounds of items through both lanes, as Lanes carries them, and what the stand-in billed of each round.
+"""Rounds of items through both lanes, as Lanes processes them, and the stand-in's bill for each round.
 
-A fifth is urgent and comes a few at a time; the rest may wait, and leaves with the round's batches.
+A fifth is urgent and arrives a few items at a time; the rest may wait, and departs with the round's batches.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ STANDS = "select lane, marks, hit_rate, why from lanes.caching order by lane des
 
 @dataclass(frozen=True)
 class CostSizes:
-    """The items of a round, how many urgent ones come at once, and the times between them and between rounds."""
+    """The items of a round, how many urgent ones arrive at once, and the times between them and between rounds."""
 
     items: int
     at_once: int = 10
@@ -38,13 +38,13 @@ class CostSizes:
     rounds_apart_s: float = 1_200
 
     def urgent(self, payloads: Sequence[dict[str, str]]) -> Iterator[Sequence[dict[str, str]]]:
-        """Return the urgent items of a round, as they come."""
+        """Yield the urgent items of a round, as they arrive."""
         urgent = payloads[: round(URGENT * self.items)]
         for start in range(0, len(urgent), self.at_once):
             yield urgent[start : start + self.at_once]
 
     def others(self, payloads: Sequence[dict[str, str]]) -> Sequence[dict[str, str]]:
-        """Those of a round that may wait."""
+        """Return the items of a round that may wait."""
         return payloads[round(URGENT * self.items) :]
 
 
@@ -66,7 +66,7 @@ def lead(
     rounds: int,
     hits: float,
 ) -> Led:
-    """Run rounds through the database of that address; that share of a batch's requests finds a cached prompt."""
+    """Run rounds through the database at `url`; the share `hits` of a batch's requests finds a cached prompt."""
     return asyncio.run(_lead(url, messages, fields, sizes, rounds, hits))
 
 
@@ -83,9 +83,9 @@ async def _lead(
         version = await ground.at.db.run(
             lambda c: publish(c, WORKLOAD, now=now, split_percent=0, **messages.spec, **fields)
         )
-        Estimates(now).of(version, 0)  # the prices are read
+        Estimates(now).of(version, 0)  # so that the prices are read
         usd, done = list[Decimal](), 0
-        # what comes is further apart by the time of the benchmark
+        # On the benchmark's own clock, items arrive further apart.
         async with drain(ground.at, standing=False, pace=DrainPace(trial_s=0)) as opened:
             for number in range(rounds):
                 before = billed(ground)
@@ -149,5 +149,5 @@ async def _settled(ground: Ground) -> int:
 
 
 def billed(ground: Ground) -> Decimal:
-    """Return all that the stand-in billed so far, in US dollars."""
+    """Return the total of the stand-in's bill so far, in US dollars."""
     return Decimal(ground.endpoint.bill()["usd"])

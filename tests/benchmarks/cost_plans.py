@@ -1,7 +1,7 @@
-"""What a round costs by every plan there is, at the same packs: bare calls to a stand-in of its own, which bills them.
+"""The cost of a round by every possible plan, at the same packs: bare calls to a separate stand-in, which bills them.
 
-A plan says of what is urgent whether its calls are cached, and of what may wait its lane and whether it is cached there. It
-knows in advance what Lanes has to find out. Each goes through one round that is not measured, and then through another.
+A plan sets whether the calls of urgent items are cached, the lane of items that may wait, and whether they are cached there. It
+knows in advance what Lanes has to find out. Each plan goes through one round that is not measured, and then through another.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ Payloads = Sequence[dict[str, str]]
 
 @dataclass(frozen=True)
 class CallPlan:
-    """How a round is carried."""
+    """The plan of a round: its lanes and its caching."""
 
     urgent_cached: bool
     rest: Lane
@@ -51,7 +51,7 @@ PLANS = [CallPlan(*each) for each in itertools.product((False, True), Lane, (Fal
 
 
 class FreshProvider:
-    """A stand-in that was never asked, and its time."""
+    """A new stand-in without earlier requests, and its clock."""
 
     def __init__(
         self, endpoint: Endpoint, client: "AsyncAnthropic", time: PassingTime, version: Version
@@ -61,16 +61,16 @@ class FreshProvider:
 
     @property
     def billed(self) -> Decimal:
-        """All that it billed so far, in US dollars."""
+        """Return the total of its bill so far, in US dollars."""
         return Decimal(self._endpoint.bill()["usd"])
 
     async def ask(self, payloads: Payloads, *, pack: int, marked: bool) -> None:
-        """Ask them in real time, packed into calls, all at once."""
+        """Send the payloads in real time, packed into calls, all at once."""
         bodies = self._bodies(Lane.REALTIME, payloads, pack, marked)
         await asyncio.gather(*(ask(self._client, body, longest_s=LONGEST_S) for body in bodies))
 
     async def batch(self, payloads: Payloads, *, pack: int, marked: bool) -> None:
-        """Ask them in a batch, packed into requests."""
+        """Send the payloads in a batch, packed into requests."""
         bodies: list[Any] = [
             json_data.loads(body) for body in self._bodies(Lane.BATCH, payloads, pack, marked)
         ]
@@ -96,7 +96,7 @@ class FreshProvider:
 def priced(
     version: Version, messages: Messages, sizes: CostSizes, *, hits: float
 ) -> Mapping[str, Decimal]:
-    """US dollars of a round by each plan, and as `alone` those of each item alone in a real-time call without a cache."""
+    """Return the US dollars of a round by each plan; `alone` sends each item alone in a real-time call without a cache."""
     return asyncio.run(_priced(version, messages, sizes, hits))
 
 

@@ -1,4 +1,4 @@
-"""The doors that need no Prefect: from a commit in SQL, or by the Python client, to a committed answer that another sees."""
+"""The doors that need no Prefect: from a commit, in SQL or by the Python client, to a committed answer that others can see."""
 
 import time
 from collections.abc import Callable
@@ -19,7 +19,7 @@ Send = Callable[[str], None]
 
 
 def by_sql(stand: RunningStand, number: int) -> list[float]:
-    """Seconds of each, one after the other; the drain is warm."""
+    """Return the seconds of each item, one after the other; the drain is warm."""
 
     def send(key: str) -> None:
         with stand.pool.begin() as connection:
@@ -32,7 +32,7 @@ def by_sql(stand: RunningStand, number: int) -> list[float]:
 
 
 def by_client(stand: RunningStand, number: int) -> list[float]:
-    """As `by_sql`, by the Python client."""
+    """Return the same as `by_sql`, through the Python client."""
     with Lanes(stand.environment["LANES_DATABASE_URL"]) as lanes:
 
         def send(key: str) -> None:

@@ -1,6 +1,6 @@
-"""`python -m tests.benchmarks.drain_process ENDPOINT MOST_CALLS`: one drain, which answers until it is told to end.
+"""`python -m tests.benchmarks.drain_process ENDPOINT MOST_CALLS`: one drain, which answers until it receives SIGTERM.
 
-It is what a run of `answer` does, on the database of LANES_DATABASE_URL and without a run: router, claims, calls, saves.
+It does the work of an `answer` run on the database of LANES_DATABASE_URL, without a run: router, claims, calls, saves.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from tasks.tracing import tracing
 
 
 async def answer(url: str, endpoint_url: str, most_calls: int) -> None:
-    """Answer real-time work until this process is ended."""
+    """Answer real-time work until this process receives SIGTERM."""
     over = asyncio.Event()
     provider = Provider(api_key=SecretStr("x"), base_url=endpoint_url, most_calls=most_calls)
     async with (
@@ -30,7 +30,7 @@ async def answer(url: str, endpoint_url: str, most_calls: int) -> None:
         drain(Connections(db, client, provider), standing=False) as opened,
     ):
         client.begin()
-        # in place of the drain's own handler, which ends a run that asks `stays` only
+        # Replace the drain's own handler, which ends only a run that calls `stays`.
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, over.set)
         print("READY", flush=True)
         while not over.is_set():

@@ -6,7 +6,7 @@ from types import FrameType
 
 
 def end_as_asked() -> None:
-    """From now on SIGTERM ends this program as Ctrl-C does: what it started ends with it."""
+    """Make SIGTERM end this program as Ctrl-C does, together with everything that it started."""
     signal.signal(signal.SIGTERM, _end)
 
 

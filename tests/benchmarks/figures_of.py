@@ -1,4 +1,4 @@
-"""What the bench of figures asks of the product: the one place to change where the product is asked otherwise."""
+"""The product's interface for `bench_figures`: the one place to change when that interface changes."""
 
 import os
 import subprocess
@@ -34,16 +34,15 @@ def advice(connection: Connection, now: datetime) -> None:
 
 
 def status(url: str) -> None:
-    """Run `lanes status` for all thirty days; without a stand it ends with 1, but prints its figures."""
+    """Run `lanes status` for all thirty days; without a stand it exits with 1, but prints its figures."""
     with tempfile.TemporaryDirectory(prefix="lanes-bench-") as home:
         around = {
             name: value
             for name, value in os.environ.items()
             if not name.startswith(("LANES_", "PREFECT_"))
         }
-        around.pop(
-            "PYTHONDONTWRITEBYTECODE", None
-        )  # a typed command has no such warm start: modules are compiled
+        # Start the command as a typed one starts: with compiled modules.
+        around.pop("PYTHONDONTWRITEBYTECODE", None)
         around |= {"LANES_DATABASE_URL": url, "LANES_HOME": home}
         asked = [sys.executable, "-m", "lanes", "status", "--hours", "720", "--json"]
         done = subprocess.run(asked, env=around, text=True, capture_output=True, timeout=300)
@@ -51,7 +50,7 @@ def status(url: str) -> None:
 
 
 def rebuild(pool: Engine) -> int:
-    """How many facts of all days the figures were counted from again."""
+    """Count the figures again, and return the number of facts of all days."""
     with pool.begin() as connection:
         now = clock(connection)
     said = folding.rebuild(

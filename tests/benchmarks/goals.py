@@ -1,4 +1,4 @@
-"""What each benchmark tells in its last line, in this order, and what was promised of it."""
+"""The figures in each benchmark's last line, in their order, and the promised bound of each."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Goal:
-    """A bound of a figure; without any the figure is told as it is."""
+    """A bound of a figure; without a bound the figure is reported as it is."""
 
     least: float | None = None
     most: float | None = None
 
     def is_met(self, value: float) -> bool:
-        """Whether the figure keeps it. A figure that could not be measured (not a number) keeps no bound."""
+        """Return whether the figure keeps the bound. A figure that could not be measured (not a number) keeps no bound."""
         if self.least is None and self.most is None:
             return True
         return (self.least is None or value >= self.least) and (
@@ -26,12 +26,12 @@ class Goal:
 
 
 def least(value: float) -> Goal:
-    """No less than that."""
+    """Return the goal of a figure of at least `value`."""
     return Goal(least=value)
 
 
 def most(value: float) -> Goal:
-    """No more than that."""
+    """Return the goal of a figure of at most `value`."""
     return Goal(most=value)
 
 
@@ -90,12 +90,12 @@ GOALS: Mapping[str, Mapping[str, Goal]] = {
         "doubled": most(0),
         "paid_twice": most(0),
         "scrape_ms": most(50),
-        "tracing_cost": most(0.05),  # every trace sampled
+        "tracing_cost": most(0.05),  # with every trace sampled
     },
     "soak": {
         "p99_ratio": most(1.1),
         "rss_growth_mb": most(20),
-        "dead_rows_ratio": most(0.2),  # where autovacuum begins by default
+        "dead_rows_ratio": most(0.2),  # the threshold at which autovacuum starts by default
     },
     "calls": {"vs_bare": least(0.9), "vs_async_batch_llm": least(1.0)},
     "figures": {

@@ -1,4 +1,4 @@
-"""What every benchmark stands on: a Postgres of its own that syncs to disk, with fresh databases, and what they cost."""
+"""The basis of every benchmark: a Postgres of its own that syncs to disk, with fresh databases, and meters of their cost."""
 
 import tempfile
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from tests.benchmarks.endings import end_as_asked
 
 @dataclass
 class Metered:
-    """What went on while it was looked at: bytes of the write-ahead log, and statements of one database."""
+    """The cost of a measured block: bytes of the write-ahead log, and statements of one database."""
 
     wal: int = 0
     statements: int = 0
@@ -34,12 +34,11 @@ class Server:
         self._admin = create_engine(running.url("postgres"), isolation_level="AUTOCOMMIT")
         schema.upgrade(running.url("lanes"))
         self._do("create extension if not exists pg_stat_statements")
-        self._do(
-            "grant set on parameter session_replication_role to lanes_stand"
-        )  # a history is filled without its triggers
+        # The history is written without the product's triggers.
+        self._do("grant set on parameter session_replication_role to lanes_stand")
 
     def database(self, *, of_lanes: bool = False) -> str:
-        """Make a fresh database and return its address for SQLAlchemy."""
+        """Create a fresh database and return its address for SQLAlchemy."""
         name = f"bench_{next(self._numbers)}"
         self._do(
             f"create database {name} owner lanes_stand" + (" template lanes" if of_lanes else "")
@@ -48,19 +47,19 @@ class Server:
         return self._running.url(name)
 
     def copy(self, url: str) -> str:
-        """Make a copy of that database, which must have no connection, and return its address."""
+        """Copy the database at `url`, which must have no connection, and return the address of the copy."""
         name = f"bench_{next(self._numbers)}"
         self._do(f"create database {name} owner lanes_stand template {make_url(url).database}")
         self._do("checkpoint")
         return self._running.url(name)
 
     def drop(self, url: str) -> None:
-        """Drop the database of that address, even with open connections."""
+        """Drop the database at `url`, even with open connections."""
         self._do(f"drop database if exists {make_url(url).database} with (force)")
 
     @contextmanager
     def metered(self, url: str) -> Iterator[Metered]:
-        """Measure the cost of the block, filled in at its end; statements are those of that database."""
+        """Measure the cost of the block, filled in at its end; statements are those of the database at `url`."""
         seen = Metered()
         before, calls = self._wal(), self._calls(url)
         yield seen
@@ -87,7 +86,7 @@ class Server:
             connection.execute(text(statement))
 
     def close(self) -> None:
-        """No connection of ours is left."""
+        """Close our connections to the server."""
         self._admin.dispose()
 
 
@@ -108,6 +107,6 @@ def server() -> Iterator[Server]:
 
 
 def vacuumed(url: str) -> None:
-    """Bring the database's statistics to where autovacuum would bring them."""
+    """Bring the database's statistics to the state in which autovacuum would leave them."""
     with psycopg.connect(plain_url(url), autocommit=True) as connection:
         connection.execute("vacuum analyze")

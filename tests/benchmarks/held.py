@@ -18,7 +18,7 @@ from tests.benchmarks.realtime_life import RealtimeLife
 def ratio(ground: Server, *, items: int, hold_s: float, rounds: int) -> dict[str, float]:
     """Return the rate while a transaction stays open, relative to the rate after as much work without it.
 
-    Items go through their life all the time that it is open; then the rate is measured in several rounds.
+    Items go through their life for the whole time that the transaction is open; then several rounds measure the rate.
     """
     held, led = _rate(ground, items=items, rounds=rounds, hold_s=hold_s)
     free, _ = _rate(ground, items=items, rounds=rounds, lives=led)
@@ -33,7 +33,7 @@ def ratio(ground: Server, *, items: int, hold_s: float, rounds: int) -> dict[str
 def _rate(
     ground: Server, *, items: int, rounds: int, hold_s: float | None = None, lives: int = 0
 ) -> tuple[float, int]:
-    """Return the median rate, and the number of lives before it."""
+    """Return the median rate, and how often items went through their life before."""
     url = ground.database(of_lanes=True)
     _publish(url)
     life = RealtimeLife(url)
@@ -58,7 +58,7 @@ def _rate(
 
 @contextmanager
 def _open(url: str) -> Iterator[None]:
-    """Hold a snapshot, and an item that is not committed."""
+    """Keep open a snapshot, and an item that is not committed."""
     with psycopg.connect(plain_url(url)) as reader, psycopg.connect(plain_url(url)) as sender:
         reader.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         reader.execute("select count(*) from lanes.item")

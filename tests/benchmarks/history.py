@@ -1,9 +1,9 @@
 """A history of any size, written set by set: items of thirty days, and everything that became of them.
 
 It varies as real traffic does: days and nights, lanes, reasons, consumers, failures, retries, provisional answers and their
-authoritative passes, corrections, reads, labels, batches, a job. What is younger than three hours still waits for its batch.
-Beside three workloads with many items, `seldom` has a hundred and `idle` none. The figures are not written here: the product
-counts them from these facts.
+authoritative passes, corrections, reads, labels, batches, a job. Items younger than three hours still wait for their batch.
+Next to three workloads with many items, `seldom` has a hundred and `idle` none. This module does not write the figures: the
+product counts them from these facts.
 """
 
 from collections.abc import Iterator
@@ -226,7 +226,7 @@ NUMBERED = ("item", "work", "batch", "result", "job")
 
 
 def write(connection: Connection, items: int) -> None:
-    """Write the history of items, which ends now; statistics are still to be gathered."""
+    """Write a history of `items` items that ends now; the caller still has to gather statistics."""
     now = clock(connection)
     began = now - timedelta(days=DAYS, hours=1)
     versions = {
@@ -243,9 +243,8 @@ def write(connection: Connection, items: int) -> None:
 
 def _write(connection: Connection, versions: dict[str, Version], **given: Any) -> None:
     given |= {name: version.id for name, version in versions.items()}
-    connection.execute(
-        text("set local session_replication_role = replica")
-    )  # what the sets refer to is there
+    # Foreign keys need no check: the rows that the sets refer to exist.
+    connection.execute(text("set local session_replication_role = replica"))
     connection.execute(text("set local maintenance_work_mem = '256MB'"))
     connection.execute(text("set local work_mem = '128MB'"))
     connection.execute(text("select setseed(0.42)"))
@@ -267,7 +266,7 @@ def _write(connection: Connection, versions: dict[str, Version], **given: Any) -
 
 @contextmanager
 def _without_indexes(connection: Connection) -> Iterator[None]:
-    """Build the indexes that are no constraint at the end, at once."""
+    """Drop the indexes that are no constraint, and build all of them at the end."""
     rows = connection.execute(
         text("""
         select i.indexrelid::regclass::text as name, pg_get_indexdef(i.indexrelid) as made

@@ -1,6 +1,6 @@
-"""The floor of migration 0146, kept as it was: bare psycopg leaves the rows that a plain item had then, in the tables of then.
+"""The floor of migration 0146, unchanged: bare psycopg writes a plain item's rows of that time, into the tables of that time.
 
-`vs_same_rows` asks what Lanes costs beside its rows, and leaner rows make its floor faster too. This one stands still.
+`vs_same_rows` compares Lanes with the cost of its own rows, so leaner rows make that floor faster too. This floor stays fixed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ USED = {
     "cache_write_tokens": "0",
 }
 COUNTED = dict.fromkeys(("usd", "bound_usd", "input", "output", "cached", "written"), "0")
-# What all rows of a table said; a column that is not named was null.
+# The values that all rows of a table share; a column that is not named was null.
 LEFT: Mapping[str, Mapping[str, str]] = {
     "item": {"workload": WORKLOAD, "revision": "0", "urgent": "f", "ack": "f", "source": "client"}
     | dict.fromkeys(("occurred_at", "received_at", "answered_at", "settled_at"), AT),
@@ -105,7 +105,7 @@ DELTAS = 16  # rows of figures for each chunk
 
 
 class KeptPattern(RowPattern):
-    """The rows of that many plain items, in a database of the kept migration."""
+    """The rows of `items` plain items, in a database of the kept migration."""
 
     def __init__(self, url: str, items: int) -> None:
         inputs = [orjson.dumps(each) for each in payloads(items)]
@@ -131,7 +131,7 @@ class KeptPattern(RowPattern):
 
 
 def kept_database(ground: Server) -> str:
-    """Make a database of the kept migration, and return its address."""
+    """Create a database of the kept migration, and return its address."""
     url = ground.database()
     engine, settings = create_engine(url), schema.config()
     with engine.begin() as connection:
@@ -143,12 +143,12 @@ def kept_database(ground: Server) -> str:
 
 
 def kept_pattern(url: str, items: int) -> KeptPattern:
-    """Return the rows to write in that database."""
+    """Return the rows to write into the database at `url`."""
     return KeptPattern(plain_url(url), items)
 
 
 def _own(table: str, number: int, payload: bytes) -> dict[str, bytes]:
-    """Return what differs from one item to the next."""
+    """Return the values that differ from one item to the next."""
     id_ = b"%d" % (number + 1)
     message = b"msg_%d_1" % (number + 1)
     match table:

@@ -1,4 +1,4 @@
-"""The workload that the benchmarks use, its inputs and its answer: a rule decides for some of them, the split for the rest."""
+"""The workload of the benchmarks, its inputs and its answer: a rule decides for some items, the split for the rest."""
 
 import json
 from datetime import datetime
@@ -10,7 +10,7 @@ from lanes.workload.version import Version
 from tests.examples import publish
 
 WORKLOAD = "letters"
-RULE = "payload.pages > 30"  # true of one letter in 40
+RULE = "payload.pages > 30"  # true for one letter in 40
 ANSWER = {"category": "a", "note": "as asked"}
 ANSWER_TEXT = json.dumps(ANSWER)
 
@@ -27,10 +27,10 @@ def payloads(items: int) -> list[dict[str, Any]]:
 
 
 def realtime(connection: Connection, *, now: datetime, **fields: Any) -> Version:
-    """Letters are answered in real time: some because a rule holds, the others because the split says so."""
+    """Publish letters for the real-time lane: a rule sends some items there, the split sends the others."""
     return publish(connection, WORKLOAD, now=now, urgent_when=RULE, split_percent=100, **fields)
 
 
 def batch(connection: Connection, *, now: datetime, **fields: Any) -> Version:
-    """Letters are answered in batches: some because a rule holds, the others because the split says so."""
+    """Publish letters for the batch lane: a rule sends some items there, the split sends the others."""
     return publish(connection, WORKLOAD, now=now, batch_when=RULE, split_percent=0, **fields)

@@ -1,4 +1,4 @@
-"""How much memory a process holds."""
+"""The memory that a process uses."""
 
 import threading
 from collections.abc import Iterator
@@ -13,14 +13,14 @@ def resident_mb(pid: int) -> float:
 
 
 class Peak:
-    """The most resident memory of this process while it was watched, in MB above the start."""
+    """The peak resident memory of this process while it was watched, in MB above the start."""
 
     def __init__(self) -> None:
         self.growth_mb = 0.0
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Look fifty times a second until the block ends."""
+        """Sample the memory fifty times a second until the block ends."""
         me, over = psutil.Process(), threading.Event()
         before = me.memory_info().rss
 

@@ -1,6 +1,7 @@
-"""Calls of every kind, on both lanes, alone and packed, cached and not: what the ledger says of them beside the bill.
+"""Calls of every kind, on both lanes, alone and packed, cached and not: the ledger compared with the bill.
 
-Some answers are cut, declined, of another shape or of other ids; some come when their claim is lost, and are asked again.
+Some answers are cut off, declined, of another shape or with other ids; some arrive after their claim was lost, and their items
+are sent again.
 """
 
 import asyncio
@@ -33,8 +34,8 @@ from tests.examples import publish, submission
 from tests.flows.realtime import a_state, ask_packs
 
 PACKS = {"alone": 1, "packed": 5}  # workloads, by their packs
-EACH = 500  # items of each workload that are sent to each lane in a turn
-LATE = 10  # one real-time pack in that many is answered when its claim is lost
+EACH = 500  # items of each workload that each lane gets in a turn
+LATE = 10  # one real-time pack in ten is answered after its claim was lost
 LEASE = timedelta(minutes=2)
 SPOILT = {"truncate": 0.04, "refusal": 0.04, "invalid_output": 0.04, "wrong_ids": 0.02}
 SPENT = """
@@ -51,7 +52,7 @@ select case when outcome = 'valid' and not shown then 'late' else outcome end as
 
 @dataclass(frozen=True)
 class MixedRun:
-    """How many calls were billed, by how many US dollars bill and ledger differ, and what the calls and their tries were."""
+    """The number of billed calls, the US dollars by which bill and ledger differ, and the kinds of calls and tries."""
 
     calls: int
     difference: Decimal
@@ -59,7 +60,7 @@ class MixedRun:
 
 
 def lead(url: str, messages: Messages, calls: int) -> MixedRun:
-    """Make at least that many calls, in the database of that address; ledger and bill agree."""
+    """Make at least `calls` calls in the database at `url`, and check that the ledger contains all billed calls."""
     return asyncio.run(_lead(url, messages, calls))
 
 
@@ -89,7 +90,7 @@ async def _lead(url: str, messages: Messages, calls: int) -> MixedRun:
             sent += EACH
             await _realtime(ground, marked=sent // EACH % 2 == 0)
             await ground.batched()
-            ground.time.passes(minutes=10)  # what rests may be asked again
+            ground.time.passes(minutes=10)  # so that work in back-off may be tried again
             print(f"called: {ground.endpoint.bill()['responses']:,} of {calls:,}", flush=True)
         bill = ground.endpoint.bill()
         spent = await ground.at.db.run(lambda c: c.execute(text(SPENT)).one())
@@ -130,7 +131,7 @@ async def _send(ground: Ground, messages: Messages, first: int) -> None:
 
 
 async def _realtime(ground: Ground, *, marked: bool) -> None:
-    """Ask everything that waits once; some answers come after their claim was lost."""
+    """Call the provider once for all waiting work; some answers arrive after their claim was lost."""
     claimed = await _claim(ground)
     versions = await ground.at.db.run(workloads.versions, {each.version_id for each in claimed})
     asked: list[tuple[Version, Sequence[ClaimedWork]]] = []
@@ -149,7 +150,7 @@ async def _realtime(ground: Ground, *, marked: bool) -> None:
     for (version, _), calls in zip(asked[::LATE], late, strict=True):
         for each in calls:
             assert each.response is not None
-            times = CallTimes.before(now, age_s=0, seconds=each.seconds)
+            times = CallTimes.ended_before(now, age_s=0, seconds=each.seconds)
             await save(
                 ground.at.db,
                 attempts.build_answered(version, each.pack, each.response, times, ids=each.ids),
@@ -158,7 +159,7 @@ async def _realtime(ground: Ground, *, marked: bool) -> None:
 
 async def _claim(ground: Ground) -> list[ClaimedWork]:
     now = await ground.at.db.now()
-    waiting = await ground.at.db.run(work.waiting, Lane.REALTIME, now=now)
+    waiting = await ground.at.db.run(work.read_waiting, Lane.REALTIME, now=now)
     most = dict.fromkeys(waiting.versions, 2 * EACH)
     return await ground.at.db.run(
         work.claim, Lane.REALTIME, most, worker="bench", lease=LEASE, now=now

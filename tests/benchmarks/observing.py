@@ -1,4 +1,4 @@
-"""What it costs to be observed: a scrape of `lanes metrics` with a long history, and the traces of a drain's items."""
+"""The cost of being observed: a scrape of `lanes metrics` with a long history, and the traces of a drain's items."""
 
 import http.client
 import statistics
@@ -19,13 +19,13 @@ from tests.otlp_receiver import OtlpReceiver, otlp_receiver
 from tests.waiting import until
 
 ROUNDS = 30
-PAIRS = 15  # one alone is off by a tenth on a busy machine
+PAIRS = 15  # a single pair is off by a tenth on a busy machine
 SPANS = 3  # of an item: its own, its route and its call
 ACCEPTED = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
 
 
 def scrape_ms(ground: Server, items: int) -> float:
-    """Return the median milliseconds of a scrape over HTTP, in a connection that is kept as Prometheus keeps it."""
+    """Return the median milliseconds of a scrape over HTTP, on a connection that is kept open as Prometheus does."""
     url = ground.database(of_lanes=True)
     pool = create_engine(url)
     with pool.begin() as connection:
@@ -48,7 +48,7 @@ def scrape_ms(ground: Server, items: int) -> float:
 
 @contextmanager
 def _served(url: str) -> Iterator[str]:
-    """Run `lanes metrics` on a database; yields where it serves."""
+    """Run `lanes metrics` on a database, and yield its address."""
     command = [sys.executable, "-m", "lanes", "metrics", "--port", "0"]
     with subprocess.Popen(
         command, env={"LANES_DATABASE_URL": url}, stdout=subprocess.PIPE, text=True
@@ -73,7 +73,7 @@ def tracing_cost(ground: Server, endpoint_url: str, items: int, ratio: float) ->
     """Return by how much sending traces raises a drain's processor seconds for an item: 0.05 is 5 %.
 
     Two drains take turns with the same number of items; the share is the median of the pairs. `ratio` is the share of traces
-    that is sampled. The time of the thread that makes and sends the spans counts in.
+    that is sampled. The time of the thread that makes and sends the spans is included.
     """
     with otlp_receiver() as collector:
         sampled = {
@@ -108,7 +108,7 @@ def _cost(
 ) -> tuple[float, float]:
     """Return the processor seconds of the drain for these items, and how long their spans took to arrive after them.
 
-    Without a collector it idles for as long.
+    Without a collector the drain idles for as long.
     """
     process = psutil.Process(drain.pid)
     answered = drain.answered()
@@ -118,7 +118,8 @@ def _cost(
     drain.until_answered(answered + items)
     ended = time.perf_counter()
     if collector is not None:
-        surely = 1 if ratio == 1 else 0.5  # of a share that is drawn by trace ids
+        # At least this part of the share arrives, because trace ids decide the sample at random.
+        surely = 1 if ratio == 1 else 0.5
         least = sent + int(items * ratio * SPANS * surely)
         until(lambda: len(collector.spans) >= least, within_s=60, what="the spans")
     time.sleep(idle_s)

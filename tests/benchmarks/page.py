@@ -1,4 +1,4 @@
-"""BENCHMARKS.md: what the benchmarks found, what was promised, against whom, on which machine, and how to repeat it."""
+"""BENCHMARKS.md: the measured and the promised figures, the contenders, the machine, and how to repeat the benchmarks."""
 
 import importlib
 from collections.abc import Mapping, Sequence

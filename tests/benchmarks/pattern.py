@@ -1,4 +1,4 @@
-"""What Lanes wrote for some items, as the floor is to write it, and whether it did."""
+"""The rows that Lanes wrote for some items, as a pattern for the floor, and a check that the floor wrote the same."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ import psycopg
 from tests.benchmarks.stored_rows import NULL, Stored, Values, differences, read, summed_up, tables
 
 OF_ITEMS = ("item", "route", "work", "response", "attempt", "result")
-BEFORE = {  # what rows say until their item is answered
+BEFORE = {  # the values of a row until its item is answered
     "item": {"result_id": NULL, "answered_at": NULL, "settled_at": NULL},
     "work": {"state": b"ready", "claim_no": b"0", "finished_at": NULL, "open": b"t"},
 }
@@ -40,7 +40,7 @@ class RowPattern:
         }
 
     def grown(self, connection: psycopg.Connection) -> list[Stored]:
-        """Return the other tables with the rows that Lanes added: their first column has a value that is new."""
+        """Return the other tables with the rows that Lanes added: the value in their first column is new."""
         found: list[Stored] = []
         for each in self.others:
             known = {row[0] for row in read(connection, each.name, order_by="1").rows}
@@ -49,10 +49,10 @@ class RowPattern:
         return found
 
     def check(self, url: str) -> None:
-        """Compare that database with the one of Lanes.
+        """Compare the database at `url` with the database of Lanes.
 
         Raises:
-        AssertionError: a table has other rows, or a column other values.
+            AssertionError: a table has other rows, or a column other values.
         """
         with psycopg.connect(url) as connection:
             found = differences(self._summed_up, summed_up(connection, self._leaving))

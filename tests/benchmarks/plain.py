@@ -1,4 +1,4 @@
-"""What Lanes is compared with under events: one plain flow run for each, through an automation and a worker."""
+"""The comparison for events: one plain flow run for each event, through an automation and a worker."""
 
 import time
 from uuid import uuid4
@@ -46,7 +46,7 @@ def deploy(stand: RunningStand) -> None:
 
 
 def flow_run(stand: RunningStand) -> float | None:
-    """Seconds from an event to the row that its flow run commits; None where none came within a minute."""
+    """Return the seconds from an event to the row that its flow run commits; None where no row came within a minute."""
     key = uuid4().hex
     began = time.perf_counter()
     stand.emit("bench", {"key": key}, event=PLAIN)

@@ -1,4 +1,4 @@
-"""What Lanes is compared with: one plain flow run per event, which asks the same endpoint and commits one row."""
+"""The flow that Lanes is compared with: one plain flow run per event, which calls the same endpoint and commits one row."""
 
 import os
 

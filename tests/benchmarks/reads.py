@@ -1,7 +1,8 @@
-"""What people ask of a long history through the views of the contract, and the pages of `lanes results`: the slowest counts.
+"""Typical queries over a long history, through the contract's views and the pages of `lanes results`: the slowest one counts.
 
-Questions are by key, by workload with the newest first, by time and by state. Of a log the newest rows are asked with a time:
-no index orders years of them. A tenant asks functions: a view of its own reads all that it ever had.
+The queries select by key, by workload with the newest first, by time and by state. Queries of a log ask for its newest rows
+within a time range, because no index orders years of them. A tenant calls functions, because a view of its
+own would read all of its history.
 """
 
 import statistics
@@ -85,7 +86,7 @@ SINCE_LISTED = {
 
 
 def questions(connection: Connection, now: datetime) -> Iterator[tuple[str, Callable[[], object]]]:
-    """Yield what is asked, by name."""
+    """Yield the queries by name."""
     connection.execute(text("insert into lanes.tenant values (session_user, 'desk')"))
     middle = text(
         "select key from lanes.item where workload = 'tickets' order by received_at limit 1"
@@ -127,7 +128,7 @@ def questions(connection: Connection, now: datetime) -> Iterator[tuple[str, Call
 
 
 def slowest(pool: Engine, rounds: int) -> tuple[float, str]:
-    """Return the milliseconds of the slowest question, the median of some rounds after a first one, and its name."""
+    """Return the milliseconds of the slowest query, the median of some rounds after a warm-up, and its name."""
     took: list[tuple[float, str]] = []
     with pool.begin() as connection:
         for name, ask in questions(connection, clock(connection)):

@@ -1,6 +1,6 @@
-"""The floor: bare psycopg leaves the rows that Lanes left, in the same tables, in as many transactions, 500 items at a time.
+"""The floor: bare psycopg writes the rows that Lanes wrote, in the same tables and as many transactions, 500 items at a time.
 
-What to write is known in advance: routes are not decided, answers not judged, costs not counted. What is left is what any
+The rows are known in advance: the floor decides no routes, judges no answers and counts no costs. It does only what every
 program must do: build the rows, COPY them in, claim with SKIP LOCKED, fence by the claim's number, and commit.
 """
 
@@ -39,13 +39,12 @@ SHOWN: LiteralString = """
 update lanes.item i set result_id = d.result_id, answered_at = now(), settled_at = now()
   from unnest(%b::bigint[], %b::bigint[]) d (id, result_id) where i.id = d.id
 """
-Others = tuple[
-    Copier, Mapping[int, Sequence[Values]]
-]  # rows of another table, by the chunk with which they are written
+# Rows of another table, by the chunk with which they are written.
+Others = tuple[Copier, Mapping[int, Sequence[Values]]]
 
 
 class RealtimeFloor:
-    """One life of every item of a pattern, in the database of that address."""
+    """One life of every item of a pattern, in the database at `url`."""
 
     def __init__(self, url: str, pattern: RowPattern) -> None:
         self._url, self._pattern = url, pattern
@@ -69,7 +68,7 @@ class RealtimeFloor:
     def lead(self, *, beside: bool = False) -> float:
         """Admit, route, claim and answer every item, and return the seconds.
 
-        `beside`: one thread answers, on a connection of its own, what another admits; otherwise all is admitted first.
+        With `beside`, one thread answers, on a connection of its own, while another admits; otherwise admission ends first.
         """
         chunks = -(-len(self._inputs) // CHUNK)
         admitted, done = SimpleQueue[None](), list[int]()

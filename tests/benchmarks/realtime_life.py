@@ -1,9 +1,9 @@
 """An item's life in Lanes without a provider: the client's door, the router, claims, judging, the ledger, results, events.
 
-No shortcut: routes are decided by the rule and the split, every answer is judged against the schema, 500 items at a time are
-admitted, claimed and saved, and as many as wait are routed, up to the router's most. All of it goes on beside each
-other, as where Lanes runs: a sender does not wait for the router, the router not for answers, and the next items are
-claimed and judged while the last ones are saved.
+Nothing is cut short: the rule and the split decide routes, and every answer is judged against the schema. Items are admitted,
+claimed and saved 500 at a time; all waiting items are routed, up to the router's limit. All steps run concurrently, as in
+production: a sender does not wait for the router, the router does not wait for answers, and the next items are claimed and
+judged while the last ones are saved.
 """
 
 import asyncio
@@ -35,26 +35,27 @@ from tasks.router import Rooms, route_received
 from tasks.saving import save
 from tests.benchmarks.letters import ANSWER_TEXT, WORKLOAD, payloads, realtime
 
-CHUNK = 500  # items claimed and saved in one transaction; the door has the same
-SAVES = 1  # at once, beside which the next chunk is claimed and judged
+CHUNK = 500  # items claimed and saved in one transaction; the door has the same size
+SAVES = 1  # concurrent saves, during which the next chunk is claimed and judged
 LEASE = timedelta(minutes=5)
 TOKENS = Usage(input=120, output=30, cache_read=0, cache_write_5m=0, cache_write_1h=0)
 
 
 class RealtimeLife:
-    """Items are led through their whole life in the database of that address, as often as one likes."""
+    """The whole life of items in the database at `url`; it can be repeated with more items."""
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._led = 0
+        # The cursors live as long as those of a drain.
         self._received, self._ranked = (
             QueueCursor[RoutedUpTo](),
             QueueCursor[datetime](),
-        )  # as long as those of a drain
+        )
         self._rooms = Rooms(lambda: [LaneAccount("acme")])
 
     def lead(self, items: int) -> float:
-        """Send and answer that many more items, and return the seconds."""
+        """Send and answer `items` more items, and return the seconds."""
         os.environ["LANES_DATABASE_URL"] = self._url
         took = asyncio.run(self._lead(items))
         self._led += items
@@ -87,7 +88,7 @@ class RealtimeLife:
     async def _route(
         self, db: Database, items: int, admitted: asyncio.Event, ready: asyncio.Event
     ) -> None:
-        """So much of what was `admitted` is routed, as the router does; that work is `ready` is told."""
+        """Route `items` of the `admitted` items as the router does, and set `ready` when there is work."""
         left = items
         while left > 0:
             if routed := await route_received(db, heads=self._received, rooms=self._rooms):
@@ -99,7 +100,7 @@ class RealtimeLife:
     async def _complete(
         self, db: Database, version: Version, items: int, ready: asyncio.Event
     ) -> int:
-        """So much of what waits is answered, claimed as a drain does; how much that was."""
+        """Answer `items` items, claimed as a drain claims them, and return how many were answered."""
         done, left = list[SaveResult](), items
 
         async def saved(attempts: Sequence[Attempt]) -> None:
@@ -120,7 +121,7 @@ class RealtimeLife:
         async with db.statements() as run:
             now, began = run.now, time.monotonic()
             look = self._ranked.look(began)
-            waiting = await run(work.waiting, Lane.REALTIME, since=look.since, now=now)
+            waiting = await run(work.read_waiting, Lane.REALTIME, since=look.since, now=now)
             known = time.monotonic()
             most = dict.fromkeys(waiting.versions, CHUNK)
             claimed = await run(
@@ -138,7 +139,7 @@ class RealtimeLife:
 
 
 async def _heard(event: asyncio.Event) -> None:
-    """Wait until it is set, or for a second, as in a drain."""
+    """Wait until the event is set, or for a second, as a drain does."""
     with suppress(TimeoutError):
         async with asyncio.timeout(1.0):
             await event.wait()
@@ -146,14 +147,14 @@ async def _heard(event: asyncio.Event) -> None:
 
 
 def as_a_drain_begins(version: Version, now: datetime) -> None:
-    """Read the prices, and freeze what a process keeps for its life, as a drain does."""
+    """Read the prices, and freeze the objects that live as long as the process, as a drain does."""
     Estimates(now).of(version, 0)
     gc.set_threshold(20_000, 20, 100)  # as `collect_garbage_seldom`
     gc.freeze()  # as tasks/connections.py
 
 
 def _judged(version: Version, claimed: Sequence[ClaimedWork], now: datetime) -> list[Attempt]:
-    """Return an answer for each, made on the spot, and judged like any other."""
+    """Return an answer for each claim, made on the spot and judged like any other."""
     times = CallTimes(now - timedelta(milliseconds=1), now)
     return [
         made

@@ -1,4 +1,4 @@
-"""Rounds in which contenders take turns, so that a noisy minute harms all of them; what is told is each one's median."""
+"""Rounds in which contenders take turns, so that a noisy minute harms all of them; each contender's median is reported."""
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence

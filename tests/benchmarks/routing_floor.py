@@ -1,7 +1,7 @@
-"""The floor of the router: bare psycopg gives what was received the positions, routes and work that Lanes gave it.
+"""The floor of the router: bare psycopg writes the positions, routes and work that Lanes wrote for the received items.
 
-Which route an item gets is known in advance. What is left is what any program must do: lock the next items and read what their
-routes depend on, number them, write by COPY, and commit.
+The route of each item is known in advance. The floor does only what every program must do: lock the next items and read the
+values on which their routes depend, number them, write by COPY, and commit.
 """
 
 import time
@@ -26,7 +26,7 @@ update lanes.item i set position = d.position
 
 
 class RoutingFloor:
-    """Every item that waits in the database of that address is routed as the pattern says of its key."""
+    """A floor that routes every waiting item in the database at `url` by its key, as the pattern says."""
 
     def __init__(self, url: str, pattern: RowPattern) -> None:
         self._url, self._pattern = url, pattern
@@ -39,7 +39,7 @@ class RoutingFloor:
         }
 
     def lead(self, chunk: int) -> float:
-        """Route all of them, in transactions of that size, and return the seconds."""
+        """Route all of them, in transactions of `chunk` items, and return the seconds."""
         with psycopg.connect(self._url) as connection:
             chunks = -(-len(self._of_key) // chunk)
             others = [
@@ -52,12 +52,12 @@ class RoutingFloor:
             began, number = time.perf_counter(), 0
             while taken := self._next(connection, chunk):
                 (positions,) = new_numbers(connection, len(taken), (), "lanes.item_position")
-                in_order = sorted(taken)  # positions follow the order in which items came
+                in_order = sorted(taken)  # positions follow the order in which items arrived
                 connection.execute(PLACED, [[each[0] for each in in_order], positions])
                 rows: list[Values] = []
                 work: list[Values] = []
                 for id_, key, payload, _, _ in in_order:
-                    orjson.loads(payload)  # a router that decides by it parses it
+                    orjson.loads(payload)  # a router that decides by the payload parses it
                     route, owed = ([*each] for each in self._of_key[key])
                     route[of_route] = owed[of_work] = b"%d" % id_
                     rows.append(route)

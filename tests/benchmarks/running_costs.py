@@ -1,4 +1,4 @@
-"""What the processes and the database of a running stand use: processor time, bytes, WAL."""
+"""The resources that the processes and the database of a running stand use: processor time, bytes, WAL."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -16,7 +16,7 @@ select count(*) from pg_stat_activity where datname = current_database() and app
 
 
 def used(stand: RunningStand) -> Mapping[str, float]:
-    """Return what was used so far: seconds of processor time by part, bytes of the database, bytes of WAL."""
+    """Return the use so far: seconds of processor time by part, bytes of the database, bytes of WAL."""
     pids = {
         each.name: each.pid
         for each in Processes(stand.home / "processes", stand.home).list_recorded()
@@ -35,7 +35,7 @@ def used(stand: RunningStand) -> Mapping[str, float]:
 def of_each(
     before: Mapping[str, float], after: Mapping[str, float], items: int
 ) -> dict[str, float]:
-    """Return what an item took between the two: milliseconds of processor time, and bytes."""
+    """Return the resources that an item used between the two readings: milliseconds of processor time, and bytes."""
     took = {name: (after[name] - before[name]) / items for name in before}
     cpu = {
         f"{name.removesuffix('_s')}_ms_per_item": 1000 * took[name]
@@ -46,7 +46,7 @@ def of_each(
 
 
 def _cpu_s(pid: int) -> float:
-    """Return the processor time of a process and all below it, those that have ended included."""
+    """Return the processor time of a process and all its descendants, including those that have ended."""
     seconds = 0.0
     root = psutil.Process(pid)
     for each in [root, *root.children(recursive=True)]:

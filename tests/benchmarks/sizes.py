@@ -1,4 +1,4 @@
-"""Sizes for trying: each benchmark runs in well under a minute on a quiet machine, and says nothing worth keeping."""
+"""Sizes for a trial: each benchmark runs in well under a minute on a quiet machine, and its figures are not worth keeping."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""The rows that Lanes left in a database, as text, and whether another database has the same."""
+"""The rows that Lanes wrote into a database, as text, and whether another database has the same rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from psycopg import sql
 
 Values = list[bytes]  # of one row, by the table's columns; as COPY writes them
 NULL = b"\\N"
-GIVEN = "message_id"  # the one column called ..._id that is not ours to give
+GIVEN = "message_id"  # the only column called ..._id that we do not assign
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,12 @@ class Stored:
     rows: list[Values]
 
     def place(self, column: str) -> int:
-        """Which of a row's values it is."""
+        """Return the index of a column in a row."""
         return self.columns.index(column)
 
 
 def tables(connection: psycopg.Connection) -> list[str]:
-    """Those of schema `lanes`."""
+    """Return the names of the tables of schema `lanes`."""
     return [
         name
         for (name,) in connection.execute(
@@ -59,7 +59,7 @@ def columns(
 
 
 def read(connection: psycopg.Connection, table: str, *, order_by: LiteralString) -> Stored:
-    """Return the table with its rows, in that order."""
+    """Return the table with its rows, in order of `order_by`."""
     names = [each.name for each in columns(connection, table)]
     asked = sql.SQL("copy (select {} from {} order by {}) to stdout").format(
         sql.SQL(", ").join(map(sql.Identifier, names)),
@@ -74,9 +74,9 @@ def read(connection: psycopg.Connection, table: str, *, order_by: LiteralString)
 def summed_up(
     connection: psycopg.Connection, leaving: Sequence[str] = ()
 ) -> dict[str, dict[str, str]]:
-    """Return the rows of each table, and the values of each column in any order.
+    """Return, for each table, the number of its rows and a digest of the values of each column in any order.
 
-    For our own ids and moments, and columns in `leaving`, only their number.
+    For our own ids and moments, and for columns in `leaving`, return only the number of values.
     """
     return {table: _of(connection, table, leaving) for table in tables(connection)}
 

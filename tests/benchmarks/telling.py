@@ -1,4 +1,4 @@
-"""How a benchmark says what it found: what was missed, then a line of JSON, and last a line of name=value."""
+"""The output of a benchmark: the figures that missed their bound, then a line of JSON, and last a line of name=value."""
 
 import importlib.metadata
 import json
@@ -12,7 +12,7 @@ from tests.benchmarks.goals import GOALS
 
 
 def tell(bench: str, figures: Mapping[str, float], **about: object) -> None:
-    """Print the promised figures in order; `about` is in the JSON beside them."""
+    """Print the promised figures in order; the JSON also contains `about`."""
     rounded = {name: _rounded(figures[name]) for name in GOALS[bench]}
     for name, goal in GOALS[bench].items():
         if not goal.is_met(rounded[name]):
@@ -42,7 +42,7 @@ def _rounded(value: float) -> float:
 
 
 def _in_json(value: Any) -> Any:
-    """Return the figures with four digits, and null for what could not be measured."""
+    """Return the figures with four digits, and null for those that could not be measured."""
     match value:
         case dict():
             return {name: _in_json(each) for name, each in value.items()}
@@ -66,5 +66,5 @@ _LOAD = os.getloadavg()[0]
 
 
 def _load() -> float:
-    """How busy the machine was, over a minute, when this program began."""
+    """Return the load of the machine, over a minute, when this program began."""
     return round(_LOAD, 2)

@@ -1,6 +1,6 @@
-"""Each benchmark that needs no whole stand runs at its small size and ends with the line that is promised of it.
+"""Each benchmark that needs no whole stand runs at its small size and ends with the promised line.
 
-Its Postgres lies in memory here: a benchmark makes many databases, which takes ten times as long on a disk.
+Its Postgres is in memory here: a benchmark makes many databases, which takes ten times as long on a disk.
 """
 
 import importlib.util
@@ -14,7 +14,7 @@ import pytest
 from tests.benchmarks.goals import GOALS
 from tests.benchmarks.sizes import SMALL
 
-# Goals that are met at the small size too.
+# The goals that are met at the small size too.
 SURE = {
     "watch": (
         "quiet_incidents",
@@ -45,7 +45,7 @@ pytestmark = pytest.mark.slow
         "watch",
     ],
 )
-def test_a_benchmark_ends_with_the_line_that_is_promised(name: str, open_folder: Path) -> None:
+def test_a_benchmark_ends_with_a_line_of_its_promised_figures(name: str, open_folder: Path) -> None:
     if (peer := PEERS.get(name)) and importlib.util.find_spec(peer) is None:
         pytest.skip(f"{peer} is installed by `make bench` alone")
     asked = [sys.executable, "-m", f"tests.benchmarks.bench_{name}", *SMALL[name]]

@@ -15,7 +15,7 @@ from scipy.special import xlogy
 
 from lanes.ids import BatchId
 from lanes.promises import assessment
-from lanes.promises.answers import RealtimeFigures, realtime_failing, realtime_slow
+from lanes.promises.answers import RealtimeFigures, judge_failing, realtime_slow
 from lanes.promises.assessment import LEAST_HITS, Assessment
 from lanes.promises.batches import JUDGED_FOR, UNPROVED, BatchProgress, batch_share
 from lanes.promises.incident import Promise
@@ -55,7 +55,7 @@ class SampledTraffic:
 
 
 def drawn(random: np.random.Generator, an_hour: Any, rate: Any, *, days: float) -> SampledTraffic:
-    """Draw traffic of a number of samples an hour, of which this share is bad; both may vary by slot."""
+    """Draw traffic of `an_hour` samples an hour, of which the share `rate` is bad; both may vary by slot."""
     slots = int(days * DAY_S / LOOK_S)
     samples = random.poisson(np.broadcast_to(an_hour * LOOK_S / 3600, slots))
     return SampledTraffic(samples, random.binomial(samples, np.broadcast_to(rate, slots)))
@@ -67,7 +67,7 @@ Judge = Callable[[tuple[SampleShare, ...]], Assessment]
 def failing(percent: float) -> Judge:
     """Return the judge of the share of failed attempts."""
     of = version(promises={"realtime_max_error_percent": percent})
-    return lambda windows: realtime_failing(
+    return lambda windows: judge_failing(
         of, RealtimeFigures("letters", 1, 0, 0, 0, 0, tried=windows)
     )
 
@@ -119,7 +119,7 @@ def opened_at_half_limit(*, days: float = 30, seed: int = 26) -> float:
 
 
 def collected(number: int, items: int, bad: int, at: datetime, *, invalid: bool) -> BatchProgress:
-    """Return a batch that came back at that time."""
+    """Return a batch that was collected at `at`."""
     counts = (items - bad, bad, 0) if invalid else (items - bad, 0, bad)
     return BatchProgress(BatchId(number), "letters", BatchState.COLLECTED, items, *counts, at, at)
 
@@ -138,7 +138,7 @@ def judged_batches(promise: Promise, batches: list[BatchProgress], now: datetime
 
 
 def false_batches(random: np.random.Generator, *, days: float) -> int:
-    """Return the incidents that the batches of a healthy workload open."""
+    """Return the number of incidents that the batches of a healthy workload open."""
     every = timedelta(hours=float(random.choice([1, 6, 24])))
     size, rate = int(random.choice([20, 100, 1_000])), 0.05 * random.choice([0.1, 0.3, 0.5])
     opened = 0
@@ -176,7 +176,7 @@ def quiet_month(
 
 @dataclass(frozen=True)
 class BreachTold:
-    """Whether a true breach was told, and how many seconds after the evidence sufficed."""
+    """Whether a true breach was reported, and how many seconds after the evidence sufficed."""
 
     promise: Promise
     told: bool
@@ -184,7 +184,7 @@ class BreachTold:
 
 
 def bad_week(*, seed: int = 26, breaches: int = 36) -> list[BreachTold]:
-    """Return how breaches at known moments were told, a third of each kind, each of a healthy workload of its own.
+    """Return how breaches at known moments were reported, a third of each kind, each of a healthy workload of its own.
 
     The evidence suffices with the first sample since the onset by which the bound of the promise excludes the budget.
     """
@@ -216,7 +216,7 @@ def _breach(random: np.random.Generator, promise: Promise) -> BreachTold:
 
 
 def _batch_breach(random: np.random.Generator) -> BreachTold:
-    """Let batches that come back every 6 hours fail by more than is promised from the fourth day on."""
+    """Let batches that return every 6 hours fail by more than is promised from the fourth day on."""
     size, rate = int(random.choice([50, 200, 1_000])), float(random.choice([0.15, 0.3, 1.0]))
     known, seen, suffices = list[BatchProgress](), SampleShare(0, 0), None
     for number in range(7 * 4):

@@ -1,13 +1,13 @@
-"""Changes of the answers' quality: how many are found, after how many answers, and how often chance alone is told.
+"""Changes of the answers' quality: how many are detected, after how many answers, and how often chance alone raises an alarm.
 
-Everything is in memory and goes through `AnswerWatch.add`, as the product's own turn of the sweep does; seeds are fixed.
+Everything is in memory and goes through `AnswerWatch.add`, as in the product's own turn of the sweep; seeds are fixed.
 
-- `drift_detected`: share of changes that are told. Three kinds, alike often: a class of 20 % gains 10 points, corrections
-  double from 5 % to 10 %, accuracy falls by 5 points from 92 %. Each comes after 10,000 answers that are as usual, and is given
-  10,000 answers to be found.
-- `drift_items`: the median of the answers from the change until it is told.
-- `drift_false_per_month`: drifts that are told of workloads whose answers never change, for each month of a workload, all of
-  its figures together; 200,000 answers a month, a look every half hour.
+- `drift_detected`: share of changes that are reported. There are three kinds, equally frequent: a class of 20 % gains 10
+  points, corrections double from 5 % to 10 %, accuracy falls by 5 points from 92 %. Each comes after 10,000 usual answers, and
+  must be detected within 10,000 answers.
+- `drift_items`: the median of the answers from the change until the report.
+- `drift_false_per_month`: drifts that are reported for workloads whose answers never change, for each month of a workload, all
+  of its figures together; 200,000 answers a month, a look every half hour.
 """
 
 import statistics
@@ -31,8 +31,8 @@ CHANGES: tuple[tuple[QualityMeasure, Shares, Shares], ...] = (
     ),
     (QualityMeasure.ACCURACY, {"right": 0.92, "wrong": 0.08}, {"right": 0.87, "wrong": 0.13}),
 )
-# The figures of a workload on each lane: its fields, outcomes, who served it, what is known of both lanes, also by class (of
-# a fifth of the answers each), and packed answers against single ones.
+# The figures of a workload on each lane: its fields, outcomes, the serving model, what is known of both lanes, also by class
+# (each a fifth of the answers), and packed answers against single ones.
 FIGURES: tuple[tuple[QualityMeasure, Shares, float], ...] = (
     (QualityMeasure.FIELD, MIX, 1),
     (QualityMeasure.FIELD, {"true": 0.97, "false": 0.03}, 1),
@@ -59,7 +59,7 @@ class DrawnAnswers:
         self.watch = AnswerWatch()
 
     def answers(self, shares: Shares, items: int, now: datetime) -> bool:
-        """Take that many answers in at once; return whether a drift is open."""
+        """Add `items` answers at once, and return whether a drift is open."""
         drawn = self._random.multinomial(items, [*shares.values()])
         seen: dict[Value, list[ItemId]] = {
             name: [ITEM] * number
@@ -71,7 +71,7 @@ class DrawnAnswers:
 
 
 def measure(*, quick: bool = False) -> dict[str, float]:
-    """Return the three figures; `quick` draws fewer."""
+    """Return the three figures; `quick` draws fewer answers."""
     random = numpy.random.default_rng(26)
     found = [_until_told(random, *change) for change in CHANGES for _ in range(4 if quick else 100)]
     told = [each for each in found if each is not None]
@@ -85,7 +85,7 @@ def measure(*, quick: bool = False) -> dict[str, float]:
 
 
 def quiet_month(*, workloads: int = 50, looks_a_day: int = 6) -> int:
-    """Return how many drifts are told of that many workloads in a month in which nothing changes."""
+    """Return how many drifts are reported for `workloads` workloads in a month in which nothing changes."""
     random = numpy.random.default_rng(27)
     return sum(_month(random, looks=DAYS * looks_a_day) for _ in range(workloads))
 
@@ -93,7 +93,7 @@ def quiet_month(*, workloads: int = 50, looks_a_day: int = 6) -> int:
 def _until_told(
     random: numpy.random.Generator, measure: QualityMeasure, usual: Shares, changed: Shares
 ) -> int | None:
-    """Return the answers from a change until it is told, or None where it is not, or was told before."""
+    """Return the answers from a change until its report; None where it is not reported, or was reported before."""
     stream = DrawnAnswers(random, measure)
     for look in range((BEFORE + AT_MOST) // A_LOOK):
         items = look * A_LOOK
@@ -104,7 +104,7 @@ def _until_told(
 
 
 def _month(random: numpy.random.Generator, *, looks: int) -> int:
-    """Return the drifts that are told of a workload in a month; `looks` divide it."""
+    """Return the drifts that are reported for a workload in a month, which `looks` looks divide."""
     told = 0
     every = timedelta(days=DAYS) / looks
     for _ in range(LANES):

@@ -1,7 +1,7 @@
-"""How soon late batches are told and how rarely healthy ones, by the product's own judgement, in memory.
+"""How soon late batches are reported and how rarely healthy ones, by the product's own judgement, in memory.
 
-A batch leaves every half hour for weeks. Turnarounds are lognormal, double from the first week to the last, and take longer
-on working days; one of two hundred is stuck. The law is learned four times a day, from what is known by then.
+A batch departs every half hour for weeks. Turnarounds are lognormal, double from the first week to the last, and take longer
+on working days; one of two hundred is stuck. The law is learned four times a day, from the data known by then.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -27,7 +27,7 @@ MODEL, MINUTE = LETTERS.spec.batch_model, timedelta(minutes=1)
 
 
 def measure(*, quick: bool = False) -> dict[str, float]:
-    """Return the share of the batches beyond the learned 99 % point + 10 % that were told by then, and the false alarms."""
+    """Return the share of batches beyond the learned 99 % point + 10 % that were reported by then, and the false alarms."""
     rng, days = numpy.random.default_rng(SEED), 42 if quick else 140
     left = numpy.arange(0.0, days * A_DAY, BETWEEN_S)
     is_working_day = left // A_DAY % 7 < 5
@@ -54,7 +54,7 @@ def measure(*, quick: bool = False) -> dict[str, float]:
 
 
 def _is_told(laws: Turnarounds, left_at: datetime, age: timedelta) -> bool:
-    """Return whether a batch of this age is told as late."""
+    """Return whether a batch of this age is reported as late."""
     now = left_at + age
     batch = BatchProgress(BatchId(1), "letters", BatchState.SUBMITTED, 500, 0, 0, 0, left_at)
     out = Prospects(laws, now).underway(LETTERS, left_at=left_at, requests=500)

@@ -1,13 +1,14 @@
-"""The promises about the mix of routes, looked at twice an hour for a month: false incidents, and shifts that are told.
+"""The promises about the mix of routes, checked twice an hour for a month: false incidents, and shifts that are reported.
 
 Nothing is stored: decisions are drawn with fixed seeds, and `shares_grew` judges them. 50 workloads decide 60 to 6,000 items an
-hour, by a day's and a week's rhythm. The share of each reason differs by the hour of the day, and from day to day as a beta
-variable does: its concentration is 3,000 (hardly) to 60 (a share of 20 % then lies between 11 and 31 % on 19 of 20 days).
+hour, with a daily and a weekly rhythm. The share of each reason differs by the hour of the day, and varies from day to day as a
+beta variable: its concentration is 3,000 (hardly any variation) to 60 (a share of 20 % then lies between 11 and 31 % on 19 of
+20 days).
 
 - `routing_false`: incidents in a quiet month of all workloads.
-- `shift_told`: of shifts of 15 to 40 points from one hour on, the share that is told within three hours.
-- `shift_delay_h`: the median of the hours until they are told.
-- `guard_told`: of capacity that takes 10 to 30 % of the items where it took none, the share that is told within three hours.
+- `shift_told`: of shifts of 15 to 40 points from one hour on, the share that is reported within three hours.
+- `shift_delay_h`: the median of the hours until the report.
+- `guard_told`: of cases in which capacity starts to take 10 to 30 % of the items, the share reported within three hours.
 """
 
 import statistics
@@ -30,8 +31,8 @@ REASONS = (
 )
 USUAL = numpy.array([0.3, 0.35, 0.1, 0.1, 0.14, 0.01])
 BEGAN = datetime(2026, 9, 28, tzinfo=UTC)  # a Monday
-LOOKS = 2  # of an hour
-BEFORE, WITHIN = 28, 3  # days of history, and hours in which a shift is told
+LOOKS = 2  # in an hour
+BEFORE, WITHIN = 28, 3  # days of history, and the hours within which a shift must be reported
 PROMISES = (Promise.ROUTING_SHIFTED, Promise.GUARDS_FIRE)
 SHIFTS = {Promise.ROUTING_SHIFTED: (2, 0.15, 0.4), Promise.GUARDS_FIRE: (5, 0.1, 0.3)}
 Decisions = Mapping[str, int]
@@ -49,7 +50,7 @@ class _Workload:
         self.hours = dict[datetime, Decisions]()
 
     def hour(self, number: int, looks: int) -> Iterator[tuple[datetime, RoutedHours]]:
-        """Draw an hour, and yield what is known at each look in it."""
+        """Draw an hour, and yield the decisions known at each look in it."""
         at, weekend = BEGAN + number * HOUR, (number // 24) % 7 >= 5
         shares = USUAL * numpy.exp(self._daily[number % 24])
         shares = self._random.dirichlet(self._concentration * shares / shares.sum())
@@ -69,7 +70,7 @@ class _Workload:
         return RoutedHours("w", {each: self.hours[each] for each in wanted if each in self.hours})
 
     def told_after(self, since: int, hours: int) -> dict[Promise, list[float]]:
-        """Return when incidents open in the `hours` from hour `since` on, counted from its beginning."""
+        """Return when incidents open in the `hours` from hour `since` on, counted from the start of that hour."""
         found, is_open = {each: list[float]() for each in PROMISES}, set[Promise]()
         for number in range(since + hours):
             for at, known in self.hour(number, LOOKS if number >= since else 1):

@@ -1,4 +1,4 @@
-"""A whole stand of a benchmark's own: everything of `lanes up`, in a temporary folder, on free ports, with the echo engine."""
+"""A stand of the benchmark's own: everything of `lanes up`, in a temporary folder, on free ports, with the echo engine."""
 
 import os
 import tempfile
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lanes.standing.roles import never_free
-from lanes.store.signals import Role, holders, standing_roles
+from lanes.store.signals import Role, holders, read_standing_roles
 from tests.benchmarks.endings import end_as_asked
 from tests.running_stand import RunningStand, put_up, take_down
 from tests.waiting import until
@@ -16,7 +16,7 @@ from tests.waiting import until
 
 @contextmanager
 def whole_stand(**environment: str) -> Iterator[RunningStand]:
-    """Put up a stand for the length of the block, whose standing runs have loaded. The model takes no time."""
+    """Run a stand for the length of the block, after its standing runs have loaded. The model takes no time."""
     end_as_asked()
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     with tempfile.TemporaryDirectory(prefix="lanes-bench-", ignore_cleanup_errors=True) as folder:
@@ -32,19 +32,19 @@ def whole_stand(**environment: str) -> Iterator[RunningStand]:
 
 
 def _stands(stand: RunningStand) -> bool:
-    """Whether every standing run holds its role; `lanes up` only asks for them."""
+    """Return whether every standing run holds its role; `lanes up` only asks for them."""
     with stand.pool.connect() as connection:
-        return standing_roles(connection) >= {each.role for each in never_free(keep_warm=0)}
+        return read_standing_roles(connection) >= {each.role for each in never_free(keep_warm=0)}
 
 
 def drains(stand: RunningStand) -> int:
-    """How many drains run."""
+    """Return how many drains run."""
     with stand.pool.connect() as connection:
         return holders(connection, Role.DRAIN)
 
 
 def flow_runs(stand: RunningStand, flow: str, since: str) -> int:
-    """How many runs of a flow were asked for since that moment (ISO 8601)."""
+    """Return how many runs of a flow were requested since that moment (ISO 8601)."""
     asked = {
         "flows": {"name": {"any_": [flow]}},
         "flow_runs": {"expected_start_time": {"after_": since}},
@@ -53,7 +53,7 @@ def flow_runs(stand: RunningStand, flow: str, since: str) -> int:
 
 
 def stored_events(stand: RunningStand, name: str, since: str) -> int:
-    """How many events of that name Prefect says that it stored."""
+    """Return how many events of that name Prefect reports as stored."""
     asked: dict[str, Any] = {
         "filter": {"event": {"name": [name]}, "occurred": {"since": since}},
         "limit": 1,

@@ -1,4 +1,4 @@
-"""Faults of two hosts, one after the other, while items arrive; and what was lost, doubled or paid twice in the end."""
+"""Faults of two hosts, one after the other, while items arrive; and the number of items lost, doubled or paid twice."""
 
 import itertools
 import time
@@ -13,7 +13,7 @@ from tests.fleet import Fleet
 from tests.waiting import until
 
 WORKLOAD = "tickets"
-CUT_S = 20.0  # longer than a session of a host that was cut off lives
+CUT_S = 20.0  # longer than Postgres keeps the session of a host that is cut off
 REST_S = 3.0  # between two faults
 SENDERS = 8
 ENDS_WITHIN_S = 300
@@ -40,7 +40,7 @@ OURS = "select provider_batch_id from lanes.batch_status"
 
 @dataclass(frozen=True)
 class HostFault:
-    """Something that breaks, and is whole again when `act` returns."""
+    """A fault of a host or a shared process; `act` causes the fault and returns when it is repaired."""
 
     name: str
     act: Callable[[Fleet], None]
@@ -48,7 +48,7 @@ class HostFault:
 
 @dataclass(frozen=True)
 class Struck:
-    """A fault that happened, how long it lasted, and the slowest real-time answer to an event that was due from then on."""
+    """A fault that occurred, its duration, and the slowest real-time answer to an event due between it and the next fault."""
 
     name: str
     lasted_s: float
@@ -57,7 +57,7 @@ class Struck:
 
 @dataclass(frozen=True)
 class MatrixReport:
-    """What the run lost, doubled and paid twice; `unknown` counts the calls that were in flight at a kill."""
+    """The losses, duplicates and double payments of a run; `unknown` counts the calls that were in flight at a kill."""
 
     struck: Sequence[Struck]
     items: int
@@ -67,7 +67,7 @@ class MatrixReport:
     unknown: int
 
     def table(self) -> str:
-        """Return the faults as lines of text."""
+        """Return the faults and the totals as lines of text."""
         lines = [f"{'fault':<28}{'lasted s':>10}{'slowest answer s':>18}"]
         lines += [
             f"{each.name:<28}{each.lasted_s:>10.1f}{each.slowest_s:>18.1f}" for each in self.struck
@@ -79,12 +79,12 @@ class MatrixReport:
 
 
 def restarted(part: str) -> HostFault:
-    """Return the kill and the start of a shared process."""
+    """Return the fault that kills a shared process and starts it again."""
     return HostFault(f"kill {part}", lambda fleet: fleet.restart(part))
 
 
 def host_killed(name: str) -> HostFault:
-    """Return the kill of every process of a host, and its start."""
+    """Return the fault that kills every process of a host and starts the host again."""
 
     def act(fleet: Fleet) -> None:
         fleet.hosts[name].kill()
@@ -94,7 +94,7 @@ def host_killed(name: str) -> HostFault:
 
 
 def cut_off(name: str) -> HostFault:
-    """Return the cut of a host's cable for `CUT_S` seconds."""
+    """Return the fault that disconnects a host's cable for `CUT_S` seconds."""
 
     def act(fleet: Fleet) -> None:
         fleet.hosts[name].cut_off()
@@ -105,7 +105,7 @@ def cut_off(name: str) -> HostFault:
 
 
 def faults(fleet: Fleet) -> list[HostFault]:
-    """Return every fault of the fleet: each process in turn, each host, and each cable where one can be cut."""
+    """Return every fault of the fleet: each shared process, each host, and each cable that can be cut."""
     shared = [restarted(part) for part in fleet.parts if part != "standin"]
     hosts = [host_killed(name) for name in fleet.hosts]
     cables = [cut_off(each.name) for each in fleet.hosts.values() if each.cable is not None]
@@ -118,7 +118,7 @@ def faults(fleet: Fleet) -> list[HostFault]:
 
 
 def run_matrix(fleet: Fleet, items: int, *, per_s: float) -> MatrixReport:
-    """Send the items, `per_s` a second, strike with every fault meanwhile, and wait until the last answer is there."""
+    """Send the items, `per_s` a second, cause every fault meanwhile, and wait for the last answer."""
     word = uuid4().hex[:8]
     some = f"{word}-%"
     began: list[tuple[str, datetime, float]] = []
@@ -158,10 +158,10 @@ def run_matrix(fleet: Fleet, items: int, *, per_s: float) -> MatrixReport:
 
 
 def paid_twice(fleet: Fleet, some: str) -> int:
-    """Count what the provider billed beyond the ledger and the calls in flight at a fault, and answers paid again.
+    """Count the responses billed beyond the ledger and the calls in flight at a fault, and the answers paid again.
 
-    A call in flight at a fault has an attempt whose outcome is unknown. Its response may still come, as after a cable was cut:
-    then it is in the ledger, and does not count as a repeat.
+    A call in flight at a fault has an attempt whose outcome is unknown. Its response may still arrive, for example after a
+    cable was cut: then the response is in the ledger and does not count as a repeat.
     """
     view, unbooked = fleet.view, _value(fleet, UNBOOKED)
     bill = view.endpoint.get("_control/bill").json()
@@ -180,12 +180,12 @@ def paid_twice(fleet: Fleet, some: str) -> int:
 
 
 def depart(fleet: Fleet) -> None:
-    """Ask for the batches of what waits for one."""
+    """Run `depart` for the waiting batch work."""
     fleet.view.run("depart", {"departure": {"workload": WORKLOAD}})
 
 
 def _send_all(fleet: Fleet, word: str, items: int, per_s: float) -> dict[str, datetime]:
-    """Send the items and return when each was due, by its key."""
+    """Send the items, and return the due time of each by its key."""
     began, first = time.monotonic(), datetime.now(UTC)
     due = {f"{word}-{nth:05d}": first + timedelta(seconds=nth / per_s) for nth in range(items)}
     with ThreadPoolExecutor(SENDERS) as senders:
@@ -200,7 +200,7 @@ def _send_all(fleet: Fleet, word: str, items: int, per_s: float) -> dict[str, da
 
 def _send(fleet: Fleet, key: str, nth: int) -> None:
     fields: dict[str, Any] = {"urgent": True} if nth % 3 == 0 else {"lane": "realtime"}
-    if nth % 10 == 1:  # the table is about the others
+    if nth % 10 == 1:  # the table shows only real-time items
         fields = {"lane": "batch"}
     payload = {"key": key, "payload": {"text": f"Letter {key}"}, **fields}
     fleet.view.emit(WORKLOAD, payload)

@@ -1,4 +1,4 @@
-"""A host whose network is cut: Postgres frees its role in time, and the host notices too. Needs root on Linux."""
+"""A host that is cut off from the network: Postgres frees its role in time, and the host notices. Needs root on Linux."""
 
 import subprocess
 import sys
@@ -36,7 +36,7 @@ asyncio.run(hold())
 """
 
 
-def test_the_role_of_a_host_that_is_cut_off_is_free_in_time(
+def test_a_host_that_is_cut_off_loses_its_role_and_notices_within_15_seconds(
     database_url: str, pool: Engine
 ) -> None:
     with ExitStack() as opened:

@@ -1,7 +1,7 @@
-"""Runs are killed with SIGKILL in mid-work: nothing but time is lost. No item, no answer twice, no batch paid twice.
+"""Runs killed with SIGKILL while they work: only time is lost. No item is lost or answered twice, no batch is paid twice.
 
-One stand of its own, so that what a crash leaves in the ledger disturbs no other test. `migrate` is killed in
-`tests/e2e/test_playbooks.py`, where its rollout is.
+The module has its own stand, so that the traces of a crash in the ledger disturb no other test. `tests/e2e/test_playbooks.py`
+kills `migrate`, because its rollout is there.
 """
 
 import os
@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 
 def until(told: Callable[[], T], *, what: str) -> T:
-    """As the stand's, with time for a run to be found dead and replaced."""
+    """Wait until `told` is true, long enough for a dead run to be detected and replaced."""
     return until_told(told, within_s=150, what=what)
 
 
@@ -34,7 +34,7 @@ class Prey(RunningStand):
     """A stand whose runs are killed."""
 
     def pid(self, flow: str) -> int | None:
-        """Return the process of a deployment's newest running run."""
+        """Return the id of the living process of a flow's newest running run."""
         asked = {
             "flows": {"name": {"any_": [flow]}},
             "flow_runs": {"state": {"type": {"any_": ["RUNNING"]}}},
@@ -68,7 +68,7 @@ class Prey(RunningStand):
         return keys
 
     def states(self, word: str) -> Counter[str]:
-        """How many of these items stand where."""
+        """Count the items with this key prefix by state."""
         counted = (
             "select state, count(*) as items from lanes.item_status where key like :k group by 1"
         )
@@ -144,7 +144,7 @@ def test_a_killed_drain_loses_no_item_and_repeats_at_most_its_calls_in_flight(pr
     )
 
 
-def test_a_submit_that_is_killed_while_the_provider_creates_its_batch_pays_it_once(
+def test_a_depart_killed_while_the_provider_creates_its_batch_pays_the_batch_once(
     prey: Prey,
 ) -> None:
     prey.fault("batches.create", "latency", latency_s=3)
@@ -176,7 +176,7 @@ def test_a_killed_collect_applies_every_result_once(prey: Prey) -> None:
     of_ours = "from lanes.attempt_log where key like :k and purpose = 'answer'"
     tries = f"select count(*) as tries, count(distinct key) as items {of_ours}"
     assert tuple(prey.rows(tries, k=f"{word}-%")[0]) == (len(keys), len(keys))
-    # Beside them the batch may carry what checks the packs of others.
+    # The batch may also contain requests that check the packs of other items.
     batch_of_ours = f"(select min(batch_id) {of_ours})"
     carried = f"select state, items, succeeded, missing from lanes.batch_status where batch_id = {batch_of_ours}"
     until(
@@ -188,7 +188,9 @@ def test_a_killed_collect_applies_every_result_once(prey: Prey) -> None:
     assert batch.missing == 0
 
 
-def test_a_killed_watch_says_everything_once(prey: Prey, messages: SlackStandIn) -> None:
+def test_a_watch_killed_twice_posts_one_message_and_edits_it_on_resolution(
+    prey: Prey, messages: SlackStandIn
+) -> None:
     prey.fault("batches.create", "stall")
     batch = batch_that_left(prey, "archive", uuid4().hex[:8], hours=3)
     opened = (
@@ -203,8 +205,10 @@ def test_a_killed_watch_says_everything_once(prey: Prey, messages: SlackStandIn)
     assert messages.about(incident) == [said]
 
 
-def test_afterwards_the_ledger_and_the_providers_bill_agree(prey: Prey) -> None:
-    """Runs last: the bill lies between `spend` and `spend` plus what lost answers can have cost, to the batch exactly."""
+def test_after_the_kills_the_ledger_and_the_providers_bill_agree_up_to_lost_answers(
+    prey: Prey,
+) -> None:
+    """Run last: the bill lies between `spend` and `spend` plus the bound of lost answers; for batches both agree exactly."""
     over = "select count(*) = 0 from lanes.work where state in ('claimed', 'submitted')"
     until(lambda: prey.value(over), what="the end of what is under way")
     bill = prey.endpoint.get("_control/bill").json()

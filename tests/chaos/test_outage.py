@@ -1,6 +1,6 @@
-"""What others do to us: the provider is away for a while, and callers leave their transactions open. Nothing is lost or stops.
+"""Faults of other systems: an outage of the provider, and callers that leave transactions open. No item is lost, no lane stops.
 
-One stand of its own: its incidents and its bill are counted.
+The module has its own stand, because the tests count its incidents and its bill.
 """
 
 import time
@@ -23,9 +23,9 @@ from tests.waiting import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 OUTAGE_S = 90
-BEFORE_S = AFTER_S = 15  # of steady arrivals around it
+BEFORE_S = AFTER_S = 15  # of steady arrivals before and after the outage
 DOORS = ("messages", "batches.create", "batches.retrieve", "batches.list", "batches.results")
-BESIDE = 100  # items that arrive beside open transactions
+BESIDE = 100  # items that arrive while transactions are open
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +42,12 @@ def healed(stand: RunningStand) -> Iterator[None]:
 
 
 def a_quarter_urgent(nth: int) -> Mapping[str, Any]:
-    """As real traffic: the others are ordinary, and pinned here so that each has a real-time answer to wait for."""
+    """Return the fields of item `nth`: a quarter are urgent; the others are pinned to get a real-time answer too."""
     return {"urgent": True} if nth % 4 == 0 else {"lane": "realtime"}
 
 
 def departed(stand: RunningStand) -> str:
-    """How a run of `depart` over everything that waits ended."""
+    """Run `depart` for all waiting work, and return the state type in which the run ended."""
     run = stand.run("depart", {"departure": {}})
 
     def state() -> str:
@@ -58,20 +58,20 @@ def departed(stand: RunningStand) -> str:
 
 
 def named(stand: RunningStand, state: str) -> list[dict[str, Any]]:
-    """Return the runs whose state has that name."""
+    """Return the flow runs whose state is named `state`."""
     wanted = {"flow_runs": {"state": {"name": {"any_": [state]}}}}
     return stand.prefect.post("flow_runs/filter", json=wanted).raise_for_status().json()
 
 
 def all_settled(stand: RunningStand) -> bool:
-    """Every item is settled, and none of their work is under way."""
+    """Return whether every item is settled or canceled and no work is open."""
     open_items = "select count(*) from lanes.item_status where state not in ('settled', 'canceled')"
     open_work = "select count(*) from lanes.work where state in ('ready', 'claimed', 'submitted')"
     return stand.value(open_items) == stand.value(open_work) == 0
 
 
 def settle_everything(stand: RunningStand) -> None:
-    """Everything that waited for a batch was submitted and came back."""
+    """Submit all waiting batch work, and wait until everything is settled."""
 
     def settled() -> bool:
         if not all_settled(stand) and stand.value(
@@ -84,12 +84,12 @@ def settle_everything(stand: RunningStand) -> None:
 
 
 def still_arriving(arriving: Future[list[Arrival]], until: float) -> None:
-    """Wait that long while items keep arriving."""
+    """Wait until the monotonic time `until`, and assert that items still arrive then."""
     over, _ = wait([arriving], timeout=max(0.0, until - time.monotonic()))
     assert not over, f"the last item came too early: {arriving.exception()}"
 
 
-def test_an_outage_fails_no_item_and_is_one_incident_and_one_message(
+def test_an_outage_fails_no_item_and_opens_one_incident_with_one_message(
     stand: RunningStand, messages: SlackStandIn
 ) -> None:
     number = BEFORE_S + OUTAGE_S + AFTER_S
@@ -116,7 +116,7 @@ def test_an_outage_fails_no_item_and_is_one_incident_and_one_message(
             }
             stand.endpoint.post("_control/faults", json=overloaded).raise_for_status()
         still_arriving(arriving, began + OUTAGE_S / 4)
-        departed(stand)  # off-peak comes in the middle of it
+        departed(stand)  # an off-peak departure during the outage
         (opened,) = until(lambda: stand.rows(down), within_s=20, what="the incident")
         (said,) = until(lambda: messages.about(opened.incident_id), within_s=20, what="the message")
         assert "the provider answered 529" in shown(said.blocks)
@@ -127,7 +127,7 @@ def test_an_outage_fails_no_item_and_is_one_incident_and_one_message(
         still_arriving(arriving, began + OUTAGE_S)
         assert [each.state for each in stand.rows(down)] == ["open"]
         struck = stand.endpoint.get("_control/faults").json()["data"][0]["hits"]
-        assert struck > OUTAGE_S / 6  # the pauses grow to 5 s, and no further
+        assert struck > OUTAGE_S / 6  # the back-off grows to 5 s and no further
         stand.endpoint.delete("_control/faults").raise_for_status()
         assert len(arriving.result()) == number
     settle_everything(stand)
@@ -135,20 +135,20 @@ def test_an_outage_fails_no_item_and_is_one_incident_and_one_message(
         lambda: stand.rows(down)[0].state == "resolved", within_s=30, what="the end of the incident"
     )
     until(lambda: said.text.startswith(":white_check_mark: Resolved"), within_s=30, what="the edit")
-    assert "the provider answered 529" in shown(said.blocks)  # its end keeps the cause
+    assert "the provider answered 529" in shown(said.blocks)  # still names the cause
     until(lambda: not named(stand, "Provider down"), within_s=30, what="the end in the run's state")
     others = (
         "select promise, state, parent_id from lanes.incident_log where promise <> 'provider_down'"
     )
     assert {each.parent_id for each in stand.rows(others)} <= {
         opened.incident_id
-    }  # it explains them,
+    }  # the outage is their parent
     until(
         lambda: {each.state for each in stand.rows(others)} <= {"resolved"},
         within_s=60,
         what="their end",
     )
-    assert messages.messages == [said]  # and they are told by it
+    assert messages.messages == [said]  # and its message covers them
     assert stand.value("select count(*) from lanes.item where failed_at is not null") == 0
     assert stand.value("select sum(failures) from lanes.work") == 0
 
@@ -156,7 +156,7 @@ def test_an_outage_fails_no_item_and_is_one_incident_and_one_message(
 def test_after_an_outage_the_ledger_the_attempts_and_the_providers_bill_agree(
     stand: RunningStand,
 ) -> None:
-    """Follows the outage: no answer was lost in it, so all three are the same to the last digit."""
+    """Run after the outage: no answer was lost in it, so all three agree to the last digit."""
     settle_everything(stand)
     bill = stand.endpoint.get("_control/bill").json()
     spend = stand.rows("select count(*) as responses, sum(cost_usd) as usd from lanes.spend")[0]
@@ -172,19 +172,19 @@ class Callers:
         self.open: dict[str, Connection] = {}
 
     def call(self, verb: str, query: str, **values: Any) -> Any:
-        """Return the result of the call; its transaction stays open."""
+        """Call a function on a new connection and return its first row; the transaction stays open."""
         self.open[verb] = connection = self._opened.enter_context(self._stand.pool.connect())
         return connection.execute(text(f"select * from {query}"), values).first()
 
     def all_idle(self) -> bool:
-        """Whether none of them has ended meanwhile."""
+        """Return whether every connection is still idle in its transaction."""
         idle = "select count(*) from pg_stat_activity where state = 'idle in transaction' and pid = any(:pids)"
         pids = [each.connection.dbapi_connection.info.backend_pid for each in self.open.values()]  # pyright: ignore
         return self._stand.value(idle, pids=pids) == len(pids)
 
 
 def under_way(stand: RunningStand, keys: Sequence[str]) -> None:
-    """Leave these items with the provider, which answers them when its faults are cleared."""
+    """Send these items, whose calls stall at the provider until its faults are cleared."""
     for key in keys:
         stalled = {"where": "messages", "kind": "stall", "match": key}
         stand.endpoint.post("_control/faults", json=stalled).raise_for_status()
@@ -194,12 +194,12 @@ def under_way(stand: RunningStand, keys: Sequence[str]) -> None:
 
 
 def beside(stand: RunningStand) -> float:
-    """How long the slowest of the items that arrive took."""
+    """Send `BESIDE` items, and return the latency of the slowest in seconds."""
     arrivals = arrive(stand, "tickets", BESIDE, per_s=10, fields=a_quarter_urgent, poll_s=0.05)
     return max(each.latency_s for each in arrivals)
 
 
-def test_four_callers_who_leave_their_transactions_open_hold_up_nothing_but_their_own_rows(
+def test_four_callers_with_open_transactions_delay_only_their_own_rows(
     stand: RunningStand,
 ) -> None:
     undisturbed_s = beside(stand)
@@ -226,10 +226,10 @@ def test_four_callers_who_leave_their_transactions_open_hold_up_nothing_but_thei
         )
         stand.endpoint.delete(
             "_control/faults"
-        ).raise_for_status()  # their answers come back to rows that are held
+        ).raise_for_status()  # their answers now arrive at locked rows
         disturbed_s = beside(stand)
         assert disturbed_s <= 3 * undisturbed_s + 2, (disturbed_s, undisturbed_s)
-        assert stand.state("tickets", read) == "answered"  # who reads an item only names it
+        assert stand.state("tickets", read) == "answered"  # a read blocks no write of the item
         assert [stand.state("tickets", key) for key in (canceled, amended)] == [
             "working",
             "working",

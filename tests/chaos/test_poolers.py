@@ -1,4 +1,4 @@
-"""A whole stand whose work goes through PgBouncer: every item is asked once, and paid once."""
+"""A stand that reaches Postgres through PgBouncer: every owed attempt is made once and paid once."""
 
 from pathlib import Path
 from uuid import uuid4
@@ -14,7 +14,7 @@ from tests.waiting import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), needs_pgbouncer]
 IN_REALTIME, IN_BATCHES = 40, 20
-ATTEMPTED = 2 * IN_REALTIME + IN_BATCHES  # a batch settles what real time answered
+ATTEMPTED = 2 * IN_REALTIME + IN_BATCHES  # a batch also settles each real-time answer
 ATTEMPTS = "select outcome, count(*) from lanes.attempt_log group by outcome"
 NAMES = """
     select distinct split_part(application_name, '@', 1) from pg_stat_activity
@@ -23,7 +23,7 @@ NAMES = """
 
 
 @pytest.mark.parametrize(("mode", "size"), [("transaction", 10), ("session", 90)])
-def test_every_item_is_asked_and_paid_once_through_a_pooler(
+def test_every_owed_attempt_is_made_and_paid_once_through_a_pooler(
     open_folder: Path, own_database_url: str, mode: str, size: int
 ) -> None:
     with pooler(own_database_url, open_folder, mode=mode, size=size) as pooled:

@@ -1,6 +1,6 @@
-"""A backup is restored elsewhere while work and batches are in flight, and more left after it: nothing is paid twice.
+"""Restore of a backup on another server, with batches in flight and one submitted after the backup: nothing is paid twice.
 
-The provider outlives both stands, as it does.
+The provider outlives both stands, as in production.
 """
 
 import json
@@ -32,20 +32,20 @@ def provider(open_folder: Path) -> Iterator[EndpointProcess]:
 
 
 def stand(home: Path, provider: EndpointProcess, **more: str) -> Prey:
-    """Put up a stand that asks this provider."""
+    """Start a stand that calls this provider."""
     asked = {"ANTHROPIC_BASE_URL": provider.url, "ANTHROPIC_API_KEY": "x", **more}
     return Prey(**vars(put_up(home, **asked)))
 
 
 def left(prey: Prey, provider: EndpointProcess, batches: int) -> None:
-    """Let what waits leave, until the provider has that many batches."""
+    """Submit the waiting batch work, and wait until the provider has `batches` batches."""
     prey.run("depart", {"departure": {"workload": "archive"}})
     known = "select count(*) from lanes.batch where provider_batch_id is not null"
     until(lambda: prey.value(known) == batches, what=f"batch {batches}")
 
 
 def restored(dump: Path, server: Running) -> str:
-    """Restore the dump into another database of another server, and return its address."""
+    """Restore the dump into a new database on `server`, and return its URL."""
     name = f"restored_{uuid4().hex[:8]}"
     admin = server.url("postgres", None)
     subprocess.run(["psql", admin, "-qc", f"create database {name} owner {OWNER}"], check=True)
@@ -56,12 +56,12 @@ def restored(dump: Path, server: Running) -> str:
 
 
 def _plain(url: str) -> str:
-    """Return the address as the programs of Postgres take it."""
+    """Return the URL in the form that Postgres' command-line programs accept."""
     told = make_url(url).set(drivername="postgresql")
     return told.render_as_string(hide_password=False)
 
 
-def test_a_restored_copy_collects_adopts_and_answers_everything_and_pays_no_batch_twice(
+def test_a_restored_copy_finishes_its_open_work_and_pays_no_batch_twice(
     open_folder: Path, provider: EndpointProcess, postgres: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     programs = Path(_program()).parent
@@ -111,7 +111,7 @@ def test_a_restored_copy_collects_adopts_and_answers_everything_and_pays_no_batc
             mine = "select count(*) from lanes.spend s join lanes.batch b on b.id = s.batch_id where provider_batch_id = :b"
             assert after.value(mine, b=each.id) == each.request_counts.succeeded, each
         for word, items in ((old, OLD), (waiting, WAITING)):
-            # a claim below 0 stands for a lost item in a request of the orphan
+            # A negative claim number stands for a lost item in a request of the orphaned batch.
             twice = (
                 "select count(*) from lanes.attempt a join lanes.item i on i.id = a.item_id"
                 " where i.key like :k and a.claim_no > 0 and a.lane = 'batch' and a.purpose = 'answer'"

@@ -1,7 +1,7 @@
-"""Runs that hold roles are killed, and then a whole host: others take the roles, and no more runs are requested than died.
+"""Takeover of roles after runs, and then a whole host, are killed; no more runs are requested than died.
 
-One stand, whose automations are deleted: nothing of Lanes needs them. The hosts are its workers, supervisor and runs, and the
-same of a second one beside it.
+The stand's automations are deleted, because Lanes must not need them. One host consists of the stand's workers, supervisor and
+runs; a second `lanes worker` with its runs is the other host.
 """
 
 import signal
@@ -24,13 +24,13 @@ from tests.waiting import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 WITHIN_S = 15
-REPLACED_WITHIN_S = 75  # 20 while the one before may begin, and the start of a process
+REPLACED_WITHIN_S = 75  # 20 s in which the previous request may still start, and a process start
 ROLES = (Role.ROUTER, Role.KEEPER, Role.COLLECTOR, Role.WATCHER)
 
 
 @pytest.fixture(scope="module")
 def stand(open_folder: Path) -> Iterator[RunningStand]:
-    """Put up a stand without automations, whose roles are all held."""
+    """Start a stand without automations, and wait until every standing role is held."""
     up = put_up(open_folder / "hosts")
     try:
         automations = up.prefect.post("automations/filter", json={"limit": 200}).raise_for_status()
@@ -45,13 +45,13 @@ def stand(open_folder: Path) -> Iterator[RunningStand]:
 
 
 def replaced(stand: RunningStand, role: Role, before: int) -> bool:
-    """Another session holds the role."""
+    """Return whether a different session holds the role now."""
     now = stand.holder(role)
     return now is not None and now.session != before
 
 
 @pytest.mark.parametrize("killed", STANDING, ids=lambda run: run.flow)
-def test_a_killed_standing_run_is_replaced_by_those_that_live(
+def test_another_run_takes_the_role_of_a_killed_standing_run(
     stand: RunningStand, killed: StandingRun
 ) -> None:
     before = stand.kill_holder(killed.role)
@@ -62,7 +62,7 @@ def test_a_killed_standing_run_is_replaced_by_those_that_live(
     )
 
 
-def test_standing_runs_that_were_all_killed_at_once_are_replaced_by_the_supervisor(
+def test_the_supervisor_replaces_standing_runs_that_were_all_killed_at_once(
     stand: RunningStand,
 ) -> None:
     before = {each.role: stand.kill_holder(each.role) for each in STANDING}
@@ -77,16 +77,16 @@ def test_standing_runs_that_were_all_killed_at_once_are_replaced_by_the_supervis
 
 
 def starts_slowly(stand: RunningStand, run: dict[str, Any]) -> bool:
-    """Return whether the process of the run took so long to start that one more run was requested."""
+    """Return whether the run's process started so slowly that one more run was requested."""
     states = stand.prefect.get("flow_run_states/", params={"flow_run_id": run["id"]}).json()
     at = {each["type"]: datetime.fromisoformat(each["timestamp"]) for each in states}
     return "PENDING" in at and at.get("RUNNING", datetime.now(UTC)) - at["PENDING"] > DOUBTED_AFTER
 
 
-def test_a_role_that_was_filled_is_asked_for_no_more(stand: RunningStand) -> None:
-    """Follows them: no more runs were made than died or started slowly, and those at the beginning.
+def test_no_more_runs_are_requested_than_died_or_started_slowly(stand: RunningStand) -> None:
+    """Run after the kills above: each flow has its first run, one run per kill, and one per slow start.
 
-    There are fewer when an hourly one took over.
+    There are fewer when an hourly scheduled run took over.
     """
     for each in STANDING:
         made = stand.prefect.post(
@@ -112,7 +112,7 @@ def test_a_role_that_was_filled_is_asked_for_no_more(stand: RunningStand) -> Non
 
 
 def kill(processes: Iterable[int]) -> None:
-    """Kill these processes and everything that they started, as the end of their host does."""
+    """Kill these processes and their descendants, as the death of their host does."""
     family = [psutil.Process(pid) for pid in processes]
     family += [child for each in family for child in each.children(recursive=True)]
     for each in family:
@@ -122,7 +122,7 @@ def kill(processes: Iterable[int]) -> None:
 
 @pytest.fixture(scope="module")
 def other_host(stand: RunningStand, open_folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """`lanes worker` beside the workers and the supervisor of the stand."""
+    """Run `lanes worker` as a second host next to the stand's own workers and supervisor."""
     said = {"LANES_HOST": "other", "LANES_HOME": str(open_folder / "other")}
     running = subprocess.Popen(
         [sys.executable, "-m", "lanes", "worker"], env=stand.environment | said
@@ -133,7 +133,7 @@ def other_host(stand: RunningStand, open_folder: Path) -> Iterator[subprocess.Po
 
 
 def stages(stand: RunningStand, flow: str, since: datetime) -> list[dict[str, float]]:
-    """Return when the runs that were asked for since then were created, and came into each of their states."""
+    """Return for each run created after `since` the seconds until its creation and until each of its states."""
     found: list[dict[str, float]] = []
     runs = {"deployments": {"name": {"any_": [flow]}}, "sort": "EXPECTED_START_TIME_ASC"}
     for run in stand.prefect.post("flow_runs/filter", json=runs).json():
@@ -150,7 +150,7 @@ def stages(stand: RunningStand, flow: str, since: datetime) -> list[dict[str, fl
     return found
 
 
-def test_the_roles_of_a_host_that_dies_are_taken_by_the_other_within_15_seconds(
+def test_the_other_host_takes_the_roles_of_a_dead_host_within_15_seconds(
     stand: RunningStand, other_host: subprocess.Popen[bytes]
 ) -> None:
     for pool in POOLS:
@@ -169,7 +169,7 @@ def test_the_roles_of_a_host_that_dies_are_taken_by_the_other_within_15_seconds(
             what=f"the other worker of {pool}",
         )
     before = {role: until(lambda r=role: stand.holder(r), what=role.name).session for role in ROLES}
-    time.sleep(BEGINNING_FOR.total_seconds())  # no run that has just begun hides a free role
+    time.sleep(BEGINNING_FOR.total_seconds())  # so that no recent start masks a free role
     hosts = [each.pid for each in stand.info.processes if each.name.startswith(("worker", "super"))]
     died, died_at = time.monotonic(), datetime.now(UTC)
     kill(hosts)
@@ -187,7 +187,7 @@ def test_the_roles_of_a_host_that_dies_are_taken_by_the_other_within_15_seconds(
     assert max(taken.values()) <= WITHIN_S
 
 
-def test_a_host_that_is_asked_to_end_waits_until_its_drain_has_saved_every_call(
+def test_a_host_that_receives_sigterm_waits_until_its_drain_has_saved_every_call(
     stand: RunningStand, other_host: subprocess.Popen[bytes]
 ) -> None:
     stand.endpoint.post("_control/faults", json={"where": "messages", "kind": "stall"})
@@ -201,7 +201,7 @@ def test_a_host_that_is_asked_to_end_waits_until_its_drain_has_saved_every_call(
     asked = {
         "deployments": {"name": {"any_": ["answer"]}},
         "flow_runs": {"state": {"type": {"any_": ["RUNNING"]}}},
-        "sort": "START_TIME_DESC",  # those of the host that died count as running too
+        "sort": "START_TIME_DESC",  # the dead host's runs still count as running
         "limit": 1,
     }
     (run,) = stand.prefect.post("flow_runs/filter", json=asked).json()

@@ -1,7 +1,8 @@
-"""From the Slack message of every broken promise to its cause and its remedy, in at most three clicks.
+"""The way from the Slack message of every broken promise to its cause and its remedy, in at most three clicks.
 
-One stand of its own, on which all promises are broken for real at once. The message says why and what to do (no click); each of
-its buttons opens a page that is there (one); so does the incident's page (two); what helps is filled in there and sent (three).
+The module has its own stand, on which all promises are really broken at once. The message states the cause and the remedy (no
+click); each of its buttons opens an existing page (one); so does each link of the incident's page (two); the remedy is filled
+in and submitted there (three).
 """
 
 import json
@@ -28,7 +29,7 @@ from tests.walking import Link, buttons, commands, filled_in, links, reads, thin
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-# What a person reads of the cause, and what is told to do about it: a button, or a command.
+# The cause as the message states it, and the remedy that the message offers: a button or a command.
 TOLD = {
     Promise.BATCH_SLOW: ("It still runs at the provider", "[Decide about the batch]"),
     Promise.BATCH_FAILING: ("The scanner is jammed", "[Pause it]"),
@@ -58,7 +59,7 @@ TOLD = {
     Promise.BILL_DIFFERS: ("the sentence above names what differs", "[Compare again]"),
     Promise.ROLE_TAKEN: ('of user postgres (application "report"', "lanes doctor"),
 }
-# What only the digest tells, and what it gives to be typed.
+# The promises that only the digest reports, and the command that the digest offers for each.
 DIGESTED = {
     Promise.ROUTING_SHIFTED: "`lanes why routing-shifted",
     Promise.READ_LATE: "`lanes proposals --workload read-late",
@@ -73,7 +74,7 @@ DOES = re.compile(r"/(create_flow_run|resume|block_documents/[^/]+|work_pools/[^
 
 
 class Remedy(NamedTuple):
-    """What a person does on the page of a button, and what is true of the workload afterwards."""
+    """The action of a person on the page of a button, and a query that is true of the workload afterwards."""
 
     promise: Promise
     button: str
@@ -82,14 +83,14 @@ class Remedy(NamedTuple):
 
 
 def sent(answer: Response) -> bool:
-    """Prefect was asked to do it."""
+    """Return whether `answer` responds to a request that makes Prefect carry out a remedy."""
     asked = answer.request
     return asked.method in ("POST", "PATCH") and DOES.search(asked.url) is not None
 
 
 def resumes_the_pool(page: Page) -> None:
     switch = page.get_by_role("switch").first
-    switch.wait_for()  # the page loads its work pool after it is shown
+    switch.wait_for()  # the page appears before its work pool has loaded
     expect(switch).not_to_be_checked()
     switch.click()
     expect(switch).to_be_checked()
@@ -139,7 +140,7 @@ def approves(page: Page) -> None:
 
 
 OVER = "select bool_and(state = 'resolved') from lanes.incident_log where workload = :w and promise = replace(:w, '-', '_')"
-# In this order: runs of the forms go through the pool, which is paused.
+# The order matters: runs of the forms need the work pool, which is paused until the first remedy.
 REMEDIES = (
     Remedy(Promise.BATCH_NEVER_STARTED, "Its work pool", resumes_the_pool, "select true"),
     Remedy(Promise.BATCH_NEVER_STARTED, "Let it depart now", submits, OVER),
@@ -160,7 +161,7 @@ REMEDIES = (
 
 @pytest.fixture(scope="module")
 def stand(open_folder: Path, messages: SlackStandIn) -> Iterator[RunningStand]:
-    """Every promise is broken on it, or will be soon."""
+    """Start a stand on which every promise is broken, or will be soon."""
     keys = {"ANTHROPIC_ADMIN_KEY": "sk-ant-admin-1"}
     up = put_up(open_folder / "broken", **messages.environment(), **keys)
     try:
@@ -172,19 +173,19 @@ def stand(open_folder: Path, messages: SlackStandIn) -> Iterator[RunningStand]:
 
 
 def broken(stand: RunningStand, promise: Promise) -> Any:
-    """Return the incident of the promise."""
+    """Wait for the incident of the promise, and return it."""
     return until(lambda: incident_of(stand, promise), within_s=300, what=f"{promise} to be broken")
 
 
 def told(stand: RunningStand, messages: SlackStandIn, promise: Promise) -> PostedMessage:
-    """Return the only message about it."""
+    """Return the only message about the incident of the promise."""
     incident_id = broken(stand, promise).incident_id
     (said,) = until(lambda: messages.about(incident_id), within_s=60, what="the message")
     return said
 
 
 @pytest.mark.parametrize("promise", TOLD)
-def test_a_message_says_cause_and_remedy_and_so_does_the_page_it_leads_to(
+def test_a_message_and_its_incident_page_both_state_the_cause_and_the_remedy(
     stand: RunningStand, messages: SlackStandIn, promise: Promise
 ) -> None:
     said = told(stand, messages, promise)
@@ -198,7 +199,7 @@ def test_a_message_says_cause_and_remedy_and_so_does_the_page_it_leads_to(
     assert remedy in reads(known["data"]), known["data"]
 
 
-def test_every_promise_is_told_by_a_message_or_by_the_digest(
+def test_every_promise_is_reported_by_a_message_or_by_the_digest(
     stand: RunningStand, messages: SlackStandIn
 ) -> None:
     assert {*TOLD} | {*DIGESTED} == {*Promise}
@@ -212,7 +213,7 @@ def test_every_promise_is_told_by_a_message_or_by_the_digest(
 
 
 @pytest.mark.parametrize("promise", TOLD)
-def test_every_link_of_a_message_and_of_its_page_leads_somewhere(
+def test_every_link_of_a_message_and_of_its_incident_page_has_an_existing_target(
     stand: RunningStand, messages: SlackStandIn, promise: Promise
 ) -> None:
     said = told(stand, messages, promise)
@@ -221,10 +222,10 @@ def test_every_link_of_a_message_and_of_its_page_leads_somewhere(
         thing(stand, each)
 
 
-def test_each_button_opens_its_page(
+def test_each_kind_of_button_opens_its_page(
     stand: RunningStand, messages: SlackStandIn, browser: Browser
 ) -> None:
-    """Visits each kind of page once: that every button leads somewhere is tested without a browser."""
+    """Visit each kind of page once: the test above checks the target of every button without a browser."""
     visited = set[tuple[str, str]]()
     for promise in TOLD:
         for each in buttons(told(stand, messages, promise)):
@@ -235,7 +236,7 @@ def test_each_button_opens_its_page(
 
 
 @pytest.mark.parametrize("helps", REMEDIES, ids=lambda helps: f"{helps.promise}: {helps.button}")
-def test_what_helps_is_a_page_on_which_one_click_does_it(
+def test_submitting_the_page_of_a_remedy_applies_the_remedy(
     stand: RunningStand, messages: SlackStandIn, browser: Browser, helps: Remedy
 ) -> None:
     (page,) = [
@@ -256,7 +257,7 @@ def test_what_helps_is_a_page_on_which_one_click_does_it(
 
 
 @pytest.mark.parametrize("promise", TOLD)
-def test_what_a_message_gives_to_be_typed_can_be_typed(
+def test_every_command_that_a_message_offers_exits_with_an_expected_code(
     stand: RunningStand, messages: SlackStandIn, promise: Promise
 ) -> None:
     for _, *typed in commands(told(stand, messages, promise)):

@@ -1,4 +1,4 @@
-"""Two hosts behind PgBouncer, Valkey and two API replicas: each is killed or cut off in turn, and they keep common bounds."""
+"""Two hosts behind PgBouncer, Valkey and two API replicas: each is killed or cut off in turn, and both share their limits."""
 
 import time
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ SPENT = "select spent_usd + unknown_usd from lanes.budget_status where workload 
 REFUSED = "select refused_at is not null from lanes.budget_status where workload = :workload"
 
 
-def test_two_hosts_lose_double_and_repay_nothing() -> None:
+def test_two_hosts_lose_no_item_answer_none_twice_and_pay_none_twice() -> None:
     with fleet(faketime={"b": "+30s"}, latency_s="0.2") as running:
         report = run_matrix(running, 2_000, per_s=20)
         print(report.table())
@@ -41,7 +41,7 @@ def test_two_hosts_lose_double_and_repay_nothing() -> None:
 
 @pytest.fixture(scope="module")
 def two_hosts() -> Iterator[Fleet]:
-    """Two hosts with a drain each, whose clocks differ by 30 seconds."""
+    """Start two hosts with a drain each, whose clocks differ by 30 seconds."""
     with fleet(faketime={"b": "+30s"}, latency_s="0.5", LANES_KEEP_WARM="2") as running:
         until(
             lambda: running.view.value(DRAINS) == 2,
@@ -52,7 +52,7 @@ def two_hosts() -> Iterator[Fleet]:
 
 
 def send(running: Fleet, items: int) -> str:
-    """Send items for real time, and return what their keys are like."""
+    """Submit items to real-time, and return the LIKE pattern of their keys."""
     word = uuid4().hex[:8]
     keys = [f"{word}-{nth:04d}" for nth in range(items)]
     inputs = [
@@ -64,7 +64,7 @@ def send(running: Fleet, items: int) -> str:
 
 
 def claimants_until_answered(running: Fleet, some: str, items: int) -> set[str]:
-    """Wait until the items are answered, and return the drains that claimed meanwhile."""
+    """Wait until the items are answered, and return the drains that claimed work meanwhile."""
     seen: set[str] = set()
 
     def answered() -> bool:
@@ -75,7 +75,7 @@ def claimants_until_answered(running: Fleet, some: str, items: int) -> set[str]:
     return seen
 
 
-def test_both_hosts_answer_and_keep_one_limit_of_the_provider(two_hosts: Fleet) -> None:
+def test_both_hosts_answer_and_share_one_rate_limit_of_the_provider(two_hosts: Fleet) -> None:
     endpoint = two_hosts.view.endpoint
     endpoint.post("_control/settings", json={"requests_per_minute": 240}).raise_for_status()
     some = send(two_hosts, 400)
@@ -85,7 +85,7 @@ def test_both_hosts_answer_and_keep_one_limit_of_the_provider(two_hosts: Fleet) 
     assert endpoint.get("_control/limits").json()["refused"] == 0
 
 
-def test_both_hosts_keep_one_circuit(two_hosts: Fleet) -> None:
+def test_both_hosts_share_one_circuit(two_hosts: Fleet) -> None:
     endpoint = two_hosts.view.endpoint
     down = {"where": "messages", "kind": "status", "status": 529}
     endpoint.post("_control/faults", json=down).raise_for_status()
@@ -103,7 +103,7 @@ def test_both_hosts_keep_one_circuit(two_hosts: Fleet) -> None:
     claimants_until_answered(two_hosts, some, 100)
 
 
-def test_both_hosts_keep_one_budget(two_hosts: Fleet) -> None:
+def test_both_hosts_share_one_budget(two_hosts: Fleet) -> None:
     done = two_hosts.lanes("budget", WORKLOAD, "--hard", "1", "--why", "a trial")
     assert done.returncode == 0, done.stdout + done.stderr
     send(two_hosts, 400)

@@ -1,6 +1,6 @@
-"""The release before is upgraded while its drains hold calls and its batch is open: they finish, and new ones go on.
+"""An upgrade from the previous release with calls in flight and an open batch: both finish, and new drains continue.
 
-The release before is a recorded commit, taken from git's history: its wheel runs on this checkout's packages.
+The previous release is a recorded commit, taken from git's history; its wheel runs with this checkout's packages.
 """
 
 import os
@@ -20,13 +20,14 @@ from tests.running_stand import OWN, data, opened, put_up, take_down
 from tests.wheel import installed
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-RELEASED = "a48021d4"  # the release before; its newest migration is `RELEASED` in tests/store/test_schema.py
+# The previous release; its newest migration is `RELEASED` in tests/store/test_schema.py.
+RELEASED = "a48021d4"
 CALLS, OLD, NEW = 16, 30, 10
 
 
 @dataclass(frozen=True)
 class Release:
-    """The release before: its checkout, and the Python of the environment that its wheel is installed in."""
+    """The previous release: its checkout, and the Python of the environment in which its wheel is installed."""
 
     folder: Path
     python: Path
@@ -34,7 +35,7 @@ class Release:
 
 @pytest.fixture(scope="module")
 def release(open_folder: Path, checkout: Path) -> Release:
-    """Return the release before, or skip where git does not have it."""
+    """Return the previous release, or skip the tests when git does not have it."""
     folder = open_folder / "release"
     (folder / "installed").mkdir(parents=True)
     command = ["git", "-C", str(checkout), "archive", "--format=tar", RELEASED]
@@ -51,7 +52,7 @@ def release(open_folder: Path, checkout: Path) -> Release:
 def by_release(
     release: Release, environment: dict[str, str], *arguments: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a `lanes` command of the release before."""
+    """Run a `lanes` command of the previous release."""
     standin = release.folder / "packages/anthropic-standin"
     return subprocess.run(
         [release.python, "-m", "lanes", *arguments],
@@ -65,7 +66,7 @@ def by_release(
 
 @pytest.fixture
 def old(open_folder: Path, release: Release) -> Iterator[Prey]:
-    """A stand that the release before put up; this one takes it down."""
+    """Start a stand with the previous release; this release stops it."""
     home = open_folder / "upgraded"
     asked = {name: value for name, value in os.environ.items() if not name.startswith(OWN)}
     asked |= {
@@ -82,7 +83,7 @@ def old(open_folder: Path, release: Release) -> Iterator[Prey]:
     take_down(stand)
 
 
-def test_drains_of_the_release_before_finish_and_new_ones_go_on(
+def test_an_upgrade_loses_and_repeats_no_call_and_settles_the_open_batch(
     old: Prey, release: Release
 ) -> None:
     calls, batch, new = (uuid4().hex[:8] for _ in range(3))

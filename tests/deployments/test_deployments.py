@@ -1,4 +1,4 @@
-"""What an operator finds in Prefect, read back from a server that `lanes up` filled."""
+"""The objects that an operator finds in Prefect, read back from a server that `lanes up` set up."""
 
 from datetime import timedelta
 from typing import Any
@@ -38,7 +38,9 @@ FORMS = [*CHOOSING, "answer", "report", "tidy"]
 
 
 @pytest.mark.parametrize("name", FORMS)
-def test_run_forms_have_titles_and_descriptions(stand: RunningStand, name: str) -> None:
+def test_every_field_of_a_run_form_has_a_title_and_a_description(
+    stand: RunningStand, name: str
+) -> None:
     schema = deployment(stand, name)["parameter_openapi_schema"]
     for model in schema["definitions"].values():
         for field in model["properties"].values():
@@ -47,7 +49,7 @@ def test_run_forms_have_titles_and_descriptions(stand: RunningStand, name: str) 
 
 
 @pytest.mark.parametrize("name", CHOOSING)
-def test_workloads_are_choices_in_every_form_that_asks_for_one(
+def test_every_form_with_a_workload_field_offers_the_published_workloads(
     stand: RunningStand, name: str
 ) -> None:
     models = deployment(stand, name)["parameter_openapi_schema"]["definitions"].values()
@@ -57,7 +59,7 @@ def test_workloads_are_choices_in_every_form_that_asks_for_one(
     assert {"tickets", "archive"} <= set(choice["enum"])
 
 
-def test_prefect_refuses_a_workload_that_is_not_offered_and_the_flow_refuses_one_by_name(
+def test_prefect_rejects_an_unknown_workload_and_the_flow_refuses_it_by_name(
     stand: RunningStand,
 ) -> None:
     asked = f"deployments/{deployment(stand, 'depart')['id']}/create_flow_run"
@@ -81,7 +83,7 @@ def test_prefect_refuses_a_workload_that_is_not_offered_and_the_flow_refuses_one
     )
 
 
-def test_a_form_that_nobody_touched_is_taken(stand: RunningStand) -> None:
+def test_prefect_accepts_the_default_values_of_a_form(stand: RunningStand) -> None:
     for name in ("depart", "migrate"):
         found = deployment(stand, name)
         schema = found["parameter_openapi_schema"]
@@ -92,16 +94,16 @@ def test_a_form_that_nobody_touched_is_taken(stand: RunningStand) -> None:
         assert said.json()["valid"], said.text
 
 
-def test_no_block_needs_the_internet_for_its_picture(stand: RunningStand) -> None:
+def test_no_block_type_of_lanes_has_a_logo_url(stand: RunningStand) -> None:
     types = stand.prefect.post("block_types/filter", json={"limit": 200}).json()
     assert {each["logo_url"] for each in types if each["slug"].startswith("lanes-")} == {None}
 
 
-def test_depart_runs_in_each_workloads_off_peak_window(stand: RunningStand) -> None:
+def test_depart_has_an_active_schedule_in_utc_for_each_sample_workload(stand: RunningStand) -> None:
     schedules = deployment(stand, "depart")["schedules"]
     of = {each["slug"]: each["parameters"]["departure"]["workload"] for each in schedules}
     assert all(slug.startswith(f"{workload}-".replace("_", "-")) for slug, workload in of.items())
-    assert set(WORKLOADS) <= set(of.values())  # other tests publish some of their own on this stand
+    assert set(WORKLOADS) <= set(of.values())  # other tests publish workloads on this stand
     assert all(
         each["active"] and each["schedule"]["timezone"] == "UTC"
         for each in schedules
@@ -116,7 +118,7 @@ def test_depart_runs_in_each_workloads_off_peak_window(stand: RunningStand) -> N
         ("lanes-answer-on-waiting-work", "lanes.work.waiting", CALLS_THROTTLE),
     ],
 )
-def test_answer_is_triggered_by_arrivals_and_by_calls_each_with_a_throttle_of_its_own(
+def test_arrivals_and_waiting_work_trigger_answer_each_with_its_own_throttle(
     stand: RunningStand, name: str, event: str, throttle: timedelta
 ) -> None:
     found = deployment(stand, "answer")
@@ -130,7 +132,7 @@ def test_answer_is_triggered_by_arrivals_and_by_calls_each_with_a_throttle_of_it
     assert set(action["parameters"]["wake"]) == {"event_id"}
 
 
-def test_a_second_up_attaches_and_doubles_no_automation_schedule_or_block(
+def test_a_second_up_attaches_and_duplicates_no_automation_schedule_or_block(
     stand: RunningStand,
 ) -> None:
     def counts() -> tuple[int, int, int]:
@@ -159,14 +161,14 @@ def test_every_field_of_a_block_has_a_title_and_a_description(stand: RunningStan
                 assert field.get("description"), name
 
 
-def test_secrets_are_never_shown(stand: RunningStand) -> None:
+def test_block_documents_show_neither_the_api_key_nor_the_database_url(stand: RunningStand) -> None:
     documents = stand.prefect.post("block_documents/filter", json={"limit": 200}).json()
     said = str([each["data"] for each in documents])
     assert "local-stand-in" not in said
     assert stand.environment["LANES_DATABASE_URL"] not in said
 
 
-def test_an_edited_workload_becomes_a_version_and_an_invalid_edit_changes_nothing(
+def test_a_valid_edit_becomes_a_version_and_an_invalid_edit_opens_an_incident(
     stand: RunningStand,
 ) -> None:
     documents = stand.prefect.post("block_documents/filter", json={"limit": 200}).json()

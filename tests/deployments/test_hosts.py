@@ -1,4 +1,4 @@
-"""Two hosts of one Postgres and one Prefect: a stand, and beside it the wheel in a home of its own."""
+"""Two hosts that share one Postgres and one Prefect: a stand, and the installed wheel with a home of its own."""
 
 import json
 import os
@@ -24,7 +24,7 @@ STEP = {"prefect.deployments.steps.set_working_directory": {"directory": "/their
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStand]:
-    """The servers, and the host alpha."""
+    """Start the shared servers and the host alpha."""
     stand = put_up(tmp_path_factory.mktemp("alpha"), LANES_HOST="alpha")
     yield stand
     take_down(stand)
@@ -32,14 +32,14 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStand]:
 
 @pytest.fixture(scope="module")
 def lanes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The command of the wheel."""
+    """Install the wheel, and return its `lanes` command."""
     python = installed(tmp_path_factory.mktemp("installed"))
     return python.with_name("lanes")
 
 
 @pytest.fixture
 def beta(shared: RunningStand, tmp_path: Path) -> dict[str, str]:
-    """The environment of the host beta, which uses the servers of the host alpha."""
+    """Return the environment of the host beta, which uses the servers of the host alpha."""
     return shared.environment | {
         "LANES_HOME": str(tmp_path / "home"),
         "LANES_HOST": "beta",
@@ -64,7 +64,7 @@ def diagnosis(beta: dict[str, str], lanes: Path, within: Path) -> dict[str, dict
     return {each["check"]: each for each in json.loads(done.stdout)}
 
 
-def test_two_deploys_at_once_from_elsewhere_leave_one_set_that_names_no_folder(
+def test_two_concurrent_deploys_of_a_wheel_leave_one_set_of_deployments_without_a_folder(
     shared: RunningStand, lanes: Path, beta: dict[str, str], tmp_path: Path
 ) -> None:
     before = deployments(shared), automations(shared)
@@ -84,7 +84,7 @@ def test_two_deploys_at_once_from_elsewhere_leave_one_set_that_names_no_folder(
     after = deployments(shared)
     assert (
         {each["version"] for each in after.values()} == releases == {release()}
-    )  # of the checkout too
+    )  # the checkout has the same release
     assert [name for name, each in after.items() if each["pull_steps"] or each["path"]] == []
     assert {name: each["id"] for name, each in after.items()} == {
         name: each["id"] for name, each in before[0].items()
@@ -93,7 +93,7 @@ def test_two_deploys_at_once_from_elsewhere_leave_one_set_that_names_no_folder(
     assert diagnosis(beta, lanes, tmp_path)["deployments"]["verdict"] == "ok"
 
 
-def test_a_worker_in_the_foreground_has_the_name_of_its_host_runs_flows_and_ends_in_order(
+def test_a_foreground_worker_is_named_after_its_host_runs_flows_and_stops_cleanly(
     shared: RunningStand, lanes: Path, beta: dict[str, str], tmp_path: Path
 ) -> None:
     (ours,) = [each for each in shared.info.processes if each.name == "worker-batch"]
@@ -122,10 +122,10 @@ def test_a_worker_in_the_foreground_has_the_name_of_its_host_runs_flows_and_ends
         said, _ = worker.communicate(timeout=60)
     assert worker.returncode == 0, said
     assert "batch-beta" in said
-    assert _running(shared, "collect") <= lost, said  # Prefect may have marked those as crashed
+    assert _running(shared, "collect") <= lost, said  # Prefect may mark those as crashed
 
 
-def test_a_worker_with_a_login_that_was_replaced_says_so_and_ends_with_an_error(
+def test_a_worker_with_an_outdated_login_reports_it_and_exits_with_an_error(
     lanes: Path, beta: dict[str, str], tmp_path: Path
 ) -> None:
     replaced = beta | {"PREFECT_API_AUTH_STRING": "lanes:replaced"}

@@ -1,4 +1,4 @@
-"""What an operator sees of the stand in Prefect's UI, as a browser without the internet shows it."""
+"""The stand's pages in Prefect's UI, as a browser without the internet shows them."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ def moving() -> WantedRun:
 
 
 def known_of(stand: RunningStand, of: WantedRun) -> dict[str, str]:
-    """Return the values that the link to a form fills in, by the title of their field."""
+    """Return the values that the link to a form fills in, by the titles of their fields."""
     schema = stand.prefect.get(f"deployments/name/{of.deployment.address}").json()[
         "parameter_openapi_schema"
     ]
@@ -39,14 +39,14 @@ def known_of(stand: RunningStand, of: WantedRun) -> dict[str, str]:
     return {titles[name]: str(each) for name, each in given.items()}
 
 
-def test_a_deployments_page_says_what_it_is_for_and_leads_on(
+def test_the_page_of_a_deployment_shows_the_headline_and_links_of_its_description(
     stand: RunningStand, browser: Browser
 ) -> None:
     sight = pages.deployment(stand, "depart")
     browser.visit(stand.info.ui_url + sight.path, sight.come, login=stand.login)
 
 
-def test_the_form_that_a_message_links_has_every_field_explained_and_what_is_known_filled_in(
+def test_a_form_linked_from_a_message_explains_every_field_and_fills_in_known_values(
     stand: RunningStand, browser: Browser
 ) -> None:
     wanted = moving()
@@ -61,14 +61,14 @@ def test_the_form_that_a_message_links_has_every_field_explained_and_what_is_kno
 
 
 @pytest.mark.parametrize("deployment", [Deployment.DECIDE_BATCH, Deployment.DECIDE_PROPOSAL])
-def test_a_form_that_decides_has_every_field_explained(
+def test_a_decision_form_explains_every_field(
     stand: RunningStand, browser: Browser, deployment: Deployment
 ) -> None:
     sight = pages.form(stand, WantedRun(deployment))
     browser.visit(stand.info.ui_url + sight.path, sight.come, login=stand.login)
 
 
-def test_a_workloads_editor_shows_every_field_with_its_title_and_what_it_says(
+def test_the_editor_of_a_workload_shows_the_title_of_every_field_and_the_instructions(
     stand: RunningStand, browser: Browser
 ) -> None:
     sight, said = pages.editor(stand, "archive"), pages.block_of(stand, "archive")["data"]

@@ -1,4 +1,4 @@
-"""The stand's Prefect belongs to its operator: foreign pages, foreign names and callers without the login get nothing."""
+"""Access to the stand's Prefect: foreign pages, foreign host names and callers without the login get nothing."""
 
 import json
 import os
@@ -27,13 +27,13 @@ from tests.running_stand import RunningStand
 
 pytestmark = pytest.mark.slow
 FOREIGN = "https://foreign.test"
-OPEN = {("get", "/health"), ("get", "/ready")}  # says that the server lives, and nothing else
+OPEN = {("get", "/health"), ("get", "/ready")}  # report only that the server is alive
 SOCKETS = ("events/in", "events/out", "logs/out", "task_runs/subscriptions/scheduled")
 
 
 @pytest.fixture
 def stranger(stand: RunningStand) -> Iterator[httpx2.Client]:
-    """Open a caller of the stand's Prefect without a login."""
+    """Open an HTTP client of the stand's Prefect without a login."""
     with httpx2.Client(base_url=stand.info.ui_url, trust_env=False, timeout=20) as opened:
         yield opened
 
@@ -41,7 +41,9 @@ def stranger(stand: RunningStand) -> Iterator[httpx2.Client]:
 # -- without the login
 
 
-def test_every_route_of_the_api_asks_for_the_login(stranger: httpx2.Client) -> None:
+def test_every_api_route_except_the_health_checks_requires_the_login(
+    stranger: httpx2.Client,
+) -> None:
     routes = stranger.get("/openapi.json").raise_for_status().json()["paths"]
     asked = {(method, path) for path, methods in routes.items() for method in methods}
     assert len(asked) > 150
@@ -53,7 +55,7 @@ def test_every_route_of_the_api_asks_for_the_login(stranger: httpx2.Client) -> N
     "login",
     ["", "Basic", "Basic bGFuZXM6d3Jvbmc=", "Bearer {pair}", "Basic {pair}", "basic {coded}"],
 )
-def test_only_the_login_itself_logs_in(
+def test_a_wrong_or_malformed_login_is_rejected(
     stand: RunningStand, stranger: httpx2.Client, login: str
 ) -> None:
     coded = stand.prefect.headers["authorization"].removeprefix("Basic ")
@@ -63,7 +65,7 @@ def test_only_the_login_itself_logs_in(
 
 
 @pytest.mark.parametrize("path", SOCKETS)
-def test_a_web_socket_asks_for_the_login_and_opens_to_no_foreign_page(
+def test_a_web_socket_requires_the_login_and_rejects_foreign_origins(
     stand: RunningStand, path: str
 ) -> None:
     assert _is_let_in(stand, path, login=stand.login)
@@ -74,10 +76,10 @@ def test_a_web_socket_asks_for_the_login_and_opens_to_no_foreign_page(
         assert not _is_let_in(stand, path, login=stand.login, origin=foreign)
 
 
-# -- foreign names and pages
+# -- foreign host names and pages
 
 
-def test_a_foreign_host_is_refused_even_with_the_login(stand: RunningStand) -> None:
+def test_a_foreign_host_header_is_rejected_even_with_the_login(stand: RunningStand) -> None:
     port = urlsplit(stand.info.ui_url).port
     for host in ("foreign.test", f"foreign.test:{port}", "127.0.0.1.foreign.test"):
         for path in (
@@ -91,7 +93,9 @@ def test_a_foreign_host_is_refused_even_with_the_login(stand: RunningStand) -> N
     assert stand.prefect.get("health", headers={"host": f"localhost:{port}"}).status_code == 200
 
 
-def test_a_foreign_page_reads_no_answer(stand: RunningStand, stranger: httpx2.Client) -> None:
+def test_a_foreign_origin_gets_no_permission_to_read_a_response(
+    stand: RunningStand, stranger: httpx2.Client
+) -> None:
     refused = stranger.get("/api/admin/version", headers={"origin": FOREIGN})
     assert refused.status_code == 401
     may_not = stranger.options(
@@ -105,7 +109,7 @@ def test_a_foreign_page_reads_no_answer(stand: RunningStand, stranger: httpx2.Cl
     assert own.headers["access-control-allow-origin"] == stand.info.ui_url
 
 
-def test_a_foreign_page_in_the_operators_own_browser_gets_nothing_and_moves_nothing(
+def test_a_foreign_page_in_the_operators_browser_reads_nothing_and_changes_nothing(
     stand: RunningStand, browser: Browser
 ) -> None:
     browser.visit(
@@ -154,10 +158,12 @@ def test_a_foreign_page_in_the_operators_own_browser_gets_nothing_and_moves_noth
     } == {"secret"}
     assert (
         site.driven.count("/api/events") == 4
-    )  # three calls and a form reach a server that lets them
+    )  # three calls and a form reach a server that allows them
 
 
-def test_a_foreign_name_for_the_server_opens_no_page(stand: RunningStand, browser: Browser) -> None:
+def test_a_foreign_host_name_for_the_server_opens_no_page(
+    stand: RunningStand, browser: Browser
+) -> None:
     port = urlsplit(stand.info.ui_url).port
     said = browser.visit(
         f"http://foreign.test:{port}/v2/dashboard", lambda page: page.locator("body").inner_text()
@@ -168,14 +174,14 @@ def test_a_foreign_name_for_the_server_opens_no_page(stand: RunningStand, browse
 # -- the operator
 
 
-def test_a_link_with_a_filled_in_form_opens_it_after_a_login_that_is_typed_once(
+def test_a_link_to_a_filled_in_form_opens_the_form_after_a_single_login(
     stand: RunningStand, browser: Browser
 ) -> None:
     filled_in = form_page(_deployment(stand, "pause"), {"action": {"workload": "tickets"}})
     asked_for = stand.info.ui_url + filled_in
 
     def wrong_then_right(page: Page) -> str:
-        page.evaluate("localStorage.clear()")  # as in a browser that never was here
+        page.evaluate("localStorage.clear()")  # as in a browser on its first visit
         page.goto(
             f"{stand.info.ui_url}/v2/login?redirectTo={quote(filled_in.removeprefix('/v2'))}"
         )  # as after a logout
@@ -201,7 +207,7 @@ def test_a_link_with_a_filled_in_form_opens_it_after_a_login_that_is_typed_once(
     assert again is None
 
 
-def test_the_start_page_leads_to_the_dashboard(stand: RunningStand, browser: Browser) -> None:
+def test_the_start_page_redirects_to_the_dashboard(stand: RunningStand, browser: Browser) -> None:
     def look(page: Page) -> str:
         shown(page, page.get_by_role("link", name="Dashboard"))
         return urlsplit(page.url).path
@@ -209,10 +215,10 @@ def test_the_start_page_leads_to_the_dashboard(stand: RunningStand, browser: Bro
     assert browser.visit(f"{stand.info.ui_url}/", look, login=stand.login) == "/v2/dashboard"
 
 
-# -- where the login is
+# -- where the login is stored
 
 
-def test_the_login_is_in_one_file_of_its_owner_and_in_no_other_file_argument_or_output(
+def test_the_login_is_in_one_private_file_and_in_no_other_file_argument_or_output(
     stand: RunningStand,
 ) -> None:
     password = stand.login.partition(":")[2]
@@ -300,7 +306,7 @@ def _deployment(stand: RunningStand, name: str) -> str:
 
 
 def _steered(stand: RunningStand) -> tuple[Any, ...]:
-    """Return what a form would have moved: the runs of the forms, and the splits."""
+    """Return the counts that a submitted form would change: the runs of the forms, and the splits."""
     asked = {"deployments": {"name": {"any_": ["set_split", "pause"]}}}
     runs = stand.prefect.post("flow_runs/count", json=asked).raise_for_status().json()
     return runs, stand.value("select count(*) from lanes.split")

@@ -1,4 +1,4 @@
-"""A proposed rollout in Prefect: the weekly look writes it, its link opens the form, and an approval is led by `migrate`."""
+"""A proposed rollout in Prefect: `advise` writes it weekly, its link opens the form, and `migrate` leads it once approved."""
 
 from datetime import timedelta
 from uuid import uuid4
@@ -22,7 +22,7 @@ ITEMS = 1_000  # in two days: enough for the gates of `realtime-to-batch`
 
 
 def read_late(connection: Connection, consumer: str) -> None:
-    """Two days ago the consumer's items were answered in real time at once; they were read 20 hours later."""
+    """Record items of the consumer that real-time answered at once two days ago and that were read 20 hours later."""
     now = clock(connection) - timedelta(days=2, hours=1)
     split = Split("moderation", consumer, 10_000)
     workloads.set_split(connection, split, who="e2e", why="before the trial", now=now)
@@ -36,7 +36,7 @@ def read_late(connection: Connection, consumer: str) -> None:
         connection.execute(read, {"key": key, "at": now + timedelta(hours=20)})
 
 
-def test_a_proposal_is_read_and_approved_in_prefect(stand: RunningStand, browser: Browser) -> None:
+def test_a_proposal_is_shown_and_approved_in_prefect(stand: RunningStand, browser: Browser) -> None:
     consumer = f"late-{uuid4().hex[:8]}"
     with stand.pool.begin() as connection:
         read_late(connection, consumer)

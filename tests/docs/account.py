@@ -1,4 +1,4 @@
-"""How many blocks the pages have, and what becomes of them: `.venv/bin/python -m tests.docs.account` prints it."""
+"""The number of blocks on each page, by treatment: `.venv/bin/python -m tests.docs.account` prints it."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from tests.docs.blocks import RUN, around, blocks, docs, named
 
 
 def account() -> str:
-    """Return a line for each page with blocks, one for each that is not run with its reason, and the sums."""
+    """Return a line for each page with blocks, a line with the reason for each block that is not run, and the sums."""
     return "\n".join(_lines())
 
 

@@ -1,4 +1,4 @@
-"""The fenced blocks of a page, and the pages there are."""
+"""The fenced blocks of a page, and the lists of pages."""
 
 import re
 from collections.abc import Iterator
@@ -13,13 +13,14 @@ FENCE = re.compile(
 NOT_RUN = re.compile(r"<!-- not run: (?P<reason>.+?) -->\n\Z")
 RUN = ("bash", "python", "sql")
 SHOWN = ("yaml", "json", "text", "console")
-OWN = frozenset({"Postgres", "Prefect", "key", "Slack"})  # what only a reader has
-TESTED_BY_ITSELF = "the sample run and the tests themselves"  # of `make run` (`tests/e2e/test_main_job.py`) and `make test`
+OWN = frozenset({"Postgres", "Prefect", "key", "Slack"})  # only a reader has these
+# `make run` (`tests/e2e/test_main_job.py`) and `make test`
+TESTED_BY_ITSELF = "the sample run and the tests themselves"
 
 
 @dataclass(frozen=True)
 class FencedBlock:
-    """A fenced block, and where it stands; `not_run` is the reason that its page gives for that."""
+    """A fenced block and its position; `not_run` is the page's reason for not running it."""
 
     page: str
     line: int
@@ -29,24 +30,24 @@ class FencedBlock:
 
     @property
     def is_run(self) -> bool:
-        """Whether a reader is to run it here."""
+        """Whether a reader is to run the block here."""
         return self.language in RUN and self.not_run is None
 
     @property
     def may_be_left_out(self) -> bool:
-        """Whether its reason is one of those that count: it needs something of the reader's own, or is what runs the tests."""
+        """Whether the reason is a valid one: the block needs something of the reader's own, or runs the tests themselves."""
         own, _, needed = (self.not_run or "").partition(" ")
         return self.not_run == TESTED_BY_ITSELF or (
             own == "own" and set(re.split(r", | and ", needed)) <= OWN
         )
 
     def __str__(self) -> str:
-        """Where it stands."""
+        """Return the block's position."""
         return f"{self.page}, line {self.line}"
 
 
 def blocks(page: Path) -> Iterator[FencedBlock]:
-    """Those of a page, in their order."""
+    """Yield the blocks of a page in order."""
     text = page.read_text()
     for found in FENCE.finditer(text):
         reason = NOT_RUN.search(text[: found.start()])
@@ -62,27 +63,27 @@ def without_blocks(text: str) -> str:
 
 
 def named(page: Path) -> str:
-    """Return a page's name within the checkout."""
+    """Return a page's path within the checkout."""
     return page.relative_to(CHECKOUT).as_posix()
 
 
 def docs() -> list[Path]:
-    """Every page of the site."""
+    """Return every page of the site."""
     return sorted(DOCS.rglob("*.md"))
 
 
 def around() -> list[Path]:
-    """Return the pages of the checkout itself, without the changelog."""
+    """Return the pages at the root of the checkout, without the changelog."""
     return sorted(page for page in CHECKOUT.glob("*.md") if page.name != "CHANGELOG.md")
 
 
 def to_run(page: Path) -> list[FencedBlock]:
-    """Those of its blocks that a reader is to run here, in their order."""
+    """Return the page's blocks that a reader is to run here, in order."""
     return [each for each in blocks(page) if each.is_run]
 
 
 def table(page: str, *, headed: str) -> list[list[str]]:
-    """The cells of the table of a page whose heading row begins with that cell."""
+    """Return the cells of the page's table whose heading row begins with the cell `headed`."""
     lines = (DOCS / page).read_text().splitlines()
     found = lines[
         lines.index(next(each for each in lines if each.startswith(f"| {headed} |"))) + 2 :

@@ -1,4 +1,4 @@
-"""Where a reader sits who follows a page: a folder of his own, `lanes` on the path, and a stand that is up."""
+"""The setting of a reader who follows a page: a folder of their own, `lanes` on the path, and a running stand."""
 
 import os
 import signal
@@ -9,7 +9,8 @@ from pathlib import Path
 
 from tests.docs.blocks import FencedBlock, to_run
 
-LONGEST_S = 180.0  # of one block: a run of Prefect starts in some seconds, several on a busy machine in many
+# The limit for one block: a Prefect run starts within seconds, but several runs on a busy machine take much longer.
+LONGEST_S = 180.0
 COMMANDS = {
     "bash": ["bash", "-euo", "pipefail", "-c"],
     "python": [sys.executable, "-c"],
@@ -18,7 +19,7 @@ COMMANDS = {
 
 
 class Desk:
-    """Runs blocks one after the other; what one leaves in the folder, the next finds."""
+    """A runner of blocks, one after the other in one folder: a block finds the files of earlier blocks."""
 
     def __init__(
         self, folder: Path, environment: Mapping[str, str], *, longest_s: float = LONGEST_S
@@ -28,12 +29,11 @@ class Desk:
         self._longest_s = longest_s
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         self._environment = {**environment, "PATH": path}
-        (folder / ".venv").symlink_to(
-            sys.prefix
-        )  # `.venv/bin/lanes` is the command of this checkout too
+        # Pages also call `.venv/bin/lanes`, the command of a checkout.
+        (folder / ".venv").symlink_to(sys.prefix)
 
     def run(self, block: FencedBlock) -> str:
-        """Run a block and return its output. Its first failing command, or taking too long, fails the test."""
+        """Run a block and return its output. A failing command or a timeout fails the test."""
         said, complained, code = self._finished([*COMMANDS[block.language], block.text])
         told = f"{block.text}\n{said}\n{complained}"
         assert code is not None, f"{block}: not done after {self._longest_s:g} s\n{told}"
@@ -45,7 +45,7 @@ class Desk:
         return said
 
     def left(self, page: Path) -> list[str]:
-        """Where blocks of the page stand that were to be run, and were not."""
+        """Return the positions of the page's blocks that should have run but did not."""
         return [str(each) for each in to_run(page) if each not in self.ran]
 
     def _finished(self, command: list[str]) -> tuple[str, str, int | None]:
@@ -62,5 +62,5 @@ class Desk:
         try:
             return *process.communicate(timeout=self._longest_s), process.returncode
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)  # what the block started, too
+            os.killpg(process.pid, signal.SIGKILL)  # also kills processes that the block started
             return *process.communicate(), None

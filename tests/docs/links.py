@@ -1,4 +1,4 @@
-"""What the pages point at: links with anchors, and what they name as code: paths, targets, variables, relations."""
+"""The references on a page: links with anchors, and paths, make targets, variables and relations in inline code."""
 
 import re
 import sys
@@ -29,18 +29,18 @@ MODULE = re.compile(r"\bpython3? -m (?P<name>[\w.]+)")
 PROGRAM = re.compile(r"\.venv/bin/(?P<name>[\w-]+)")
 BENCHMARK = re.compile(r"\bmake bench NAME=(?P<names>[a-z|]+)")
 OUTSIDE = ("http://", "https://", "mailto:")
-MADE_LATER = (".lanes/", ".venv/", "site/")  # by commands
+MADE_LATER = (".lanes/", ".venv/", "site/")  # created by commands
 
 
 def links(page: Path) -> Iterator[str]:
-    """Where the page leads."""
+    """Yield the targets of the page's links."""
     text = FENCE.sub("", page.read_text())
     yield from (found["to"] for found in LINK.finditer(CODE.sub("", text)))
     yield from (found["to"] for found in re.finditer(r"\[`[^`]+`\]\((?P<to>[^)\s]+)\)", text))
 
 
 def broken(page: Path, to: str) -> str | None:
-    """Return what is wrong with a link; None if nothing, as far as this machine can tell."""
+    """Return the problem of a link, or None; links to other servers are not checked."""
     if to.startswith(OUTSIDE):
         return None
     path, _, anchor = to.partition("#")
@@ -59,14 +59,14 @@ def broken(page: Path, to: str) -> str | None:
 
 @cache
 def anchors(page: Path) -> frozenset[str]:
-    """Return the names of a page's headings."""
+    """Return the anchors of a page's headings."""
     return frozenset(
         slug(found["title"]) for found in HEADING.finditer(FENCE.sub("", page.read_text()))
     )
 
 
 def slug(title: str) -> str:
-    """Return the name of a heading, as the site gives it."""
+    """Return the anchor of a heading, as the site generates it."""
     plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", title)
     kept = re.sub(
         r"[^\w\s-]", "", unicodedata.normalize("NFKD", plain).encode("ascii", "ignore").decode()
@@ -75,12 +75,12 @@ def slug(title: str) -> str:
 
 
 def codes(page: Path) -> list[str]:
-    """Return the texts in code style within its lines."""
+    """Return the inline code of a page."""
     return [found["code"] for found in CODE.finditer(without_blocks(page.read_text()))]
 
 
 def missing(page: Path) -> list[str]:
-    """Return the names in code style that do not exist."""
+    """Return the names in inline code that do not exist."""
     named = [f"{code}: {what}" for code in codes(page) for what in _missing(page, code)]
     for found in SPOKEN_OF.finditer(without_blocks(page.read_text())):
         if found["deployment"] and found["deployment"] not in _deployments():
@@ -130,7 +130,7 @@ def _places(page: Path, code: str) -> Iterator[bool]:
 
 @cache
 def targets() -> frozenset[str]:
-    """Those of the Makefile."""
+    """Return the targets of the Makefile."""
     return frozenset(
         re.findall(r"^([a-z][a-z-]*):", (CHECKOUT / "Makefile").read_text(), re.MULTILINE)
     )

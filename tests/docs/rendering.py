@@ -1,4 +1,4 @@
-"""The site reads Markdown as others do: a list may follow its paragraph at once. A hook of mkdocs, named in mkdocs.yml."""
+"""A hook of mkdocs, named in mkdocs.yml: as in other renderers, a list may follow its paragraph without a blank line."""
 
 import re
 
@@ -8,12 +8,12 @@ PARAGRAPH_BEFORE_A_LIST = re.compile(rf"^(?!{ITEM}|[\s|])(.+)\n(?={ITEM})", re.M
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:
-    """Return the Markdown that is rendered."""
+    """Return the Markdown for mkdocs to render."""
     return separated(markdown)
 
 
 def separated(markdown: str) -> str:
-    """Put a line between each paragraph and the list after it; blocks stay unchanged."""
+    """Insert a blank line between each paragraph and the list after it; fenced blocks stay unchanged."""
     parts = BLOCKS.split(markdown)
     return "".join(
         part if number % 2 else PARAGRAPH_BEFORE_A_LIST.sub(r"\1\n\n", part)

@@ -1,4 +1,4 @@
-"""What the pages quote as said by Lanes, and whether the code says it."""
+"""The messages of Lanes that pages quote, and whether the code contains them."""
 
 import ast
 import re
@@ -11,13 +11,13 @@ from tests.docs.blocks import CHECKOUT
 ROOMS = ("lanes", "tasks", "flows", "blocks")
 FIRST_CELL = re.compile(r"^\| (?P<cell>.+?) \|", re.MULTILINE)
 QUOTED = re.compile(r"`(?P<code>[^`]+)`|\"(?P<told>[^\"]+)\"")
-LEFT_OUT = re.compile(r"\.\.\.|[A-Z]+|\d+")  # stands for what differs each time
-SOMETHING = "\0"  # what the code puts in, or the page leaves out
-MOST_WORDS = 8  # of it, at one place
+LEFT_OUT = re.compile(r"\.\.\.|[A-Z]+|\d+")  # a placeholder, an elision or a number in a quote
+SOMETHING = "\0"  # an interpolated value in the code, or an elision in the quote
+MOST_WORDS = 8  # for one SOMETHING, at most
 
 
 def quotes(page: Path) -> list[str]:
-    """Return the quoted sentences that tables of symptoms begin with."""
+    """Return the quoted sentences in the first column of a page's tables."""
     told = [
         found["code"] or found["told"]
         for cell in FIRST_CELL.findall(page.read_text())
@@ -27,7 +27,7 @@ def quotes(page: Path) -> list[str]:
 
 
 def is_said(quote: str) -> bool:
-    """Whether a text of the code says it, what differs each time left out."""
+    """Return whether a text of the code contains the quote, ignoring the variable parts."""
     quoted = tuple(SOMETHING if LEFT_OUT.fullmatch(each) else each for each in _words(quote))
     return any(
         _begins(said[start:], quoted)
@@ -39,7 +39,7 @@ def is_said(quote: str) -> bool:
 
 @cache
 def texts() -> tuple[tuple[str, ...], ...]:
-    """Each text of the code in words; what is put in is one that stands for some."""
+    """Return each text in the code as words, with SOMETHING for an interpolated value."""
     files = [each for room in ROOMS for each in sorted((CHECKOUT / room).rglob("*.py"))]
     return tuple(
         {words for file in files for words in _texts(ast.parse(file.read_text())) if len(words) > 1}

@@ -1,4 +1,4 @@
-"""The built site asks nothing of the internet: who opens it from the disk, or behind a wall, sees all of it."""
+"""A check that the built site fetches nothing from the internet: it is complete from disk and behind a firewall."""
 
 import re
 import sys
@@ -14,12 +14,12 @@ FETCHED = re.compile(
 
 
 def fetched(html: str) -> list[str]:
-    """Return what a browser would fetch from elsewhere to show this page."""
+    """Return the addresses on other servers that a browser would fetch to show this page."""
     return [found["source"] or found["sheet"] for found in FETCHED.finditer(html)]
 
 
 def main() -> int:
-    """0 when no page fetches anything."""
+    """Return 0 if no page fetches anything, or 1 if a page does or there are no pages."""
     pages = sorted(SITE.rglob("*.html"))
     asked = [
         f"{page.relative_to(SITE)}: {address}"

@@ -1,6 +1,6 @@
-"""The blocks of the pages can be run, and what they show is valid, as far as no stand is needed.
+"""Tests of the pages' blocks that need no stand: commands and code can be parsed, and shown data is valid.
 
-`tests/e2e/test_pages.py` runs them.
+`tests/e2e/test_pages.py` runs the blocks.
 """
 
 import ast
@@ -43,17 +43,17 @@ PUBLISHED = ("tickets", "archive", "moderation", "maintenance", "letters")
 
 
 def all_blocks(*languages: str) -> Iterator[FencedBlock]:
-    """Those of the site and of what is read beside it, in these languages."""
+    """Return the blocks in these languages, on pages of the site and of the checkout itself."""
     return (each for page in PAGES for each in blocks(page) if each.language in languages)
 
 
-def test_every_block_says_what_it_is() -> None:
+def test_every_block_names_a_known_language() -> None:
     assert [
         str(each) for page in PAGES for each in blocks(page) if each.language not in RUN + SHOWN
     ] == []
 
 
-def test_no_block_escapes_the_reader_of_blocks() -> None:
+def test_every_fence_is_in_a_form_that_the_block_parser_recognizes() -> None:
     odd = re.compile(r"^(?:[ >]+```|\s*~~~|```+[\w-]*[^\w`\n-])", re.MULTILINE)
     assert [page.name for page in PAGES if odd.search(page.read_text())] == []
     assert [
@@ -63,13 +63,13 @@ def test_no_block_escapes_the_reader_of_blocks() -> None:
     ] == []
 
 
-def test_a_block_is_not_run_only_where_it_waits_for_something_of_the_reader_s_own() -> None:
+def test_a_block_is_left_out_only_if_it_needs_the_reader_s_own_resources() -> None:
     left_out = [each for each in all_blocks(*RUN) if each.not_run is not None]
     assert [f"{each}: {each.not_run}" for each in left_out if not each.may_be_left_out] == []
     assert len(left_out) <= 6
 
 
-def test_each_page_s_blocks_are_run_by_one_test() -> None:
+def test_every_page_with_blocks_to_run_is_run_by_a_test() -> None:
     assert {named(page) for page in PAGES if to_run(page)} == {
         *test_pages.PAGES,
         "docs/tutorial.md",
@@ -82,14 +82,14 @@ def test_each_page_s_blocks_are_run_by_one_test() -> None:
     )
 
 
-def test_what_is_only_shown_hides_no_command() -> None:
+def test_text_and_console_blocks_contain_no_commands() -> None:
     shown = list(all_blocks("text", "console"))
     assert [f"{each}: {typed}" for each in shown for typed in commands(each.text)] == []
     assert [f"{each}: {typed}" for each in shown for typed in PROMPT.findall(each.text)] == []
 
 
 @pytest.mark.parametrize("name", ["bash", "python"])
-def test_what_is_to_be_run_can_be_read(name: str) -> None:
+def test_bash_and_python_blocks_have_valid_syntax(name: str) -> None:
     for each in all_blocks(name):
         if name == "python":
             ast.parse(each.text, str(each))
@@ -98,13 +98,13 @@ def test_what_is_to_be_run_can_be_read(name: str) -> None:
         assert done.returncode == 0, f"{each}: {done.stderr}"
 
 
-def test_the_command_line_takes_every_command_of_a_block() -> None:
+def test_the_command_line_accepts_every_command_in_a_block() -> None:
     typed = {(str(each), command) for each in all_blocks("bash") for command in commands(each.text)}
     assert len(typed) > 10
     assert {where: why for where, command in typed if (why := refused(command))} == {}
 
 
-def test_every_command_is_typed_by_a_page_or_run_by_a_test_that_is_named_here() -> None:
+def test_every_command_is_run_by_a_page_or_by_a_test_listed_here() -> None:
     typed = {
         command.split()[0]
         for each in all_blocks("bash")
@@ -120,7 +120,7 @@ def test_every_command_is_typed_by_a_page_or_run_by_a_test_that_is_named_here() 
     ] == []
 
 
-def test_every_target_of_a_block_is_one_of_the_makefile() -> None:
+def test_every_make_target_in_a_block_exists_in_the_makefile() -> None:
     asked = {
         (str(each), target) for each in all_blocks("bash") for target in TARGET.findall(each.text)
     }
@@ -128,7 +128,7 @@ def test_every_target_of_a_block_is_one_of_the_makefile() -> None:
     assert {each for each in asked if each[1] not in targets()} == set()
 
 
-def test_yaml_is_a_workload_or_a_playbook_where_it_says_so() -> None:
+def test_yaml_blocks_with_instructions_or_steps_are_valid_workloads_or_playbooks() -> None:
     for each in all_blocks("yaml"):
         data = yaml.safe_load(each.text)
         if "instructions" in data:
@@ -137,12 +137,14 @@ def test_yaml_is_a_workload_or_a_playbook_where_it_says_so() -> None:
             playbook.parse(data["name"], each.text)
 
 
-def test_json_can_be_read() -> None:
+def test_json_blocks_have_valid_syntax() -> None:
     for each in all_blocks("json"):
         json.loads(each.text)
 
 
-def test_the_database_takes_every_statement_of_a_page(pool: Engine, database_url: str) -> None:
+def test_the_database_accepts_every_sql_statement_of_a_page(
+    pool: Engine, database_url: str
+) -> None:
     with pool.begin() as connection:
         for name in PUBLISHED:
             publish(connection, name, now=NOON)

@@ -1,4 +1,4 @@
-"""Calls of the client that the pages show, in blocks and in their lines, are calls that it takes."""
+"""Tests that the client accepts the calls that pages show in blocks and in inline code."""
 
 import ast
 import inspect
@@ -13,14 +13,14 @@ HANDLES = {"Lanes": client.Lanes, "AsyncLanes": client.AsyncLanes}
 
 
 def shown() -> Iterator[tuple[str, str]]:
-    """Yield what may be Python, with its place."""
+    """Yield each text that may be Python, with its position."""
     for page in [*docs(), *around()]:
         yield from ((str(each), each.text) for each in blocks(page) if each.language == "python")
         yield from ((named(page), code) for code in codes(page))
 
 
 def calls(text: str) -> Iterator[tuple[ast.Call, Callable[..., Any] | None]]:
-    """Those of the client's functions and of a handle's, with what is called; None: there is no such thing."""
+    """Yield each call of a client function or of a handle's method, with the called function, or None if it does not exist."""
     try:
         tree = ast.parse(text)
     except SyntaxError:
@@ -46,7 +46,7 @@ def refused(text: str) -> list[str]:
 
 
 def taken(called: Callable[..., Any]) -> set[str]:
-    """Return the names of its parameters, and of the fields of an item."""
+    """Return the names of the function's parameters, and of the item fields that it accepts as keyword arguments."""
     parameters = inspect.signature(called).parameters
     more = [each for each in parameters.values() if each.kind is inspect.Parameter.VAR_KEYWORD]
     return {
@@ -60,7 +60,7 @@ def taken(called: Callable[..., Any]) -> set[str]:
     }
 
 
-def test_the_client_takes_every_call_that_is_shown() -> None:
+def test_the_client_accepts_every_call_on_a_page() -> None:
     told = list(shown())
     assert len([call for _, text in told for call in calls(text)]) > 10
     assert [(where, wrong) for where, text in told if (wrong := refused(text))] == []

@@ -1,4 +1,4 @@
-"""What the reference says of events is what is told: each is made here, and says no more and no less."""
+"""Tests that the reference of events agrees with the events that Lanes sends: each is made here, and its fields compared."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -26,7 +26,7 @@ DOCUMENTED = out()
 
 
 def item_events(connection: Connection) -> None:
-    """Admit, answer and correct an item, fail another, and send the first key again with other content."""
+    """Admit, answer and correct an item, fail another one, and send the first key again with other content."""
     letters = publish(connection, now=NOON, mode="lambda")
     admit(connection, "k", now=NOON, lane=Lane.REALTIME, ack=True)
     admit(connection, "k", now=NOON, payload={"text": "otherwise"})
@@ -37,7 +37,7 @@ def item_events(connection: Connection) -> None:
 
 
 def batch_events(connection: Connection) -> None:
-    """Let a batch leave, end and be collected."""
+    """Submit a batch, end it and collect it."""
     letters = publish(connection, now=NOON)
     admit(connection, "k", now=NOON, lane=Lane.BATCH)
     route(connection, now=NOON)
@@ -49,7 +49,7 @@ def batch_events(connection: Connection) -> None:
 
 
 def job_events(connection: Connection) -> None:
-    """Withdraw the only item of a job."""
+    """Cancel a job whose only item is open."""
     publish(connection, now=NOON)
     admit(connection, "k", now=NOON, job="mine")
     jobs.cancel(connection, "mine", now=NOON)
@@ -57,7 +57,7 @@ def job_events(connection: Connection) -> None:
 
 
 def incident_events(connection: Connection) -> None:
-    """Let the provider refuse the account, and accept it again."""
+    """Record that the provider refuses the account, and that it accepts requests again."""
     publish(connection, now=NOON)
     incidents.record(connection, [frozen("acme", 3, "no credit")], now=NOON)
     over = incidents.resolve(
@@ -78,18 +78,18 @@ def rollout_events(connection: Connection) -> None:
 
 
 def proposals_made(connection: Connection) -> None:
-    """Propose a rollout for a consumer who reads late."""
+    """Propose a rollout for a consumer that reads late."""
     seed(connection, "nightly")
     refresh(connection)
 
 
 def calls_for_drains(connection: Connection) -> None:
-    """Let work wait that no drain serves."""
+    """Call for a drain while work is waiting."""
     call_for_drain(connection, ready=3, received=1, now=NOON)
 
 
 def replay_events(connection: Connection) -> None:
-    """Promote a replay, and take that back."""
+    """Promote a replay, and demote it."""
     letters = publish(connection, now=NOON)
     settle(connection, "k")
     replayed(connection, letters, {"k": B})
@@ -110,7 +110,7 @@ def replay_events(connection: Connection) -> None:
         replay_events,
     ],
 )
-def test_an_event_says_what_the_reference_says(
+def test_events_have_the_fields_of_the_reference(
     connection: Connection, happens: Callable[[Connection], None]
 ) -> None:
     happens(connection)

@@ -1,4 +1,4 @@
-"""What the pages point at is there: links and their anchors, files, commands, targets, variables, relations, the navigation."""
+"""Tests that the targets on pages exist: links, anchors, files, commands, make targets, variables, relations, navigation."""
 
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,16 @@ PAGES = [*docs(), *around()]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
-def test_every_link_leads_somewhere(page: Path) -> None:
+def test_every_link_has_an_existing_target(page: Path) -> None:
     assert {to: why for to in links(page) if (why := broken(page, to))} == {}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
-def test_what_it_names_exists(page: Path) -> None:
+def test_every_name_in_code_style_exists(page: Path) -> None:
     assert missing(page) == []
 
 
-def test_the_command_line_takes_every_command_that_is_spoken_of() -> None:
+def test_the_command_line_accepts_every_command_that_a_text_mentions() -> None:
     typed = {
         (named(page), command)
         for page in PAGES
@@ -34,7 +34,7 @@ def test_the_command_line_takes_every_command_that_is_spoken_of() -> None:
     assert {each: why for each in typed if (why := refused(each[1], whole=False))} == {}
 
 
-def test_every_page_is_in_the_navigation_and_each_of_its_entries_is_a_page() -> None:
+def test_the_navigation_lists_exactly_the_pages_of_the_site() -> None:
     listed = list(_files(yaml.safe_load((CHECKOUT / "mkdocs.yml").read_text())["nav"]))
     assert sorted(listed) == [page.relative_to(DOCS).as_posix() for page in docs()]
 
@@ -42,7 +42,7 @@ def test_every_page_is_in_the_navigation_and_each_of_its_entries_is_a_page() -> 
 @pytest.mark.parametrize(
     "page", [page for page in docs() if "decisions" not in page.parts], ids=named
 )
-def test_no_table_shows_a_backslash_within_code(page: Path) -> None:
+def test_inline_code_contains_no_escaped_pipe(page: Path) -> None:
     assert [code for code in codes(page) if "\\|" in code] == []
 
 

@@ -1,4 +1,4 @@
-"""The references say what the code says, and leave nothing out."""
+"""Tests that the references agree with the code and are complete."""
 
 import re
 
@@ -12,40 +12,40 @@ from tests.docs.references.pages import FOLDER, pages
 from tests.docs.references.words import STANDINGS, WORDS
 
 
-def test_no_page_of_the_references_is_stale(connection: Connection) -> None:
+def test_every_reference_page_is_up_to_date(connection: Connection) -> None:
     made = pages(connection)
     assert sorted(made) == sorted(page.name for page in FOLDER.glob("*.md"))
     stale = [name for name, text in made.items() if (FOLDER / name).read_text() != text]
     assert stale == [], "write them again: .venv/bin/python -m tests.docs.references"
 
 
-def test_every_promise_has_an_example_that_is_broken() -> None:
+def test_every_example_of_a_promise_has_the_verdict_failed() -> None:
     assert [
         promise for promise, judged in promises.EXAMPLES.items() if judged.verdict != "failed"
     ] == []
 
 
-def test_every_word_that_is_told_says_what_it_means() -> None:
+def test_every_member_of_a_documented_enumeration_has_a_meaning() -> None:
     told = {words: comments(words) | STANDINGS for words in WORDS.values()}
     assert [each for words, said in told.items() for each in words if not said.get(each.name)] == []
 
 
-def test_every_setting_and_field_is_described() -> None:
+def test_every_setting_and_field_has_a_description() -> None:
     assert "|  |" not in settings.page() + workload.page()
 
 
-def test_an_argument_is_told_as_its_own_command_has_it() -> None:
+def test_the_name_argument_of_lanes_url_lists_all_address_names() -> None:
     section = commands.page().partition("\n## url\n")[2]
     told = next(line for line in section.splitlines() if line.startswith("| `NAME` |"))
     assert [each for each in names() if each not in told] == []
 
 
-def test_every_error_says_who_raises_it_and_what_to_do() -> None:
+def test_every_error_names_who_raises_it_and_what_to_do() -> None:
     said = {each.__name__: errors.parts(each).keys() for _, each in errors.tree()}
     assert said == dict.fromkeys(said, {"Raised by": "", "What to do": ""}.keys())
 
 
-def test_the_reasons_of_the_doors_are_all_told() -> None:
+def test_the_reference_lists_exactly_the_refusal_reasons_of_the_doors() -> None:
     sql = "\n".join(
         each.read_text()
         for each in (CHECKOUT / "migrations" / "schema" / "current" / "doors").glob("*.sql")
@@ -59,6 +59,6 @@ def test_the_reasons_of_the_doors_are_all_told() -> None:
     assert said == set(errors.OF_REFUSALS)
 
 
-def test_sizes_count_archived_items_as_their_decision_measured_them() -> None:
+def test_the_size_of_an_archived_item_agrees_with_its_decision_record() -> None:
     decision = (CHECKOUT / "docs" / "decisions" / "0025-archive.md").read_text()
     assert f"{sizing.ARCHIVED:,} bytes remain of an item" in decision

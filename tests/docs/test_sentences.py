@@ -1,4 +1,4 @@
-"""The symptoms that pages quote are in the words of the code, so that a search for a message finds its page."""
+"""Tests that pages quote symptoms in the words of the code, so that a search for a message finds its page."""
 
 from pathlib import Path
 
@@ -11,5 +11,5 @@ PAGES = [DOCS / "troubleshooting.md", DOCS / "how-to" / "migrate-traffic.md"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
-def test_what_a_page_quotes_is_said(page: Path) -> None:
+def test_the_code_contains_every_symptom_that_a_page_quotes(page: Path) -> None:
     assert [each for each in quotes(page) if not is_said(each)] == []

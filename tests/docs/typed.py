@@ -1,4 +1,4 @@
-"""`lanes` commands as a page has them, in blocks and as code, and whether the command line takes them."""
+"""`lanes` commands on a page, in blocks and in inline code, and whether the command line accepts them."""
 
 import re
 import shlex
@@ -16,18 +16,21 @@ TYPED = re.compile(
 HEREDOC = re.compile(r"<<'(?P<word>\w+)'.*?^(?P=word)$", re.DOTALL | re.MULTILINE)
 REDIRECT = re.compile(r"\s[12]?>+\s*\S+")
 PLACE = re.compile(r"[A-Z][A-Z_]*")
-FILLED = "7"  # stands for a word that a reader replaces, be it a number or a name
+FILLED = "7"  # replaces a placeholder; valid both as a number and as a name
 
 
 def commands(text: str) -> Iterator[str]:
-    """Each with its arguments, as they are typed after `lanes`."""
+    """Yield each command with its arguments, as a reader types them after `lanes`."""
     joined = re.sub(r"\\\n\s*", " ", HEREDOC.sub("", text))
     for found in TYPED.finditer(joined):
         yield REDIRECT.sub("", found["rest"]).strip()
 
 
 def refused(command: str, *, whole: bool = True) -> str | None:
-    """Why the command line does not take it; None: it does. One that is not `whole` is spoken of, and may lack arguments."""
+    """Return why the command line rejects the command, or None if it accepts it.
+
+    A command that is not `whole` is only mentioned in the text, and may lack arguments.
+    """
     try:
         name, *arguments = shlex.split(command if whole else _spelt_out(command), comments=True)
     except ValueError as error:
@@ -45,5 +48,5 @@ def refused(command: str, *, whole: bool = True) -> str | None:
 
 
 def _spelt_out(command: str) -> str:
-    """Without the brackets around what may be left out, and without what stands for all of it."""
+    """Return the command without `[options]`, and without the brackets around optional arguments."""
     return command.replace("[options]", "").translate({ord("["): " ", ord("]"): " "})

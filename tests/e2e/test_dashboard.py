@@ -1,4 +1,4 @@
-"""Prometheus scrapes a stand that works, and every panel of the dashboard has something to show."""
+"""Prometheus scrapes a working stand, and every panel of the dashboard shows data."""
 
 import json
 import shutil
@@ -30,13 +30,13 @@ PARTS_ARE_GONE = {
     each["alert"]
     for each in yaml.safe_load((DEPLOY / "alerts.yml").read_text())["groups"][0]["rules"]
 }
-ITEMS = 20  # of each of two times, between which Prometheus scrapes
+ITEMS = 20  # per round of arrivals; Prometheus scrapes between the two rounds
 
 
 Asked = Callable[..., Any]
 
 
-def test_every_panel_shows_something_of_a_stand_that_has_worked(
+def test_every_panel_shows_data_and_no_alert_about_a_missing_part_fires(
     stand: RunningStand, tmp_path: Path
 ) -> None:
     done = stand.cli("budget", "tickets", "--hard", "1000", "--why", "a panel shows it")
@@ -46,7 +46,7 @@ def test_every_panel_shows_something_of_a_stand_that_has_worked(
             arrive(stand, "tickets", ITEMS, per_s=ITEMS, fields=due_soon, within_s=60)
             given = stand.value("select sum(n)::int from lanes.daily_figures where kind = 'result'")
             until(lambda: value(asked, "sum(lanes_answers_total)") >= given, what="a scrape")  # noqa: B023
-        with suppress(AssertionError):  # the next line names them
+        with suppress(AssertionError):  # the next line reports the empty panels
             until(lambda: not empty_panels(asked))
         assert empty_panels(asked) == set()
         firing = {each["labels"]["alertname"] for each in asked("alerts")["alerts"]}
@@ -60,14 +60,14 @@ def test_every_panel_shows_something_of_a_stand_that_has_worked(
 
 
 def due_soon(nth: int) -> dict[str, Any]:
-    """Give every second item a due time, and let the others be urgent."""
+    """Return the fields of item `nth`: every second item has a due time, the others are urgent."""
     due_at = datetime.now(UTC) + timedelta(minutes=4)
     return {"due_at": due_at.isoformat()} if nth % 2 else {"urgent": True}
 
 
 @contextmanager
 def serving(stand: RunningStand) -> Iterator[str]:
-    """Run `lanes metrics` for the stand; yields its host and port."""
+    """Run `lanes metrics` for the stand, and yield its host and port."""
     command = [sys.executable, "-m", "lanes", "metrics", "--port", "0"]
     with subprocess.Popen(
         command, env=stand.environment, stdout=subprocess.PIPE, text=True
@@ -81,7 +81,7 @@ def serving(stand: RunningStand) -> Iterator[str]:
 
 @contextmanager
 def prometheus(folder: Path, target: str) -> Iterator[Asked]:
-    """Run Prometheus as deploy/ does, but each second; yields what asks its API."""
+    """Run Prometheus as deploy/ does, but scrape each second; yield a function that calls its API."""
     settings = yaml.safe_load((DEPLOY / "prometheus.yml").read_text())
     settings["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     settings["rule_files"] = [str(DEPLOY / "alerts.yml")]
@@ -117,16 +117,16 @@ def prometheus(folder: Path, target: str) -> Iterator[Asked]:
 
 
 def results(asked: Asked, expr: str) -> list[Any]:
-    """Return what a query finds now."""
+    """Return the current results of a query."""
     return asked("query", query=expr)["result"]
 
 
 def value(asked: Asked, expr: str) -> float:
-    """Return the value of a query, 0 without any."""
+    """Return the sum of a query's values, 0 when it has none."""
     return sum(float(each["value"][1]) for each in results(asked, expr))
 
 
 def empty_panels(asked: Asked) -> set[str]:
-    """Return the panels of which no query finds anything."""
+    """Return the titles of the panels whose queries all return nothing."""
     found = {title for title, expr, _ in panels() if results(asked, expr)}
     return {title for title, _, _ in panels()} - found

@@ -1,4 +1,4 @@
-"""The main job in a whole stand: doors, both lanes, settling, and what bad input meets."""
+"""The main job in a running stand: the event door, real-time answers, rejected input and `lanes doctor`."""
 
 from uuid import uuid4
 
@@ -17,7 +17,7 @@ def new_key() -> str:
     return f"e2e-{uuid4().hex[:8]}"
 
 
-def test_a_warm_event_is_answered_within_two_seconds_in_the_median(stand: RunningStand) -> None:
+def test_a_warm_drain_answers_the_median_event_within_two_seconds(stand: RunningStand) -> None:
     keys = [new_key() for _ in range(9)]
     for key in keys:
         stand.emit(
@@ -36,7 +36,7 @@ def test_a_warm_event_is_answered_within_two_seconds_in_the_median(stand: Runnin
     assert median < 2
 
 
-def test_an_event_of_an_unknown_workload_is_rejected_and_its_sender_told(
+def test_an_event_of_an_unknown_workload_is_rejected_in_the_log_and_by_an_event(
     stand: RunningStand,
 ) -> None:
     event_id = stand.emit("no-such-workload", {"payload": {"text": "hello"}})
@@ -61,7 +61,7 @@ def test_an_event_of_an_unknown_workload_is_rejected_and_its_sender_told(
         ({"payload": {"text": "x" * 300_000}}, "payload_too_large"),
     ],
 )
-def test_bad_events_are_kept_with_their_reason_and_harm_no_neighbour(
+def test_a_bad_event_is_rejected_with_its_reason_and_its_neighbour_is_answered(
     stand: RunningStand, payload: dict[str, object], reason: str
 ) -> None:
     key = new_key()
@@ -81,7 +81,9 @@ def test_bad_events_are_kept_with_their_reason_and_harm_no_neighbour(
     until(lambda: stand.events(marker), what="that Prefect stores the events beside it")
 
 
-def test_the_ready_made_messages_all_get_through_the_event_door(stand: RunningStand) -> None:
+def test_sixty_sample_tickets_sent_through_the_event_door_are_all_answered(
+    stand: RunningStand,
+) -> None:
     mark = uuid4().hex[:6]
     items = sample_items("tickets")[:60]
     for item in items:
@@ -92,6 +94,6 @@ def test_the_ready_made_messages_all_get_through_the_event_door(stand: RunningSt
     until(lambda: stand.value(done, p=f"%-{mark}") == len(items), within_s=60, what="every answer")
 
 
-def test_doctor_finds_all_well(stand: RunningStand) -> None:
+def test_doctor_reports_no_problem_on_a_healthy_stand(stand: RunningStand) -> None:
     done = stand.cli("doctor")
     assert done.returncode == 0, done.stdout

@@ -1,4 +1,4 @@
-"""A whole stand on a Prefect server of one's own, which asks for its own login."""
+"""A stand that uses an existing Prefect server with a login of its own."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ LOGIN = "ada:of-a-server-of-her-own"
 @pytest.fixture
 def own_prefect(open_folder: Path, database_url: str) -> Iterator[str]:
     """Run `prefect server start` with a login, and return its address."""
-    port = local.any_free_port()
+    port = local.find_free_port()
     around = {name: value for name, value in os.environ.items() if not name.startswith(OWN)}
     around |= {
         "PREFECT_HOME": str(open_folder / "prefect"),
@@ -56,7 +56,9 @@ def _is_up(url: str) -> bool:
         return False
 
 
-def test_everything_logs_in_to_a_prefect_of_ones_own(open_folder: Path, own_prefect: str) -> None:
+def test_every_part_of_a_stand_logs_in_to_an_existing_prefect_server(
+    open_folder: Path, own_prefect: str
+) -> None:
     assert httpx2.get(f"{own_prefect}/admin/version", trust_env=False).status_code == 401
     stand = put_up(
         open_folder / "beside", PREFECT_API_URL=own_prefect, PREFECT_API_AUTH_STRING=LOGIN

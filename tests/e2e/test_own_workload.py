@@ -1,4 +1,4 @@
-"""From a file of items to a workload of one's own, with nothing but commands; and a file beside people who edit the block."""
+"""A custom workload, made from a file of items with commands alone; and a definition file next to edits of its block."""
 
 import csv
 from pathlib import Path
@@ -18,7 +18,7 @@ ITEMS = 30
 
 @pytest.fixture
 def items(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Write a CSV file of texts and their category, in an empty folder."""
+    """Write a CSV file of texts and their categories in an empty working directory."""
     monkeypatch.chdir(tmp_path)
     rows = [[f"Where is my parcel, number {n}?", ["late", "lost"][n % 2]] for n in range(ITEMS)]
     with Path("rows.csv").open("w", newline="") as file:
@@ -27,7 +27,7 @@ def items(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def edited(stand: RunningStand, name: str, **fields: Any) -> None:
-    """Save the block as in Prefect's UI."""
+    """Edit the workload's block as Prefect's UI does."""
     block = stand.prefect.get(f"{SLUG}/{name}").raise_for_status().json()
     stand.prefect.patch(
         f"block_documents/{block['id']}", json={"data": {**block["data"], **fields}}
@@ -41,7 +41,9 @@ def in_force(stand: RunningStand, name: str, field: str) -> Any:
 
 
 @pytest.mark.timeout(240)
-def test_from_a_file_of_items_to_their_answers(stand: RunningStand, items: Path) -> None:
+def test_a_workload_drafted_from_a_csv_file_settles_every_item_of_the_file(
+    stand: RunningStand, items: Path
+) -> None:
     name = "own-letters"
     drafted = data(stand.cli("init", name, "--from", str(items), "--label", "category", "--json"))
     shown = data(
@@ -73,7 +75,7 @@ def test_from_a_file_of_items_to_their_answers(stand: RunningStand, items: Path)
 
 
 @pytest.mark.timeout(240)
-def test_file_block_and_database_agree_and_the_router_brings_no_older_definition_back(
+def test_file_block_and_database_agree_and_the_router_restores_no_older_definition(
     stand: RunningStand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

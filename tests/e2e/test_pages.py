@@ -1,6 +1,6 @@
-"""Every block of the pages, run from top to bottom as a reader would.
+"""Every block of the documentation pages, run from top to bottom as a reader would.
 
-Tests of their own look further at the tutorial and the README.
+The tutorial and the README have stricter tests of their own.
 """
 
 from collections import defaultdict
@@ -24,7 +24,7 @@ PAGES = [
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("page", PAGES)
-def test_whoever_follows_a_page_meets_no_error(
+def test_every_block_of_a_page_runs_without_an_error(
     stand: RunningStand, tmp_path: Path, page: str
 ) -> None:
     desk = Desk(tmp_path, stand.environment)
@@ -33,7 +33,9 @@ def test_whoever_follows_a_page_meets_no_error(
     assert desk.left(CHECKOUT / page) == []
 
 
-def test_what_prefect_was_told_says_what_the_reference_says(stand: RunningStand) -> None:
+def test_the_reference_documents_every_emitted_event_and_its_payload_fields(
+    stand: RunningStand,
+) -> None:
     documented = out()
     stand.emit(
         "tickets",
@@ -51,7 +53,7 @@ def test_what_prefect_was_told_says_what_the_reference_says(stand: RunningStand)
 
 
 def told(stand: RunningStand) -> dict[str, set[str]]:
-    """Return the events that Lanes sent to Prefect and their payloads, without those that came in."""
+    """Return the payload fields of the events that Lanes emitted to Prefect, by event; incoming events are left out."""
     asked = {"filter": {"event": {"prefix": ["lanes."]}, "order": "DESC"}, "limit": 50}
     found = stand.prefect.post("events/filter", json=asked).raise_for_status().json()["events"]
     sent = [

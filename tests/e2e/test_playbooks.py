@@ -1,4 +1,4 @@
-"""A playbook on live traffic: steps, a crash, an approval through Prefect's API, and a failure that takes it back."""
+"""A playbook on live traffic: steps, a crash, an approval through Prefect's API, and a failure that rolls it back."""
 
 import os
 import signal
@@ -16,11 +16,11 @@ from lanes.store.workload import workloads
 from tests.rollouts import step, write
 from tests.running_stand import RunningStand
 
-ALPHA = 0.2  # of a trial: four gates of 5 % each, which pass and fail with few items
+ALPHA = 0.2  # of a rollout: four gates of 5 % each, which pass or fail with few items
 ERRORS = {"measure": "error_rate", "max": 0.5, "at_least": 3}
 FAST = {"measure": "p95_s", "max": 60, "at_least": 3}
-FEW = clean_samples(0.5, alpha=ALPHA / 4)  # items without an error that pass a gate on errors
-MANY = clean_samples(0.05, alpha=ALPHA / 4)  # and one on a p95
+FEW = clean_samples(0.5, alpha=ALPHA / 4)  # items without errors that pass a gate on errors
+MANY = clean_samples(0.05, alpha=ALPHA / 4)  # items that pass a gate on the p95
 TICKETS = "block_types/slug/lanes-workload/block_documents/name/tickets"
 
 T = TypeVar("T")
@@ -28,19 +28,19 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 def until(told: Callable[[], T], *, what: str) -> T:
-    """As the stand's, with time for several runs to start one after the other on a busy machine."""
+    """Wait until `told` is true, long enough for several runs to start one after the other on a busy machine."""
     return until_told(told, within_s=120, what=what)
 
 
 class Traffic:
-    """One consumer's tickets, each sent to a chosen part of the split's wheel (in percent)."""
+    """One consumer's tickets, whose keys fall into a chosen range of the split's buckets (in percent)."""
 
     def __init__(self, stand: RunningStand) -> None:
         self.stand = stand
         self.consumer = f"e2e-{uuid4().hex[:8]}"
 
     def starts_in_batch(self) -> None:
-        """Everything of the consumer that the split decides goes to batch."""
+        """Set the consumer's split to 0 %, so that all its undecided items go to batch."""
         with self.stand.pool.begin() as connection:
             split = Split("tickets", self.consumer, 0)
             workloads.set_split(
@@ -50,7 +50,7 @@ class Traffic:
     def send(
         self, number: int, *, above: int = 0, below: int = 100, text: str = "Where is my parcel?"
     ) -> None:
-        """Send that many tickets to Prefect."""
+        """Send `number` tickets to Prefect whose buckets lie from `above` to below `below` percent."""
         sent = 0
         while sent < number:
             key = f"{self.consumer}-{uuid4().hex[:8]}"
@@ -75,19 +75,21 @@ class Traffic:
         return found[0] if found else None
 
     def stands_at(self, number: int, state: str = "running") -> bool:
-        """Whether it stands at that step, from 0."""
+        """Return whether the rollout is at step `number`, counted from 0, in `state`."""
         row = self.row()
         return row is not None and (row.step, row.state) == (number, state)
 
 
 def promised_percent(stand: RunningStand) -> float:
-    """Return the largest share of errors that the tickets' version in force promises."""
+    """Return the largest error rate, in percent, that the current version of tickets promises."""
     with stand.pool.begin() as connection:
-        return workloads.in_force(connection)["tickets"].spec.promises.realtime_max_error_percent
+        return workloads.read_versions(connection)[
+            "tickets"
+        ].spec.promises.realtime_max_error_percent
 
 
 def promise(stand: RunningStand, percent: float) -> None:
-    """Edit that promise as in Prefect's UI, and wait until it is in force."""
+    """Edit the promised error rate as Prefect's UI does, and wait until it is in force."""
     block = stand.prefect.get(TICKETS).raise_for_status().json()
     promises = {**block["data"].get("promises", {}), "realtime_max_error_percent": percent}
     edited = {"data": {**block["data"], "promises": promises}}
@@ -100,7 +102,7 @@ def traffic(stand: RunningStand) -> Iterator[Traffic]:
     percent = promised_percent(stand)
     promise(
         stand, 0
-    )  # what one test breaks would hold the rollouts of the next ones for a quarter of an hour
+    )  # a promise broken by one test would hold later rollouts for a quarter of an hour
     yield Traffic(stand)
     promise(stand, percent)
     stand.endpoint.delete("_control/faults").raise_for_status()
@@ -115,7 +117,7 @@ def state_of(stand: RunningStand, run_id: object) -> str:
 
 
 def answer(stand: RunningStand, run_id: object, **given: object) -> str:
-    """Send a filled-in form to Prefect, once it has the form (a run is suspended a moment before)."""
+    """Submit a filled-in form once Prefect has its schema (just after the run is suspended), and return the status."""
 
     def told() -> str | None:
         asked = (
@@ -143,7 +145,7 @@ def order(traffic: Traffic, file: str) -> str:
 
 
 def message(stand: RunningStand, run_id: str) -> str:
-    """Why a run failed."""
+    """Wait until the run is refused, and return the reason."""
     state = until(
         lambda: (run := flow_run(stand, run_id))["state_type"] == "FAILED" and run["state"],
         what="refusal",
@@ -152,7 +154,7 @@ def message(stand: RunningStand, run_id: str) -> str:
     return state["message"]
 
 
-def test_a_playbook_moves_live_traffic_survives_a_crash_asks_and_is_taken_back(
+def test_a_playbook_moves_live_traffic_survives_a_crash_asks_approval_and_rolls_back(
     stand: RunningStand, traffic: Traffic
 ) -> None:
     steps = (
@@ -174,7 +176,7 @@ def test_a_playbook_moves_live_traffic_survives_a_crash_asks_and_is_taken_back(
     until(lambda: str(traffic.row().flow_run_id) != first_run, what="the replacement")
     refused = order(traffic, file)
 
-    for _ in range(FEW):  # in the ratio of the split, as chance would: any other one holds the step
+    for _ in range(FEW):  # in the expected ratio of the split: any other ratio holds the step
         traffic.send(9, above=10)
         traffic.send(1, below=10)
     until(lambda: traffic.stands_at(1), what="the second step")

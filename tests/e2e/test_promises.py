@@ -1,4 +1,4 @@
-"""Promises in a whole stand: a batch that stalls at the provider is one Slack message, edited when it came back."""
+"""Promises in a running stand: a batch that stalls at the provider posts one Slack message, edited when the batch ends."""
 
 from typing import Any
 from uuid import uuid4
@@ -13,7 +13,7 @@ from tests.waiting import until
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(240),
-]  # the first test of a session also waits for the stand
+]  # the first test of a session also waits until the stand is up
 
 
 def incident(
@@ -30,14 +30,14 @@ def incident(
 
 
 def stalled_batch(stand: RunningStand) -> int:
-    """Return the id of a batch that left three hours ago, and that the provider will not end."""
+    """Return the id of a batch that was submitted three hours ago and stalls at the provider."""
     stand.endpoint.post(
         "_control/faults", json={"where": "batches.create", "kind": "stall"}
     ).raise_for_status()
     return batch_that_left(stand, "archive", f"stall-{uuid4().hex[:8]}", hours=3)
 
 
-def test_a_stalled_batch_is_one_slack_message_that_is_edited_when_it_came_home(
+def test_a_stalled_batch_posts_one_slack_message_that_is_edited_when_the_batch_ends(
     stand: RunningStand, slack: SlackStandIn
 ) -> None:
     try:
@@ -67,7 +67,7 @@ def test_a_stalled_batch_is_one_slack_message_that_is_edited_when_it_came_home(
         )
 
 
-def test_a_test_message_tells_whether_slack_can_be_reached(
+def test_the_test_message_reports_whether_slack_accepts_it(
     stand: RunningStand, slack: SlackStandIn
 ) -> None:
     done = stand.cli("alerts", "--test")

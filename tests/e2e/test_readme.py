@@ -1,4 +1,4 @@
-"""The README's blocks of commands, run as they stand there, in their order, where a reader would run them."""
+"""The README's command blocks, run unchanged and in order, where a reader would run them."""
 
 import csv
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.waiting import until
 pytestmark = pytest.mark.slow
 
 
-def test_the_readme_s_commands_do_what_it_says(
+def test_the_commands_of_the_readme_do_what_the_readme_says(
     stand: RunningStand, tmp_path: Path, checkout: Path
 ) -> None:
     desk = Desk(tmp_path, stand.environment)

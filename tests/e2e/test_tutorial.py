@@ -1,4 +1,4 @@
-"""The tutorial, followed by its blocks alone: a workload of another domain, from a CSV to a migrated rollout."""
+"""The tutorial, run block by block: a workload of another domain, from a CSV file to a finished rollout."""
 
 import csv
 from pathlib import Path
@@ -25,7 +25,7 @@ LABELS = "select labels from lanes.accuracy where workload = 'maintenance' and f
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_whoever_follows_the_tutorial_alone_has_a_workload_of_another_domain_whose_traffic_moved(
+def test_the_blocks_of_the_tutorial_create_a_workload_and_move_its_split_to_real_time(
     stand: RunningStand, tmp_path: Path, checkout: Path
 ) -> None:
     desk = Desk(tmp_path, stand.environment)

@@ -10,7 +10,7 @@ from tasks.send_batch import send_batch
 
 async def kind(at: Connections, workload: str | None = None) -> BatchKind:
     """Return the only kind of work that waits to depart."""
-    (only,) = await at.db.run(ready_work.waiting_kinds, workload, now=await at.db.now())
+    (only,) = await at.db.run(ready_work.list_waiting_kinds, workload, now=await at.db.now())
     return only
 
 

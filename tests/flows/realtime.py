@@ -30,7 +30,7 @@ def a_state(**how: Any) -> DrainState:
 async def claim(at: Connections, *, limit: int = 50) -> list[ClaimedWork]:
     """Claim the work that is ready now, up to `limit` of each version."""
     now = await at.db.now()
-    waiting = await at.db.run(work.waiting, Lane.REALTIME, now=now)
+    waiting = await at.db.run(work.read_waiting, Lane.REALTIME, now=now)
     most = dict.fromkeys(waiting.versions, limit)
     return await at.db.run(
         work.claim, Lane.REALTIME, most, worker="w", lease=timedelta(minutes=2), now=now
@@ -48,7 +48,7 @@ async def ask(
     at: Connections, claimed: Sequence[ClaimedWork], state: DrainState | None = None
 ) -> None:
     """Ask the claimed work once, all at the same time, and save the results."""
-    sizes = PackSizes(await at.db.run(sharing.in_force))
+    sizes = PackSizes(await at.db.run(sharing.read_pack_sizes))
     made: list[Pack] = []
     for version in (await versions_of(at, claimed)).values():
         theirs = [each for each in claimed if each.version_id == version.id]

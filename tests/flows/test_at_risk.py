@@ -23,7 +23,7 @@ async def test_items_bound_to_a_late_batch_open_an_at_risk_incident_until_they_a
 ) -> None:
     due_at = await at.db.now() + timedelta(hours=8)
     await sender.items(*KEYS, lane=Lane.BATCH, due_at=due_at)
-    (kind,) = await at.db.run(ready_work.waiting_kinds, None, now=await at.db.now())
+    (kind,) = await at.db.run(ready_work.list_waiting_kinds, None, now=await at.db.now())
     await send_batch.fn(at, kind)
     assert (await look(at), await told(at, IncidentState.OPEN)) == (0, [])
     sender.time.passes(minutes=30)

@@ -190,7 +190,7 @@ async def test_items_that_the_provider_counts_as_answered_are_never_missing_and_
         f"the provider counts 12 answers, but its results hold {read}, however often they are read"
         in str(sentence)
     )
-    assert await at.db.run(ready_work.waiting_kinds, None, now=await at.db.now()) == []
+    assert await at.db.run(ready_work.list_waiting_kinds, None, now=await at.db.now()) == []
     await evaluate(at.db)
     assert ("batch_unclear", 12, "critical") in await sender.rows(INCIDENTS)
     tampering.honest()  # the lines appear
@@ -336,7 +336,7 @@ async def test_outcomes_that_do_not_add_up_open_an_incident_and_block_nothing(
 
 async def adopted(at: Connections, endpoint: Endpoint, sender: Sender) -> OpenBatch:
     """Submit the waiting work; return its adopted batch, which has ended and which no result has proved ours yet."""
-    (kind,) = await at.db.run(ready_work.waiting_kinds, None, now=await at.db.now())
+    (kind,) = await at.db.run(ready_work.list_waiting_kinds, None, now=await at.db.now())
     endpoint.fault("batches.create", "drop", times=1)
     with pytest.raises(CallFailed):
         await send_batch.fn(at, kind)
@@ -557,7 +557,9 @@ async def several(
     """Submit a batch per workload, the n-th (from 1) with n items; each has ended at the provider but was not polled."""
     for n in range(1, number + 1):
         await sender.items(*KEYS[:n], lane=Lane.BATCH, workload=f"letters{n}")
-        (kind,) = await at.db.run(ready_work.waiting_kinds, f"letters{n}", now=await at.db.now())
+        (kind,) = await at.db.run(
+            ready_work.list_waiting_kinds, f"letters{n}", now=await at.db.now()
+        )
         await send_batch.fn(at, kind)
     opened = await at.db.run(batches.open_batches)
     for batch in opened:
@@ -571,7 +573,7 @@ async def test_every_tick_records_when_collect_looked_at_the_open_batches(
 ) -> None:
     before = await at.db.now()
     await many.tick()
-    looked = await at.db.run(items.watermark_of, items.COLLECT)
+    looked = await at.db.run(items.read_watermark, items.COLLECT)
     assert looked is not None
     assert looked >= before
 

@@ -38,7 +38,7 @@ async def intended_only(at: Connections, waiting: BatchKind) -> None:
 async def asked_for(at: Connections, *, in_minutes: float) -> list[str]:
     """Return the workloads that request a run of `depart` within `in_minutes`."""
     now = await at.db.now()
-    return await at.db.run(ready_work.pressing, now=now + timedelta(minutes=in_minutes))
+    return await at.db.run(ready_work.list_pressing, now=now + timedelta(minutes=in_minutes))
 
 
 @pytest.mark.slow

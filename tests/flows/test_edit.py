@@ -85,7 +85,7 @@ def wish(seen: dict[str, Any] | None = None, **fields: Any) -> Edit:
 
 async def patience(at: Connections) -> int | None:
     """Return the patience of the version in force, None without one."""
-    found = (await at.db.run(workloads.in_force)).get("letters")
+    found = (await at.db.run(workloads.read_versions)).get("letters")
     return found and found.spec.patience_s
 
 

@@ -189,7 +189,7 @@ async def test_a_refused_version_stops_until_it_is_corrected_while_its_neighbour
         await answer(at, state)
         await sender.work_rests()
     calls = endpoint.bill()["responses"]
-    assert await at.db.run(ready_work.waiting_kinds, None, now=await at.db.now()) == []
+    assert await at.db.run(ready_work.list_waiting_kinds, None, now=await at.db.now()) == []
     await evaluate(at.db)
     assert await sender.states() == dict.fromkeys([*keys, "far"], "routed") | dict.fromkeys(
         ["x", "y"], "settled"
@@ -211,7 +211,7 @@ async def test_a_refused_version_stops_until_it_is_corrected_while_its_neighbour
     )
     assert [
         each.workload
-        for each in await at.db.run(ready_work.waiting_kinds, None, now=await at.db.now())
+        for each in await at.db.run(ready_work.list_waiting_kinds, None, now=await at.db.now())
     ] == ["letters"]
     assert await sender.rows("select state from lanes.incident") == [("resolved",)]
 

@@ -13,7 +13,7 @@ from prefect.events.filters import EventFilter, EventOccurredFilter
 from sqlalchemy import Engine
 
 from lanes.doors.item import Amendment
-from lanes.doors.stream import Stream, span_of
+from lanes.doors.stream import Stream, span_start
 from lanes.store.database import Database
 from lanes.store.doors import items
 from tasks import arrivals
@@ -127,11 +127,11 @@ async def test_the_watermark_does_not_pass_an_event_that_met_a_lock(
         await reader.admit([stuck, event("free")])
         began = await db.now()
         await reader.has_read(began)
-        assert await db.run(items.watermark_of, items.ARRIVALS) == stuck.occurred
+        assert await db.run(items.read_watermark, items.ARRIVALS) == stuck.occurred
         caller.rollback()
     await reader.retry()
     await reader.has_read(began)
-    assert await db.run(items.watermark_of, items.ARRIVALS) == began
+    assert await db.run(items.read_watermark, items.ARRIVALS) == began
 
 
 class Store:
@@ -157,7 +157,7 @@ class Store:
         )
         occurred = EventOccurredFilter.model_validate(json["filter"]["occurred"])
         self._counted = Counter(
-            span_of(each.occurred) for each in self.events if occurred.includes(each)
+            span_start(each.occurred) for each in self.events if occurred.includes(each)
         )
         return self
 
@@ -292,7 +292,7 @@ async def test_streamed_events_beyond_the_queue_are_read_from_the_store_and_none
     await reader.read_stored()
     assert set(texts(pool)) == {f"k{n}" for n in range(5)}
     assert stored.since <= burst[2].occurred  # pyright: ignore[reportOperatorIssue]
-    assert (await db.run(items.watermark_of, items.ARRIVALS) or NOON) <= burst[2].occurred
+    assert (await db.run(items.read_watermark, items.ARRIVALS) or NOON) <= burst[2].occurred
 
 
 async def test_an_event_with_an_unstorable_resource_is_rejected_and_harms_no_other_of_its_chunk(

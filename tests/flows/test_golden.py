@@ -48,14 +48,14 @@ async def lane_answers(at: Connections, endpoint: Endpoint, lane: Lane) -> None:
         await answer(at)
     else:
         # a batch of each version
-        for kind in await at.db.run(ready_work.waiting_kinds, None, now=await at.db.now()):
+        for kind in await at.db.run(ready_work.list_waiting_kinds, None, now=await at.db.now()):
             await send_batch.fn(at, kind)
         await collect_all(at, endpoint)
     await judge_candidates(at.db, await at.db.now())
 
 
 async def in_force(at: Connections) -> int:
-    return (await at.db.run(workloads.in_force))["letters"].number
+    return (await at.db.run(workloads.read_versions))["letters"].number
 
 
 @pytest.mark.parametrize("lane", Lane)
@@ -93,11 +93,11 @@ async def test_a_first_version_answers_its_golden_set_and_is_put_in_force_automa
     told = await edit(at.db, Edit("letters", spec().model_dump(mode="json"), None, lane))
     assert told.outcome is EditOutcome.CANDIDATE
     await publish(at.db)  # the router reads the block
-    assert await at.db.run(workloads.in_force) == {}
+    assert await at.db.run(workloads.read_versions) == {}
     if lane is Lane.BATCH:
-        assert await at.db.run(ready_work.pressing, now=await at.db.now()) == ["letters"]
+        assert await at.db.run(ready_work.list_pressing, now=await at.db.now()) == ["letters"]
         assert (await send_waiting(at, "letters")).items == len(KEYS)
-        assert await at.db.run(ready_work.pressing, now=await at.db.now()) == []
+        assert await at.db.run(ready_work.list_pressing, now=await at.db.now()) == []
         await collect_all(at, endpoint)
         await judge_candidates(at.db, await at.db.now())
     else:

@@ -98,7 +98,7 @@ async def test_a_resumed_run_finds_its_own_rollout_and_starts_no_second(
         for _ in range(2):
             async with leading(db, wanted(file), run_id) as lead:
                 assert lead is not None
-        assert len(await db.run(rollouts.all_open)) == 1
+        assert len(await db.run(rollouts.list_open)) == 1
 
 
 @pytest.mark.usefixtures("quiet")
@@ -114,7 +114,7 @@ async def test_a_rollout_that_cannot_start_is_refused_and_leaves_nothing(
             with pytest.raises(ActionRefused, match="open rollout already"):
                 async with leading(db, wanted(file), uuid4()):
                     pass
-        assert len(await db.run(rollouts.all_open)) == 1
+        assert len(await db.run(rollouts.list_open)) == 1
 
 
 async def test_the_lane_that_receives_the_traffic_proves_itself_before_the_first_item_moves(
@@ -127,7 +127,7 @@ async def test_the_lane_that_receives_the_traffic_proves_itself_before_the_first
 
     def came_back(connection: Connection) -> None:
         batch_id, works = submit(
-            connection, workloads.in_force(connection)["letters"], now=later(days=2)
+            connection, workloads.read_versions(connection)["letters"], now=later(days=2)
         )
         at = later(seconds=9)
         save(connection, *(tried(each, at=at) for each in works), now=at, batch_id=batch_id)
@@ -250,7 +250,7 @@ async def test_the_form_shows_the_current_gates_and_a_loss_while_it_waits_rolls_
             await db.run(answered, f"set{number}-")
             async with guarding(db):
                 await says(f"0 % of {75 * number} samples")
-        (left,) = await db.run(rollouts.all_open)
+        (left,) = await db.run(rollouts.list_open)
         assert left.is_waiting
         await db.run(answered, "ill", Outcome.INVALID)
         async with guarding(db):

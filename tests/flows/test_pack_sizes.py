@@ -22,7 +22,7 @@ SHARES = "select pack, count(agrees), count(*) filter (where agrees), count(repe
 async def size(at: Connections, lane: Lane) -> int | None:
     """Decide the pack sizes and return the decision for the lane."""
     await decide_pack_sizes(at.db, await at.db.now())
-    decided = await at.db.run(sharing.in_force)
+    decided = await at.db.run(sharing.read_pack_sizes)
     return next((each.size for place, each in decided.items() if place.lane is lane), None)
 
 

@@ -173,7 +173,7 @@ def put(connection: Connection, *sent: Any) -> None:
 
 
 def kinds(connection: Connection) -> Any:
-    return ready_work.waiting_kinds(connection, "letters", now=clock(connection))
+    return ready_work.list_waiting_kinds(connection, "letters", now=clock(connection))
 
 
 async def test_a_preview_sends_and_writes_nothing(

@@ -42,7 +42,7 @@ async def waiting(sender: Sender, prefix: str, items: int = ITEMS, **more: objec
 
 async def asked_for(at: Connections) -> list[str]:
     """Return the workloads that request a run of `depart` now."""
-    return await at.db.run(ready_work.pressing, now=await at.db.now())
+    return await at.db.run(ready_work.list_pressing, now=await at.db.now())
 
 
 async def held_until(sender: Sender) -> datetime:
@@ -76,7 +76,7 @@ async def test_the_other_requests_wait_for_the_primer_and_then_read_its_cache(
     assert "waits for batch 1, which primes the provider's cache for it" in next_step(records, now)
     ((note,),) = await sender.rows("select note from lanes.batch_status")
     assert note == PRIMER
-    outstanding = await at.db.run(batches.outstanding, "letters", now=now)
+    outstanding = await at.db.run(batches.count_outstanding, "letters", now=now)
     assert "they leave once batch 1, which primes the provider's cache" in announcement(
         outstanding, now
     )

@@ -48,7 +48,7 @@ def used(connection: Connection, *, now: datetime, read_after: timedelta | None)
 
 def batched(connection: Connection, mark: str, *, now: datetime) -> None:
     """Admit a hundred items of the consumer; those that the split sends to batch return in one batch."""
-    letters = workloads.in_force(connection)["letters"]
+    letters = workloads.read_versions(connection)["letters"]
     keys = [f"{mark} {number}" for number in range(100)]
     admit(connection, *keys, now=now, consumer="nightly")
     route(connection, now=now)

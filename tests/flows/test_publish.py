@@ -130,7 +130,7 @@ async def test_a_version_is_in_force_even_if_prefect_could_not_be_updated_in_tim
     began = time.monotonic()
     published = await publish(at.db, VersionsToPrefect(within_s=0.3))
     assert time.monotonic() - began < 10
-    assert set(await at.db.run(workloads.in_force)) == set(published.versions) == {"letters"}
+    assert set(await at.db.run(workloads.read_versions)) == set(published.versions) == {"letters"}
     assert "off-peak schedules" in (published.untold or "")
 
 

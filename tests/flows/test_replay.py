@@ -260,7 +260,7 @@ async def test_a_replay_by_a_condition_is_killed_resumed_paused_compared_and_pro
     await at.db.run(replays.read_some, begun.id, limit=5, now=now)  # and its reader dies
     await at.db.run(promotions.pause, "letters", now=now)
     assert await claim(at) == []
-    assert await at.db.run(ready_work.waiting_kinds, None, now=await at.db.now()) == []
+    assert await at.db.run(ready_work.list_waiting_kinds, None, now=await at.db.now()) == []
     await at.db.run(promotions.resume, "letters", now=await at.db.now())
     again = await begin_replay.fn(at.db, "letters", **asked)
     assert (await read_stream.fn(at.db, again)).items == len(KEYS) - 1

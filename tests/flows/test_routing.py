@@ -238,7 +238,7 @@ async def test_an_answer_of_a_model_without_a_price_is_billed_and_harms_no_neigh
             Outcome.UNKNOWN,
             0,
         )
-        version = workloads.in_force(saver)["gone"]
+        version = workloads.read_versions(saver)["gone"]
     newer.dispose()
     with pytest.raises(LookupError):
         Estimates(NOON).of(version, 10)

@@ -117,7 +117,7 @@ async def test_an_unavailable_database_is_given_up_after_a_bounded_number_of_tri
     with disable_run_logger():
         async with Database("postgresql+psycopg://nobody@127.0.0.1:1/none") as away:
             with pytest.raises(DBAPIError):
-                await saving.outlasting(away.now, sleep=pause)
+                await saving.retry_transient(away.now, sleep=pause)
     assert len(pauses) == saving.TRIES - 1
     assert all(
         0.5 <= each / saving.BACKOFF.seconds_after(no + 1) <= 1 for no, each in enumerate(pauses)
@@ -129,7 +129,7 @@ async def test_an_error_that_would_repeat_is_not_retried(db: Database) -> None:
         connection.execute(text("select 1 / 0"))
 
     with pytest.raises(DBAPIError, match=r"DivisionByZero.*22012"):
-        await saving.outlasting(lambda: db.run(wrong), sleep=no_pause)
+        await saving.retry_transient(lambda: db.run(wrong), sleep=no_pause)
 
 
 # -- rows that the database refuses

@@ -146,7 +146,7 @@ def _served(
             _answered(connection, plain, fails, now, at)
     if of.version is not None:
         return
-    version = workloads.in_force(connection)["letters"]
+    version = workloads.read_versions(connection)["letters"]
     batch_id, works = submit(connection, version, now=now)
     back = now + timedelta(minutes=30)
     _answered(connection, works, fails, now, back, batch_id)

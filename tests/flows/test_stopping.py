@@ -201,7 +201,7 @@ async def test_a_batch_that_is_being_created_is_recorded_and_no_other_batch_foll
     left = "select count(*) from lanes.work where state = 'ready'"
     assert await sender.rows(left) == [(1,)]
     now = await at.db.now()  # collect requests the next run
-    assert await at.db.run(ready_work.pressing, now=now)
+    assert await at.db.run(ready_work.list_pressing, now=now)
 
 
 async def test_a_standing_run_hands_over_at_once_and_requests_its_successor(

@@ -397,7 +397,7 @@ async def rollout(story: Thread) -> Rollout:
 
 async def moves(story: Thread, move: Any) -> None:
     """Apply this move to the open rollout."""
-    of = await story.db.run(rollouts.open_of, "letters")
+    of = await story.db.run(rollouts.read_open, "letters")
     assert of is not None
     await story.db.run(rollout_moves.apply, of, move, [], now=await story.db.now())
 

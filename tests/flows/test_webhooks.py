@@ -168,7 +168,7 @@ async def test_an_event_is_sent_seven_times_under_one_id_and_then_waits_for_a_re
 async def test_the_attempts_of_an_event_spread_over_five_hours(
     subscribers: Subscribers, receive: Callable[[], Receiver], passing_time: PassingTime
 ) -> None:
-    waits = [webhooks.AGAIN.after(each) for each in range(1, webhooks.MOST_TRIES)]
+    waits = [webhooks.AGAIN.rest_after(each) for each in range(1, webhooks.MOST_TRIES)]
     assert waits == sorted(waits)
     assert timedelta(hours=5) < sum(waits, timedelta(0)) < timedelta(hours=6)
     crm = receive()

@@ -1,7 +1,7 @@
-"""`make fuzz`: hostile cases for each area, for a chosen time, beside well-formed neighbours.
+"""`make fuzz`: hostile cases for each area, for a chosen time, mixed with well-formed neighbours.
 
-It has a Postgres of its own, and two processes. The exit status is 1 where a case did what none may do; each such case is a
-file, with the command that repeats it. Hypothesis draws what cases are made of; the seed decides all of them.
+The run has its own Postgres and two processes. The exit status is 1 when a case had a forbidden effect; each such case is
+written to a file, with the command that repeats it. Hypothesis draws the fragments of the cases; the seed determines all cases.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from lanes.store.asking import plain_url
 from tests.benchmarks.ground import Server, server
 from tests.fuzz.areas import AREAS, SAID, AreaResult, run_each
 
-SHARES: tuple[Mapping[str, float], ...] = (  # of the time, by area: each of these is a process
+SHARES: tuple[Mapping[str, float], ...] = (  # of the time, by area; each mapping is one process
     {"doors": 0.55, "pages": 0.15, "prompts": 0.15, "rules": 0.15},
     {"batch": 0.45, "calls": 0.55},
 )
@@ -60,7 +60,7 @@ def main() -> int:
             running.append(processes.submit(run_each, jobs, seed, into, given.rounds))
         try:
             told = [each for part in running for each in part.result()]
-        except BaseException:  # a program that is ended does not wait until the time is over
+        except BaseException:  # an interrupted program does not wait until the time has passed
             for process in multiprocessing.active_children():
                 process.terminate()
             raise
@@ -71,7 +71,7 @@ def main() -> int:
 
 
 def _in_haste(ground: Server) -> None:
-    """Let the database wait for no disk: a power cut may lose what is drawn again anyway."""
+    """Turn off synchronous commit: a power cut would lose only cases that can be drawn again."""
     with psycopg.connect(plain_url(ground.database()), autocommit=True) as connection:
         connection.execute("alter role current_user set synchronous_commit = off")
 

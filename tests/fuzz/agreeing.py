@@ -1,4 +1,4 @@
-"""What the doors made of an input, side by side: one input, its verdicts, and where they differ."""
+"""The comparison of the doors: one input, each door's verdict on it, and their differences."""
 
 import json
 import re
@@ -18,7 +18,7 @@ ARGUMENTS = ("key", "consumer", "entity", "lane", "job", "traceparent")
 
 @dataclass(frozen=True)
 class DoorVerdict:
-    """What a door made of an input: the stored item, or the reason and the sentence of its refusal."""
+    """A door's verdict on an input: the stored item, or the reason and the message of its refusal."""
 
     outcome: str
     told: object
@@ -30,13 +30,11 @@ class DoorVerdict:
 
 @dataclass
 class Input:
-    """An input and what each door made of it; a door that it does not reach has no verdict."""
+    """An input and each door's verdict on it; a door that the input does not reach has no verdict."""
 
     said: str
     is_jsonb: bool = False
-    reads_as_jsonb: bool = (
-        False  # what Python reads of it: of a name that comes twice, the last value alone
-    )
+    reads_as_jsonb: bool = False  # as Python reads it: only the last value of a repeated name
     value: Any = None
     is_json: bool = False
     verdicts: dict[str, DoorVerdict] = field(default_factory=dict)
@@ -54,7 +52,7 @@ class Input:
 
     @property
     def is_line(self) -> bool:
-        """Whether a line of a file holds the fields of an event."""
+        """Return whether the input, as a line of a file, has the fields of an event."""
         fields = self.fields
         return (
             fields is not None
@@ -64,7 +62,7 @@ class Input:
 
     @property
     def is_typed(self) -> bool:
-        """Whether the fields can be the arguments of `lanes.submit`, which have types of their own."""
+        """Return whether the fields fit the typed arguments of `lanes.submit`."""
         fields = self.fields
         if (
             fields is None
@@ -78,7 +76,7 @@ class Input:
 
     @property
     def row(self) -> list[str] | None:
-        """The input as a row of a CSV file with a key, a time and a text; None where it cannot be one."""
+        """Return the input as a CSV row of a key, a time and a text, or None when it cannot be one."""
         fields = self.fields
         if fields is None or not set(fields) <= {"key", "occurred_at", "payload"}:
             return None
@@ -96,7 +94,7 @@ class Input:
 
 
 def _is_moment(said: object) -> bool:
-    """Whether a cast to `timestamptz`, which the caller of `lanes.submit` writes, reads the text as the doors do."""
+    """Return whether a caller's cast to `timestamptz` for `lanes.submit` reads the text as the doors do."""
     if said is None:
         return True
     if not isinstance(said, str) or not MOMENT.fullmatch(said) or ROUNDED.search(said):
@@ -112,9 +110,9 @@ def _is_unicode(text: str) -> bool:
 
 
 def apart(said: Sequence[str], neighbours: Collection[str]) -> list[list[str]]:
-    """Return lists in which no two inputs have the same key: conflicts of keys have tests of their own.
+    """Split the inputs into lists in which no key occurs twice: other tests cover key conflicts.
 
-    SQL also reads what is nested too deeply for Python: such an input is alone in its list.
+    SQL also reads inputs that are nested too deeply for Python: each of these gets a list of its own.
     """
     lists: list[tuple[set[str], list[str]]] = []
     alone: list[list[str]] = []
@@ -153,7 +151,7 @@ def compared(each: Input) -> list[FuzzFault]:
     if lost:
         return [FuzzFault("crash", AREA, f"neither item nor refusal: {', '.join(lost)}", each.said)]
     if "lines" in verdicts and not each.is_line:
-        del verdicts["lines"]  # the whole line is a payload, or it is not JSON
+        del verdicts["lines"]  # the whole line is a payload, or is not JSON
     if not (each.is_jsonb and each.is_json) and not each.reads_as_jsonb:
         taken = [
             door
@@ -166,7 +164,7 @@ def compared(each: Input) -> list[FuzzFault]:
         "accepted",
         "payload_too_large",
     } and _holds_float(each.value):
-        return []  # it is as large as it may be, and its numbers are written otherwise
+        return []  # its size is near the limit, and the doors write numbers differently
     if len({_comparable(door, verdict) for door, verdict in verdicts.items()}) > 1:
         told = "".join(
             f"\n    {door}: {verdict.outcome}: {verdict.told!s:.300}"
@@ -187,7 +185,7 @@ def _holds_float(value: object) -> bool:
 
 
 def _comparable(door: str, verdict: DoorVerdict) -> str:
-    """Return what has to be the same; numbers are compared as every reader reads them."""
+    """Return the part of a verdict that all doors must share; numbers are compared by value."""
     if verdict.accepted:
         told = json.dumps(verdict.told, sort_keys=True, default=str, allow_nan=False)
         return json.dumps(

@@ -1,4 +1,4 @@
-"""The areas of `make fuzz`: each makes rounds of cases from seeds, for as long as it is told."""
+"""The areas of `make fuzz`: each runs rounds of cases, made from seeds, for a given time."""
 
 import asyncio
 import json
@@ -31,15 +31,15 @@ from tests.fuzz.verdicts import FuzzFault
 
 T = TypeVar("T")
 PROGRESS_S = 15.0
-ROUNDS = 60  # are made of the same fragments
-MOST_KEPT = 50  # faults of an area that get a file
-# A round by its seed: the number of its cases, and their faults.
+ROUNDS = 60  # seeds that share the same fragments
+MOST_KEPT = 50  # faults of an area that are written to files
+# Runs the round of a seed, and returns the number of its cases and their faults.
 Round = Callable[[int], Awaitable[tuple[int, list[FuzzFault]]]]
 
 
 @dataclass(frozen=True)
 class RoundSizes:
-    """Cases of a round, and the fragments of a kind that Hypothesis draws for their parts."""
+    """The number of cases in a round, and of the fragments of each kind that Hypothesis draws for them."""
 
     fragments: int = 150
     inputs: int = 500
@@ -49,7 +49,7 @@ class RoundSizes:
 
 @dataclass
 class AreaResult:
-    """What an area did."""
+    """The duration, the cases and the faults of an area."""
 
     area: str
     seconds: float = 0.0
@@ -73,9 +73,9 @@ SAID = {
 def run_each(
     jobs: Sequence[tuple[str, str, float]], seed: int, into: str, most_rounds: int | None = None
 ) -> list[AreaResult]:
-    """Run areas one after the other: each by its name, on a database of its own, for that many seconds and at least a round.
+    """Run areas one after the other, each on its own database, for its number of seconds and at least one round.
 
-    Faults are written as files into a folder.
+    A job is the name of an area, the URL of its database and its seconds. Each fault is written to a file in the folder `into`.
     """
     told: list[AreaResult] = []
     for name, url, seconds in jobs:
@@ -109,7 +109,7 @@ async def _run(
 
 
 def _keep(fault: FuzzFault, seed: int, into: Path) -> None:
-    """Write a fault into a file, with the command that repeats its round."""
+    """Write a fault to a file, with the command that repeats its round."""
     into.mkdir(parents=True, exist_ok=True)
     file = into / f"{fault.area}-{seed}-{os.getpid()}-{time.monotonic_ns()}.json"
     again = f'make fuzz ARGS="--area {fault.area} --seed {seed} --rounds 1"'
@@ -122,7 +122,7 @@ def _keep(fault: FuzzFault, seed: int, into: Path) -> None:
 
 
 class Draws(Generic[T]):
-    """What makes the cases of a round, so that its seed alone decides them. Fragments are drawn once for `ROUNDS` seeds."""
+    """The maker of a round's cases, which the seed alone determines. Fragments are drawn once for `ROUNDS` seeds."""
 
     def __init__(self, maker: Callable[..., T], sizes: RoundSizes) -> None:
         self._maker, self._chance, self._fragments = maker, random.Random(), sizes.fragments

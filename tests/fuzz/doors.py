@@ -1,14 +1,14 @@
-"""The doors side by side: one list of inputs given to SQL (as a list, and one by one), as events, and as lines of files.
+"""The doors side by side: the same inputs submitted through SQL (as a list, and one by one), as events, and as lines of files.
 
-An input is a JSON text. All doors must accept it with the same stored item, or refuse it with the same reason and sentence,
-and well-formed inputs around it must be admitted as if they were alone. By nature they differ in this:
+An input is a JSON text. All doors must accept it with the same stored item, or refuse it with the same reason and message,
+and well-formed inputs around it must be admitted as if they were alone. The doors differ by nature in these points:
 
-- What Postgres' `jsonb` does not take (NUL, half characters, `NaN`) fails in the SQL sender's own cast: the others refuse it.
-- Of a name that comes twice, the SQL sender's cast reads each value, and the others only the last.
-- What Python does not read as JSON (thousands of levels or digits), or is no object, reaches no event door.
+- Text that Postgres' `jsonb` rejects (NUL, lone surrogates, `NaN`) fails in the SQL sender's own cast; the others refuse it.
+- The SQL sender's cast reads each value of a repeated name; the others read only the last.
+- An input that Python cannot read as JSON (thousands of levels or digits), or that is no object, reaches no event door.
 - A line of a file that does not have the fields of an event is itself a payload.
-- SQL keeps a number as it is written, events and files as a float: they are equal for every reader, and not equally long.
-- Which fields are allowed, and what an input without a key goes by, each door says itself.
+- SQL stores a number as it is written, events and files store a float: readers see equal values, but the sizes differ.
+- Each door has its own allowed fields and its own key for an input without one.
 """
 
 import csv
@@ -31,7 +31,7 @@ from tests.fuzz.verdicts import FuzzFault
 
 DOORS = ("list", "single", "event", "lines", "table")
 NEIGHBOURS = 3
-KIB = 1  # of a payload, at most
+KIB = 1  # largest payload
 
 IS_JSONB = """
 select pg_input_is_valid(said, 'jsonb')
@@ -54,12 +54,12 @@ select key, payload, consumer, entity, urgent, pin, due_at, nullif(occurred_at, 
   from lanes.item where workload = :door
 """
 REFUSED = "select place, reason, detail from lanes.rejected where workload = :door"
-JOBLESS = "delete from lanes.job_use; delete from lanes.job"  # whose names all doors share
+JOBLESS = "delete from lanes.job_use; delete from lanes.job"  # all doors share the names of jobs
 EMPTY = "delete from lanes.event_outbox; delete from lanes.rejected; delete from lanes.item"
 
 
 class Doors:
-    """All doors of one database, each with a workload of its own. `cases` counts the inputs that each door was given."""
+    """All doors of one database, each with a workload of its own. `cases` counts each input once per door that received it."""
 
     def __init__(self, pool: Engine, db: Database, folder: Path) -> None:
         self._pool, self._db, self._folder = pool, db, folder
@@ -72,9 +72,9 @@ class Doors:
                 publish(connection, door, now=now, max_payload_kib=KIB)
 
     async def faults(self, said: Sequence[str]) -> list[FuzzFault]:
-        """Give every door the inputs, with neighbours around them; return what is not as it should be.
+        """Submit the inputs to every door, with neighbours around them, and return the faults.
 
-        Where a door breaks, the list is halved until the input at fault stands alone.
+        When a door raises an error, the list is halved until only the failing input remains.
         """
         try:
             return [
@@ -189,7 +189,7 @@ class Doors:
     def _kept(
         self, door: str, given: Sequence[Input], places: Sequence[str], neighbours: int
     ) -> list[str]:
-        """Read what the database has of the inputs; `places` is what each goes by without a key."""
+        """Read the verdicts on the inputs from the database; `places` are the keys of inputs without one."""
         with self._pool.begin() as connection:
             stored = _stored(connection, door)
             refused = {
@@ -220,7 +220,7 @@ def _neighbours() -> list[str]:
 
 
 def _among(hostile: Sequence[Any], neighbours: Sequence[Any] | None = None) -> list[Any]:
-    """Return the inputs with a neighbour before, amid and after them."""
+    """Return the inputs with a neighbour before, between and after them."""
     first, amid, last = _neighbours() if neighbours is None else neighbours
     middle = len(hostile) // 2
     return [first, *hostile[:middle], amid, *hostile[middle:], last]

@@ -1,4 +1,4 @@
-"""What a program says in the logs of its runs while no run is there: kept where it is an error with a traceback."""
+"""Errors with a traceback that code writes to a run's logger while no run exists."""
 
 import logging
 from collections.abc import Iterator
@@ -6,11 +6,11 @@ from contextlib import contextmanager
 
 from prefect.logging import disable_run_logger
 
-SILENT = "null"  # the logger that Prefect gives out within `disable_run_logger`
+SILENT = "null"  # the logger that Prefect returns within `disable_run_logger`
 
 
 class _Heard(logging.Logger):
-    """Hears what is said to a logger that Prefect disables."""
+    """A logger that replaces the one Prefect disables, and collects its tracebacks."""
 
     def __init__(self) -> None:
         super().__init__(SILENT)
@@ -26,7 +26,7 @@ class _Heard(logging.Logger):
 
 @contextmanager
 def tracebacks() -> Iterator[list[str]]:
-    """Yield the errors with a traceback that are logged within, each as its log would show it."""
+    """Yield a list of the errors with a traceback that are logged within, each formatted as in a log."""
     heard, loggers = _Heard(), logging.Logger.manager.loggerDict
     before = loggers.get(SILENT)
     loggers[SILENT] = heard

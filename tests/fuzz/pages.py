@@ -1,4 +1,4 @@
-"""Hostile payloads, keys and answers in previews, pages, tables, exports and messages to Slack: they show, and do nothing."""
+"""Hostile payloads, keys and answers in previews, pages, tables, exports and Slack messages: shown as text, without effect."""
 
 import csv
 import io
@@ -36,7 +36,7 @@ SCHEMA = {"type": "object", "properties": {"text": {"type": "string"}}}
 
 
 class HostilePages:
-    """Shows hostile inputs in each place that shows one."""
+    """Hostile inputs, shown in each place that shows inputs."""
 
     def __init__(self, seed: int, chance: random.Random, *, fragments: int) -> None:
         self._mixed, self._version = (
@@ -45,11 +45,11 @@ class HostilePages:
         )
 
     def cases(self, number: int) -> list[str]:
-        """Return that many inputs."""
+        """Return `number` inputs."""
         return [made(self._mixed) for _ in range(number)]
 
     def faults(self, said: str) -> list[FuzzFault]:
-        """Return what an input does where it is shown that it may not do."""
+        """Return the forbidden effects of an input in the places that show it."""
         try:
             return [
                 FuzzFault("harmed", AREA, why, said)
@@ -98,7 +98,7 @@ class HostilePages:
 
 
 def _shown(said: str) -> list[str]:
-    """Return what is wrong with a text where it is escaped for a page, a terminal or Slack."""
+    """Return the faults of an input's text as escaped for a page, a terminal or Slack."""
     wrong: list[str] = []
     for text in (said, _unescaped(said)):
         markdown, inline, line, slack = cell(text), code(text), plain(text), escape(text)
@@ -122,7 +122,7 @@ def _shown(said: str) -> list[str]:
 
 
 def _unescaped(said: str) -> str:
-    """Return the texts of an input as Python holds them, one behind the other."""
+    """Return the texts of an input as Python reads them, joined, followed by the input as JSON."""
     try:
         return " ".join(re.findall(r".+", str(json.loads(f"[{said}]")[0]))) + json.dumps(said)
     except (ValueError, RecursionError):

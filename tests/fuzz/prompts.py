@@ -1,6 +1,6 @@
 """Hostile payloads in prompts and packs: between neighbours, in histories, alone.
 
-No payload opens or closes a fence, moves a neighbour or an instruction, or keeps a request from being written.
+No payload opens or closes a fence, changes a neighbour or an instruction, or prevents a request from being written.
 """
 
 import json
@@ -38,7 +38,7 @@ SPOKEN = [
 
 
 class Prompts:
-    """Requests of one version, of which hostile payloads are a part."""
+    """Requests of one version that contain hostile payloads."""
 
     def __init__(self, seed: int, chance: random.Random, *, fragments: int) -> None:
         self._random, self._mixed = chance, RandomMix(seed, chance, fragments=fragments)
@@ -46,7 +46,7 @@ class Prompts:
         self._writer = Writer(self._version, Lane.REALTIME)
 
     def cases(self, number: int) -> list[dict[str, Any]]:
-        """Return hostile payloads that a door may have admitted."""
+        """Return `number` hostile payloads that a door could have admitted."""
         found: list[dict[str, Any]] = []
         while len(found) < number:
             try:
@@ -79,7 +79,7 @@ class Prompts:
                 return {"title": said, "body": "b", "note": said}
 
     def faults(self, payload: dict[str, Any]) -> list[FuzzFault]:
-        """Return what a payload does to its requests that it may not do."""
+        """Return the forbidden effects of a payload on its requests."""
         try:
             return [
                 FuzzFault("harmed", AREA, why, json.dumps(payload)) for why in self._wrong(payload)
@@ -125,7 +125,7 @@ class Prompts:
 
 
 def _context(payload: dict[str, Any]) -> tuple[ContextPart, ...]:
-    """Return every part of a context, which all say the payload."""
+    """Return a context with every kind of part, each of which contains the payload."""
     rows = json.dumps(payload, ensure_ascii=False)
     return (
         ContextPart(payload, answer=payload, label=payload),
@@ -139,6 +139,6 @@ def _content(of: Version, questions: Sequence[Question]) -> str:
 
 
 def _block(content: str, id_: str) -> str:
-    """Return the part of a pack that is one item's."""
+    """Return one item's part of a pack."""
     start = content.index(f'<item id="{id_}">')
     return content[start : content.index("</item>", start) + len("</item>")]

@@ -1,8 +1,8 @@
-"""Hostile answers of the provider to calls and batches, each beside well-formed ones, from the wire to the ledger.
+"""Hostile answers of the provider to calls and batches, mixed with well-formed ones, from the wire to the ledger.
 
-What has to be true: neighbours settle with their own answer at the price that the provider bills; the batch closes; every
-answer that the provider billed is in the ledger, or its attempt is `unknown` with a bound that covers it; nothing costs less
-than nothing; and no error leaves a traceback in a log.
+The checks: neighbours settle with their own answer at the price that the provider bills; the batch closes; every answer that
+the provider billed is in the ledger, or its attempt is `unknown` with a bound that covers it; no cost or token count is
+negative; and no error leaves a traceback in a log.
 """
 
 import json
@@ -35,8 +35,8 @@ from tests.fuzz.verdicts import FuzzFault
 from tests.passing_time import PassingTime
 
 NEIGHBOURS = 12  # of one round
-READINGS = 4  # a line that cannot be read is believed once it was read three times
-UNBILLED = ("errored", "canceled", "expired")  # the provider says so itself
+READINGS = 4  # the reader accepts an unreadable line after three readings
+UNBILLED = ("errored", "canceled", "expired")  # the provider itself reports these as unbilled
 REQUESTS = """
 select i.key, m.request_no from lanes.batch_member m join lanes.work w on w.id = m.work_id join lanes.item i on i.id = w.item_id
  where m.batch_id = :batch
@@ -57,7 +57,7 @@ CANCEL = (
 
 @dataclass(frozen=True)
 class ItemEnd:
-    """What became of an item: its state, and its attempts."""
+    """The final state of an item, and its attempts."""
 
     state: str
     attempts: list[
@@ -66,7 +66,7 @@ class ItemEnd:
 
 
 class BothLanes:
-    """Both lanes of one database, before a provider that says what it is told to say."""
+    """Both lanes of one database, with a provider whose answers can be replaced."""
 
     def __init__(
         self,
@@ -88,9 +88,11 @@ class BothLanes:
         self._rounds, self._billed_until = 0, 0
 
     async def batch(self, answers: HostileAnswers, number: int) -> list[FuzzFault]:
-        """Ask `number` items and their neighbours in one batch, of whose results those of the items are hostile."""
+        """Send `number` items and their neighbours in one batch; the results of the items are hostile."""
         hostile, neighbours = await self._items(number, Lane.BATCH)
-        (kind,) = await self._at.db.run(ready_work.waiting_kinds, None, now=await self._at.db.now())
+        (kind,) = await self._at.db.run(
+            ready_work.list_waiting_kinds, None, now=await self._at.db.now()
+        )
         await send_batch.fn(self._at, kind)
         batch = (await self._at.db.run(batches.open_batches))[-1]
         assert batch.provider_batch_id is not None
@@ -131,7 +133,7 @@ class BothLanes:
         return faults + await self._checked("batch", hostile, neighbours, billed, said)
 
     async def calls(self, answers: HostileAnswers, number: int) -> list[FuzzFault]:
-        """Ask `number` items and their neighbours at once, a call each; the answers to the items are hostile."""
+        """Send `number` items and their neighbours at once, one call each; the answers to the items are hostile."""
         hostile, neighbours = await self._items(number, Lane.REALTIME)
         texts = {f"letter {key}": key for key in (*hostile, *neighbours)}
         said: dict[str, bytes] = {}
@@ -162,7 +164,7 @@ class BothLanes:
         return faults + await self._checked("calls", hostile, neighbours, billed, said)
 
     def _heard(self) -> list[str]:
-        """Return the tracebacks that were logged since the last look."""
+        """Return the tracebacks that were logged since the last call."""
         heard = [*self._logged]
         self._logged.clear()
         return heard
@@ -177,7 +179,7 @@ class BothLanes:
         hostile = [key for key in every if key not in set(neighbours)]
         now = await self._at.db.now()
         with self._pool.begin() as connection:
-            if "letters" not in workloads.in_force(connection):
+            if "letters" not in workloads.read_versions(connection):
                 publish(connection, now=now)
             admit(connection, *every, now=now, lane=lane)
             route(connection, now=now)
@@ -235,7 +237,7 @@ class BothLanes:
         return faults
 
     def _bill(self) -> dict[str, Decimal]:
-        """Return what the provider billed since the last look, by message."""
+        """Return the USD that the provider billed since the last call, by message id."""
         rows = list[dict[str, Any]]()
         while True:
             page = self._endpoint.control(
@@ -267,7 +269,7 @@ class BothLanes:
 
 
 def unbooked(became: ItemEnd, usd: Decimal, said: bytes) -> str | None:
-    """Return what the ledger lacks of an answer that the provider billed; None when it lacks nothing."""
+    """Return the fault of a billed answer that is neither booked nor bounded in the ledger, or None."""
     if _is_unbilled(said):
         return None
     booked = any(is_booked for *_, is_booked in became.attempts)
@@ -297,7 +299,7 @@ def _shown(said: dict[str, bytes]) -> str:
 
 @asynccontextmanager
 async def lanes(url: str, folder: Path) -> AsyncIterator[BothLanes]:
-    """Yield both lanes of a fresh database of Lanes, with a provider of their own."""
+    """Yield both lanes of a fresh Lanes database, with a provider of their own."""
     time, spoiling, host = PassingTime(), Spoiling(), Host()
     try:
         standin = partial(

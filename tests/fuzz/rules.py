@@ -1,4 +1,4 @@
-"""Hostile rules, schemas and definitions over hostile payloads: refused, or computed within their limit of time."""
+"""Hostile rules, schemas and definitions over hostile payloads: refused, or evaluated within their time limit."""
 
 import json
 import random
@@ -26,7 +26,7 @@ from tests.fuzz.senders import RandomMix
 from tests.fuzz.verdicts import FuzzFault
 
 AREA = "rules"
-LONGEST_S = 3.0  # of processor time: the limits of one evaluation are some tenths of a second
+LONGEST_S = 3.0  # of processor time; the limits of one evaluation are a few tenths of a second
 ATOMS = [
     "payload",
     "payload.tags",
@@ -151,7 +151,7 @@ YAMLS = [
 
 
 class Rules:
-    """Draws rules, schemas and files from a seed, and asks what the product makes of them."""
+    """Rules, schemas and files drawn from a seed, and checks of how Lanes handles them."""
 
     def __init__(self, seed: int, chance: random.Random, *, fragments: int) -> None:
         self._random, self._mixed = chance, RandomMix(seed, chance, fragments=fragments)
@@ -159,14 +159,14 @@ class Rules:
         self._calm = Rule("payload.n > 30")
 
     def cases(self, number: int) -> list[tuple[str, str]]:
-        """Return that many cases: the kind of each, and its text."""
+        """Return `number` cases, each as its kind and its text."""
         makers = {"rule": self._rule, "schema": self._schema, "file": self._file}
         return [
             (kind, makers[kind]()) for kind in self._random.choices([*makers], [6, 2, 2], k=number)
         ]
 
     def faults(self, case: tuple[str, str]) -> list[FuzzFault]:
-        """Return what is not as it should be with a case, and with a well-formed rule beside it."""
+        """Return the faults of a case, and of a well-formed rule that is evaluated after it."""
         kind, said = case
         began = time.thread_time()
         try:

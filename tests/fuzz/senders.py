@@ -1,4 +1,4 @@
-"""Inputs as a sender could write them: JSON texts, well-formed fields beside hostile ones. Shared by tests and `make fuzz`."""
+"""Inputs as a sender could write them: JSON texts with well-formed and hostile fields. Shared by tests and `make fuzz`."""
 
 import json
 import random
@@ -22,11 +22,11 @@ FIELDS = (
     "payload",
     "traceparent",
 )
-DEEP = 99  # levels around which the doors begin to refuse
+DEEP = 99  # nesting levels around which the doors start to refuse
 
 
 def quoted(text: str) -> str:
-    """Return the text as JSON; NUL and half characters are escapes."""
+    """Return the text as JSON, with NUL and lone surrogates escaped."""
     return json.dumps(text)
 
 
@@ -115,12 +115,12 @@ LEAVES = st.sampled_from(["null", "true", "false"]) | NUMBERS | TEXTS.map(quoted
 
 
 def listed(parts: Sequence[str]) -> str:
-    """Return the JSON list of parts that are JSON."""
+    """Return the JSON list of these JSON texts."""
     return f"[{','.join(parts)}]"
 
 
 def mapped(pairs: Sequence[tuple[str, str]]) -> str:
-    """Return the JSON object of these names and values, names as often as they are given."""
+    """Return the JSON object of these names and JSON values; repeated names stay repeated."""
     return "{" + ",".join(f"{quoted(name)}:{value}" for name, value in pairs) + "}"
 
 
@@ -222,7 +222,7 @@ VALUES: dict[str, st.SearchStrategy[str]] = {
     "due_at": ODD_TIMES,
     "occurred_at": ODD_TIMES,
     "payload": PAYLOADS | ANYTHING,
-    # A hint that cannot be stored is left out by the doors in Python, while SQL takes no such JSON.
+    # The doors in Python drop a trace hint that cannot be stored, whereas SQL rejects its JSON.
     "traceparent": (st.sampled_from(TRACEPARENTS) | GOOD_TEXTS).map(quoted)
     | st.sampled_from(["7", "true", "null", "[]"]),
 }
@@ -235,7 +235,7 @@ FRAGMENTS = {**VALUES, "good payload": GOOD_PAYLOADS, "anything": ANYTHING}
 
 
 class Choices(Protocol):
-    """Decides about one input: by what Hypothesis draws, or by chance among what it has drawn before."""
+    """The choices that make one input: drawn by Hypothesis, or random among fragments that it has drawn before."""
 
     def number(self, low: int, high: int) -> int: ...
     def fragment(self, of: str) -> str: ...
@@ -243,13 +243,13 @@ class Choices(Protocol):
 
 
 def made(by: Choices) -> str:
-    """Return one input: mostly an object with a payload and one to three fields that hold anything; seldom another thing."""
+    """Return one input: mostly an object with a payload and one to three arbitrary fields, rarely any other JSON value."""
     kind = by.number(0, 19)
     if kind == 0:
         return by.fragment("anything")
     odd = [
         FIELDS[by.number(0, len(FIELDS) - 1)] for _ in range(by.number(1, 3))
-    ]  # a name may come twice
+    ]  # a name may be repeated
     pairs = [(name, by.fragment(name)) for name in odd]
     if "payload" not in odd and kind != 1:
         pairs.append(("payload", by.fragment("payload" if kind < 6 else "good payload")))
@@ -259,7 +259,7 @@ def made(by: Choices) -> str:
 
 
 class Drawn:
-    """Choices of Hypothesis: a failing input shrinks."""
+    """Choices drawn by Hypothesis, so that a failing input shrinks."""
 
     def __init__(self, draw: st.DrawFn) -> None:
         self._draw = draw
@@ -275,7 +275,7 @@ class Drawn:
 
 
 class RandomMix:
-    """Choices by chance among fragments that Hypothesis drew: a hundred times as many inputs a second."""
+    """Random choices among fragments that Hypothesis drew: a hundred times as many inputs a second."""
 
     def __init__(self, seed: int, chance: random.Random, *, fragments: int) -> None:
         self._random = chance
@@ -294,5 +294,5 @@ class RandomMix:
 
 @st.composite
 def inputs(draw: st.DrawFn) -> str:
-    """One input."""
+    """Draw one input."""
     return made(Drawn(draw))

@@ -1,4 +1,4 @@
-"""Answers of the provider with anything in them: made by chance of what Hypothesis drew, in place of the honest ones."""
+"""Hostile answers of the provider in place of the honest ones, made at random from values that Hypothesis drew."""
 
 import copy
 import json
@@ -14,7 +14,7 @@ from tests.hostile.answers import FIELDS, KINDS, MODEL, odd_values, usages, writ
 
 Spoil = Callable[
     [str, dict[str, Any]], bytes | None
-]  # what is said instead of this message or line; None: the honest one
+]  # returns the replacement of a message or line; None keeps the honest one
 TEXTS = [
     '{"category": "a"}',
     '{"category": "z"}',
@@ -29,7 +29,7 @@ NAMED = "custom_id"
 
 
 class HostileAnswers:
-    """Makes hostile messages and lines of results from honest ones."""
+    """A maker of hostile messages and lines of results from honest ones."""
 
     def __init__(self, seed: int, chance: random.Random, *, fragments: int) -> None:
         self._random = chance
@@ -37,13 +37,13 @@ class HostileAnswers:
         self._usages = drawn(usages(), fragments, seed)
 
     def message(self, honest: Mapping[str, Any]) -> bytes:
-        """Return what is said instead of a message."""
+        """Return a hostile replacement of a message."""
         return _cut(
             written(self._message(honest)), self._random.randint(0, 39), self._random.random()
         )
 
     def line(self, honest: Mapping[str, Any]) -> bytes:
-        """Return what is said instead of a line of results. It names its request: what names none is any line at all."""
+        """Return a hostile replacement of a line of results; it names its request, or it could stand for any line."""
         message = honest["result"]["message"]
         match self._random.randint(0, 11):
             case 0:
@@ -82,7 +82,7 @@ class HostileAnswers:
                 return said
 
     def _place(self, said: dict[str, Any], path: tuple[str | int, ...]) -> None:
-        """Put anything at a place of the message, as far as there is one still."""
+        """Put a hostile value at a path of the message, if that path still exists."""
         at: Any = said
         with suppress(LookupError, TypeError):
             for step in path[:-1]:
@@ -94,14 +94,14 @@ class HostileAnswers:
 
 
 def _cut(said: bytes, chance: int, share: float) -> bytes:
-    """Return what is said, now and then only the beginning of it."""
+    """Return the bytes, or only their beginning when `chance` is 0."""
     return said[: int(share * len(said))] if chance == 0 else said
 
 
 class Spoiling:
-    """A stand-in of the provider that says something else in some of its answers, after it billed the honest ones.
+    """A wrapper of the provider's stand-in that replaces some of its answers after the stand-in has billed the honest ones.
 
-    `billed` holds the id of the honest message by the text that was asked, or by the `custom_id` of its request.
+    `billed` maps the text of a call, or the `custom_id` of a request, to the id of the honest message.
     """
 
     def __init__(self) -> None:
@@ -109,7 +109,7 @@ class Spoiling:
         self.billed: dict[str, str] = {}
 
     def around(self, app: Application) -> Application:
-        """Return the stand-in behind this."""
+        """Return the stand-in, wrapped so that its answers pass through this object."""
 
         async def asked(scope: Scope, receive: Receive, send: Send) -> None:
             path = scope.get("path", "")
@@ -151,7 +151,7 @@ class Spoiling:
 
 
 class _Answer:
-    """What the honest stand-in says."""
+    """An answer of the honest stand-in."""
 
     def __init__(self) -> None:
         self.body, self.status = b"", 0

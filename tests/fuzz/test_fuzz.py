@@ -1,4 +1,4 @@
-"""Each area of `make fuzz` for a few seconds, and that SQL, event and file doors agree on every input."""
+"""One round of each area of `make fuzz`, and the agreement of the SQL, event and file doors on every input."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ SMALL = RoundSizes(fragments=10, inputs=60, batched=24, called=12)
 
 @pytest.mark.long_cases
 @pytest.mark.parametrize("area", AREAS)
-async def test_hostile_cases_harm_nothing(area: str, database_url: str) -> None:
+async def test_a_round_of_hostile_cases_finds_no_fault(area: str, database_url: str) -> None:
     async with AREAS[area](database_url, SMALL) as one_round:
         cases, faults = await one_round(SEED)
     assert (cases > 0, list(map(str, faults))) == (True, [])
@@ -34,7 +34,7 @@ def doors(pool: Engine, db: Database, tmp_path: Path) -> Doors:
 
 @pytest.mark.slow
 @given(st.lists(inputs(), min_size=1, max_size=20))
-async def test_the_doors_accept_with_the_same_item_or_refuse_with_the_same_words_and_harm_no_neighbour(
+async def test_all_doors_store_the_same_item_or_refuse_alike_and_harm_no_neighbour(
     doors: Doors, said: list[str]
 ) -> None:
     faults = await doors.faults(said)
@@ -42,7 +42,7 @@ async def test_the_doors_accept_with_the_same_item_or_refuse_with_the_same_words
 
 
 @pytest.mark.parametrize("given", [f'"urgent":{"1" * 5_000}', f'"key":{"[" * 2_000}{"]" * 2_000}'])
-async def test_inputs_of_one_key_are_kept_apart_where_only_sql_reads_one_of_them(
+async def test_inputs_with_one_key_cause_no_fault_when_only_sql_can_read_one_of_them(
     doors: Doors, given: str
 ) -> None:
     only_sql = f'{{{given},"key":"same","urgent":null,"payload":{{"text":"a"}}}}'

@@ -1,14 +1,14 @@
-"""What `make fuzz` finds."""
+"""The faults that `make fuzz` finds."""
 
 from dataclasses import dataclass
 
 KINDS = ("crash", "harmed", "unbooked", "disagrees")
-MOST_SHOWN = 2_000  # characters of a case in a message; its file holds the whole
+MOST_SHOWN = 2_000  # characters of a case in a message; its file contains the whole case
 
 
 @dataclass(frozen=True)
 class FuzzFault:
-    """A case that did what no case may do."""
+    """A case that had a forbidden effect."""
 
     kind: str  # one of `KINDS`
     area: str

@@ -1,1 +1,1 @@
-"""What a broken or hostile other side may say, for tests and for `make fuzz`."""
+"""Answers of a broken or hostile provider, for tests and for `make fuzz`."""

@@ -1,7 +1,7 @@
-"""Broken answers of the provider: each kind of malformed message by name, and what hypothesis may draw of them.
+"""Broken answers of the provider: each kind of malformed message by name, and Hypothesis strategies that draw them.
 
-A `Kind` spoils one field of a message, in a line of results or in the answer to a real-time call. `is_billed` says whether its
-bill can still be read: then it is in the ledger, and otherwise its attempts are `unknown` with a bound.
+A `FieldKind` spoils one field of a message, in a line of results or in the answer to a real-time call. `is_billed` says whether
+the cost can still be read: if so, it is in the ledger; otherwise the attempts are `unknown` with a bound.
 """
 
 import copy
@@ -23,8 +23,8 @@ USAGE = {
     "cache_read_input_tokens": 0,
     "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},
 }
-GONE = object()  # the field is not there
-DEEP = "@deep@"  # stands for 100,000 lists, one within the other, which no writer of JSON writes
+GONE = object()  # the field is absent
+DEEP = "@deep@"  # stands for 100,000 nested lists, which no JSON writer produces
 DEPTH = 100_000
 
 VALUES: Mapping[str, Any] = {
@@ -68,12 +68,12 @@ ODD_NAMES = (
 )
 COUNTS = tuple(
     name for name in NUMBERS if name not in ("missing", "null")
-)  # which the API documents for what is cached
+)  # both are documented for the counts of cached tokens
 
 Path = tuple[str | int, ...]
 FIELDS: Mapping[
     str, tuple[Path, tuple[str, ...], bool]
-] = {  # where it is, what is wrong with it, and whether the bill is read
+] = {  # its path, its wrong values, and whether the cost can be read
     "usage": (("usage",), (*NO_TEXTS, "text"), False),
     "input_tokens": (("usage", "input_tokens"), NUMBERS, False),
     "output_tokens": (("usage", "output_tokens"), NUMBERS, False),
@@ -102,33 +102,33 @@ FIELDS: Mapping[
         True,
     ),
 }
-RIGHT_ANSWER = ("model",)  # fields whose fault leaves the answer what it is
+RIGHT_ANSWER = ("model",)  # fields whose fault does not change the answer
 
 
 @dataclass(frozen=True)
 class FieldKind:
-    """One field of a message that holds something else than it should."""
+    """One field of a message with a wrong value."""
 
     field: str
     value: str
 
     @property
     def name(self) -> str:
-        """What a test calls it."""
+        """Return the name of the kind in test ids."""
         return f"{self.field}: {self.value}"
 
     @property
     def is_billed(self) -> bool:
-        """Whether what the message cost can be read. Nothing of one that no JSON reader takes can be."""
+        """Return whether the cost of the message can be read; a message that no JSON reader accepts has no readable cost."""
         return FIELDS[self.field][2] and self.value != "deep"
 
     @property
     def is_answered(self) -> bool:
-        """Whether its answer counts all the same."""
+        """Return whether the answer is valid despite the fault."""
         return self.is_billed and self.field in RIGHT_ANSWER
 
     def spoil(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the message with its field spoiled."""
+        """Return a copy of the message with this field spoiled."""
         spoiled = copy.deepcopy(dict(message))
         spoiled["usage"] = copy.deepcopy(USAGE) | spoiled.get("usage", {})
         if self.field == "ephemeral_1h_input_tokens" and not isinstance(
@@ -178,7 +178,7 @@ def succeeded(custom_id: str, said: Any) -> dict[str, Any]:
 
 
 def written(said: Any) -> bytes:
-    """Return a message or a line as JSON, without the end of a line."""
+    """Return a message or a line as JSON, without a line ending."""
     return json.dumps(said).encode().replace(json.dumps(DEEP).encode(), b"[" * DEPTH + b"]" * DEPTH)
 
 
@@ -187,7 +187,7 @@ def spoiled_line(line: Mapping[str, Any], kind: FieldKind) -> bytes:
     return written(succeeded(line["custom_id"], kind.spoil(line["result"]["message"])))
 
 
-# -- what hypothesis may draw
+# -- strategies for Hypothesis
 
 VIEW_FIELDS = (
     "created_at",
@@ -206,7 +206,7 @@ counts = st.integers(0, 2_000) | st.sampled_from([0, MOST_TOKENS, MOST_TOKENS + 
 
 @st.composite
 def usages(draw: st.DrawFn) -> Any:
-    """Usage that may be right, just wrong, or anything."""
+    """Draw usage that is right, slightly wrong, or arbitrary."""
     used: dict[str, Any] = {
         name: draw(counts) for name in ("input_tokens", "output_tokens") if draw(st.integers(0, 9))
     }
@@ -252,7 +252,7 @@ def lines(
     custom_id: str,
     names: st.SearchStrategy[str] = st.just("msg_1"),  # noqa: B008
 ) -> bytes:
-    """Draw a line of the results for a request: mostly with a message, else another way to answer it."""
+    """Draw a line of the results for a request: mostly with a message, otherwise with another kind of result."""
     said = draw(messages(names))
     result: Any = {"type": "succeeded", "message": said}
     match draw(st.integers(0, 11)):

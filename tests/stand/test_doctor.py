@@ -13,7 +13,7 @@ from lanes.realtime.circuit import Fault
 from lanes.settings import Settings
 from lanes.stand import local
 from lanes.stand.after_restore import CHECKS as AFTER_RESTORE
-from lanes.stand.doctor import CheckVerdict, Finding, all_well, examine
+from lanes.stand.doctor import CheckVerdict, Finding, examine, is_healthy
 from lanes.stand.info import STAND_IN_KEY, StandInfo
 from lanes.stand.postgres import Running
 from lanes.store.batch.creates import find_copy, mark_orphans_found
@@ -48,11 +48,11 @@ def test_a_stopped_database_is_reported_once_and_dependent_checks_are_skipped(ho
     assert by_name["schema"].verdict is CheckVerdict.NOT_LOOKED
     assert by_name["prefect"].verdict is CheckVerdict.WRONG
     assert by_name["workers"].verdict is CheckVerdict.NOT_LOOKED
-    assert not all_well(list(by_name.values()))
+    assert not is_healthy(list(by_name.values()))
 
 
 def test_a_skipped_check_does_not_count_as_passed() -> None:
-    assert not all_well(
+    assert not is_healthy(
         [Finding("a", CheckVerdict.OK, ""), Finding("b", CheckVerdict.NOT_LOOKED, "")]
     )
 

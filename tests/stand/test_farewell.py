@@ -16,9 +16,9 @@ from lanes.cli import app
 from lanes.commands.run import (
     NextStep,
     Surroundings,
+    example_event,
     is_attended,
     next_steps,
-    own_event,
     print_farewell,
     program,
     run,
@@ -97,7 +97,7 @@ def test_no_suggested_command_contains_a_control_character_or_an_unquoted_key() 
 
 
 def test_the_example_event_is_valid_for_prefect_and_for_the_door() -> None:
-    called = shlex.split(own_event(AT, "it's", "body", "mine-1", NOON))
+    called = shlex.split(example_event(AT, "it's", "body", "mine-1", NOON))
     assert called[:5] == ["curl", "-fsS", *shlex.split(LOGIN), "http://127.0.0.1:4200/api/events"]
     (event,) = json.loads(called[-1])
     assert {"id", "occurred", "event", "resource", "payload"} <= set(event)

@@ -19,7 +19,7 @@ from lanes.stand.fleet import (
 )
 from lanes.stand.prefect_api import PrefectApi
 from lanes.stand.supervisor import Supervisor
-from lanes.store.asking import by_driver, plain_url
+from lanes.store.asking import ask_by_driver, plain_url
 from tests.prefect_standin import PrefectStandIn
 
 RELEASE = "0.1.0+58dae29f"
@@ -32,7 +32,7 @@ def telling(database_url: str, *told: HostReport) -> Iterator[list[HostReport]]:
         psycopg.connect(plain_url(database_url), application_name=each.session) for each in told
     ]
     try:
-        with by_driver(database_url) as ask:
+        with ask_by_driver(database_url) as ask:
             yield sorted(reports(ask), key=lambda each: each.host)
     finally:
         for each in sessions:
@@ -46,13 +46,13 @@ def test_a_supervisor_names_its_session_after_its_host_its_release_and_its_clock
         told = Supervisor(pool, api, say=print, keep_warm=False, host=("alpha", RELEASE))
         told.look()
         told.look()
-    with by_driver(database_url) as ask:
+    with ask_by_driver(database_url) as ask:
         (found,) = reports(ask)
     assert (found.host, found.release) == ("alpha", RELEASE)
     assert abs(found.offset_s) < 1
     assert troubles([found]) == []
     pool.dispose()
-    with by_driver(database_url) as ask:
+    with ask_by_driver(database_url) as ask:
         assert reports(ask) == []
 
 

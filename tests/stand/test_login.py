@@ -93,7 +93,7 @@ def test_curl_sends_the_login_of_the_config_file(
 ) -> None:
     config = curl_config(capsys)
     assert config == tmp_path / login.OF_STAND
-    with PrefectApi.of_stand(up) as api:
+    with PrefectApi.from_stand(up) as api:
         api.version()
     ours = prefect.headers[-1]["authorization"]
     assert what_curl_sends(config, prefect) == ours

@@ -16,7 +16,7 @@ from lanes.cli import app
 from lanes.errors import StandError
 from lanes.settings import Settings
 from lanes.stand import addresses
-from lanes.stand.addresses import without_password
+from lanes.stand.addresses import strip_password
 from lanes.stand.database import check_answers, read_address
 from lanes.stand.doctor import examine
 from lanes.stand.kept import Said, differences, list_variables
@@ -97,11 +97,11 @@ def test_an_invalid_setting_is_reported_without_its_value() -> None:
 def test_no_command_line_contains_the_password_of_a_client_key() -> None:
     address = make_url(CLIENT_KEY)
     no_secret(
-        without_password(address),
+        strip_password(address),
         *addresses.psql_command(Path("psql"), address, ["-c", "select 1"]),
     )
     assert addresses.psql_environment(address, {}) == {"PGPASSWORD": "geheim"}
-    assert without_password(address).query == {"sslkey": "/k.pem"}
+    assert strip_password(address).query == {"sslkey": "/k.pem"}
 
 
 def test_an_error_of_libpq_about_an_address_is_reported_without_passwords(home: Path) -> None:

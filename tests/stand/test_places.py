@@ -18,7 +18,7 @@ from lanes.stand.addresses import (
     psql_command,
     psql_environment,
     psql_program,
-    without_password,
+    strip_password,
 )
 from lanes.stand.info import PostgresInfo, StandInfo
 from lanes.stand.postgres import Running
@@ -166,7 +166,7 @@ def test_an_address_is_separated_from_its_password(
     address: str, bare: str, secret: str | None
 ) -> None:
     url = make_url(address)
-    assert without_password(url).render_as_string(hide_password=False) == bare
+    assert strip_password(url).render_as_string(hide_password=False) == bare
     assert password(url) == secret
 
 

@@ -18,7 +18,7 @@ from lanes.stand.info import load_info
 from lanes.stand.local import Users, birth_mark
 from lanes.stand.progress import Silent
 from lanes.stand.stand import NO_PROVIDER, Stand
-from lanes.stand.steps import StandStep, installing
+from lanes.stand.steps import StandStep, list_installers
 from lanes.stand.worksite import Site
 from tests.prefect_standin import PrefectStandIn
 
@@ -169,7 +169,7 @@ def test_samples_are_published_to_a_users_own_database_only_on_request(
     home: Path, with_settings: dict[str, str], asked: bool, publishes: bool
 ) -> None:
     site = Site(settings(**with_settings), home, home, samples=asked)
-    assert ("--samples" in installing(site)) is publishes
+    assert ("--samples" in list_installers(site)) is publishes
 
 
 def test_deploy_without_a_key_warns_until_prefect_has_a_provider_block(

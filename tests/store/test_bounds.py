@@ -30,7 +30,7 @@ def waiting(
     connection: Connection, lane: Lane, *names: str, workload: str = "letters", payload: Any = LARGE
 ) -> None:
     admit(connection, *names, now=NOON, lane=lane, workload=workload, payload=payload)
-    while unrouted.any_received(connection):  # one pass of the router has a byte limit too
+    while unrouted.has_received(connection):  # one pass of the router has a byte limit too
         route(connection, now=NOON)
 
 

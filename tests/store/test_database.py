@@ -11,7 +11,7 @@ from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import Engine, func, select
 from sqlalchemy.engine import URL, make_url
 
-from lanes.store.asking import SIMPLE, by_driver, place_of, plain_url, through
+from lanes.store.asking import SIMPLE, ask_by_driver, place_of, plain_url, through
 from lanes.store.database import Database, clock
 from tests.passing_time import PassingTime
 
@@ -55,7 +55,7 @@ def test_a_query_by_driver_and_a_query_through_sqlalchemy_return_the_same_row(
     pool: Engine, database_url: str
 ) -> None:
     given = {"who": "a % of :n", "n": 41, "words": ["a", "b"], "span": timedelta(hours=1)}
-    with by_driver(database_url) as ask:
+    with ask_by_driver(database_url) as ask:
         (now,) = ask("select now() as now")
         (alone,) = ask(QUESTION, now=now.now, **given)
     with pool.begin() as connection:
@@ -68,7 +68,7 @@ def test_a_query_by_driver_and_a_query_through_sqlalchemy_return_the_same_row(
 def test_an_unreachable_database_raises_the_error_of_the_driver() -> None:
     with (
         pytest.raises(psycopg.OperationalError),
-        by_driver("postgresql+psycopg://u:p@127.0.0.1:1/d"),
+        ask_by_driver("postgresql+psycopg://u:p@127.0.0.1:1/d"),
     ):
         pass
 

@@ -134,13 +134,13 @@ STATEMENTS: dict[str, tuple[Callable[[Connection], Any], str]] = {
         "= 'open'",
     ),
     "what Slack must be told": (
-        lambda c: slack_outbox.due(c, edits=True, now=NOON),
+        lambda c: slack_outbox.list_due(c, edits=True, now=NOON),
         "ix_slack_post_due",
     ),
     "what Slack was not told": (slack_outbox.list_untold, "DISTINCT FROM 'resolved'"),
-    "what waits": (lambda c: work.waiting(c, Lane.REALTIME, now=NOON), "ix_work_claimable"),
+    "what waits": (lambda c: work.read_waiting(c, Lane.REALTIME, now=NOON), "ix_work_claimable"),
     "what waits and is urgent": (
-        lambda c: work.waiting(c, Lane.REALTIME, now=NOON),
+        lambda c: work.read_waiting(c, Lane.REALTIME, now=NOON),
         "ix_work_urgent",
     ),
     "the backlog": (lambda c: load.backlog(c, Lane.REALTIME, now=NOON), "ix_work_claimable"),
@@ -152,7 +152,7 @@ STATEMENTS: dict[str, tuple[Callable[[Connection], Any], str]] = {
     ),
     "claims in turns": (lambda c: claimed(c, turns={"shop": 1}), "ix_work_turn"),
     "claims of what presses": (lambda c: claimed(c, pressing=True), "ix_work_pressing"),
-    "whose work waits": (lambda c: work.waiting_consumers(c, {"letters": ""}), "ix_work_turn"),
+    "whose work waits": (lambda c: work.read_waiting_consumers(c, {"letters": ""}), "ix_work_turn"),
     "how long a queue is": (
         lambda c: second_look.queue_lengths(c, ["letters"], now=NOON),
         "ix_work_claimable",
@@ -166,19 +166,19 @@ STATEMENTS: dict[str, tuple[Callable[[Connection], Any], str]] = {
         "ix_route_shed",
     ),
     "what is overdue": (
-        lambda c: due.by_reason(through(c), since=later(days=-1), now=NOON),
+        lambda c: due.read_outcomes(through(c), since=later(days=-1), now=NOON),
         "ix_work_due_of_workload",
     ),
     "what is overdue and claimed": (
-        lambda c: due.by_reason(through(c), since=later(days=-1), now=NOON),
+        lambda c: due.read_outcomes(through(c), since=later(days=-1), now=NOON),
         "ix_work_claimed",
     ),
     "what is overdue and not routed": (
-        lambda c: due.by_reason(through(c), since=later(days=-1), now=NOON),
+        lambda c: due.read_outcomes(through(c), since=later(days=-1), now=NOON),
         "ix_item_received",
     ),
     "what is overdue though it was rescued": (
-        lambda c: due.by_reason(through(c), since=later(days=-1), now=NOON),
+        lambda c: due.read_outcomes(through(c), since=later(days=-1), now=NOON),
         "ix_work_unrescued",
     ),
     "lost claims": (lambda c: work.list_abandoned(c, now=NOON), "ix_work_claimed"),
@@ -232,8 +232,8 @@ STATEMENTS: dict[str, tuple[Callable[[Connection], Any], str]] = {
     ),
     "batches that nobody wants": (lambda c: doubts.recall(c, now=NOON), "ix_work_submitted"),
     "ended replays": (lambda c: replays.finish(c, now=NOON), "uq_generation_open"),
-    "the open rollout": (lambda c: rollouts.open_of(c, "letters"), "uq_rollout_open"),
-    "open rollouts": (rollouts.all_open, "uq_rollout_open"),
+    "the open rollout": (lambda c: rollouts.read_open(c, "letters"), "uq_rollout_open"),
+    "open rollouts": (rollouts.list_open, "uq_rollout_open"),
 }
 
 

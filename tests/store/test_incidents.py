@@ -354,16 +354,16 @@ def test_the_slack_outbox_remembers_an_attempt_with_an_unknown_outcome(
     connection: Connection,
 ) -> None:
     (incident_id,) = incidents.record(connection, [BREACH], now=NOON).opened
-    (post,) = slack_outbox.due(connection, edits=True, now=NOON)
+    (post,) = slack_outbox.list_due(connection, edits=True, now=NOON)
     assert (post.incident.id, post.posted_state, post.unsure) == (incident_id, None, False)
     slack_outbox.begin(connection, incident_id, posts=Severity.WARNING, now=NOON)
-    assert slack_outbox.due(connection, edits=True, now=later(seconds=30)) == []
-    (post,) = slack_outbox.due(connection, edits=True, now=later(seconds=61))
+    assert slack_outbox.list_due(connection, edits=True, now=later(seconds=30)) == []
+    (post,) = slack_outbox.list_due(connection, edits=True, now=later(seconds=61))
     assert (post.unsure, post.attempts) == (True, 1)
     slack_outbox.record_posted(
         connection, post.incident, channel="C1", ts="1.2", now=later(seconds=61)
     )
-    assert slack_outbox.due(connection, edits=True, now=later(seconds=62)) == []
+    assert slack_outbox.list_due(connection, edits=True, now=later(seconds=62)) == []
     (post,) = posts(connection)
     assert (post.ts, post.posted_state, post.unsure) == ("1.2", IncidentState.OPEN, False)
     assert post.posted_severity == Severity.WARNING
@@ -399,7 +399,7 @@ def test_the_slack_outbox_offers_exactly_the_incidents_with_a_next_step(
     connection: Connection,
 ) -> None:
     incidents.record(connection, [BREACH], now=NOON)
-    (post,) = slack_outbox.due(connection, edits=True, now=NOON)
+    (post,) = slack_outbox.list_due(connection, edits=True, now=NOON)
     slack_outbox.record_posted(connection, post.incident, channel="C1", ts="1.2", now=NOON)
     for changed, said in itertools.product(CHANGED, SAID):
         with connection.begin_nested() as as_it_was:
@@ -408,7 +408,7 @@ def test_the_slack_outbox_offers_exactly_the_incidents_with_a_next_step(
             (post,) = posts(connection)
             for edits, minutes in itertools.product((True, False), (4, 5)):
                 now = later(minutes=minutes)
-                offered = slack_outbox.due(connection, edits=edits, now=now)
+                offered = slack_outbox.list_due(connection, edits=edits, now=now)
                 told = next_step(post, edits=edits, now=now) is not SlackStep.NOTHING
                 assert bool(offered) == told, (changed, said, edits, minutes)
             as_it_was.rollback()
@@ -421,14 +421,14 @@ def test_the_incident_that_changed_first_is_posted_first(connection: Connection)
         )
     told = next(
         each
-        for each in slack_outbox.due(connection, edits=True, now=later(hours=1))
+        for each in slack_outbox.list_due(connection, edits=True, now=later(hours=1))
         if each.incident.id == 2
     )
     slack_outbox.record_posted(
         connection, told.incident, channel="C1", ts="1.2", now=later(minutes=2)
     )
     incidents.record(connection, [replace(KEPT, workload="mended")], now=later(minutes=30))
-    due = slack_outbox.due(connection, edits=True, now=later(hours=1))
+    due = slack_outbox.list_due(connection, edits=True, now=later(hours=1))
     assert [each.incident.workload for each in due] == ["old", "new", "mended"]
 
 
@@ -438,7 +438,7 @@ def test_only_open_incidents_stay_in_the_slack_outbox_without_slack(connection: 
     incidents.record(connection, [KEPT], now=later(minutes=15))
     slack_outbox.drop_untold(connection)
     assert [
-        post.incident.workload for post in slack_outbox.due(connection, edits=True, now=NOON)
+        post.incident.workload for post in slack_outbox.list_due(connection, edits=True, now=NOON)
     ] == ["bills"]
 
 
@@ -452,7 +452,9 @@ def posts(connection: Connection) -> list[SlackPost]:
 def evaluate(connection: Connection, **later_by: float) -> IncidentChanges:
     now = NOON + timedelta(**later_by)
     seen = measurements.measure(connection, now=now)
-    return incidents.record(connection, assess(workloads.in_force(connection), seen, now), now=now)
+    return incidents.record(
+        connection, assess(workloads.read_versions(connection), seen, now), now=now
+    )
 
 
 def test_an_item_that_fell_back_to_a_batch_counts_as_late_until_it_is_answered(

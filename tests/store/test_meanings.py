@@ -115,7 +115,7 @@ def is_out_of_order(of: ItemLife) -> None:
     of.arrives("after", entity="ann", occurred_at=NOON)
     of.arrives(entity="ann", occurred_at=NOON - timedelta(hours=1))
     ids = {each.key: each.item_id for each in rows(of.connection, "item_status")}
-    told = full_data.lengths_of(of.connection, dict.fromkeys(ids.values(), of.letters))
+    told = full_data.read_lengths(of.connection, dict.fromkeys(ids.values(), of.letters))
     assert (len(told.get(ids["after"], ())), len(told.get(ids["k"], ()))) == (1, 0)
     of.real_time()
 

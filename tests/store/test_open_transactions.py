@@ -272,7 +272,7 @@ def test_a_router_skips_an_item_that_another_transaction_holds_and_finds_it_late
     with pool.connect() as caller:
         holding(caller)
         with unwilling(pool) as router:
-            assert unrouted.any_received(router)
+            assert unrouted.has_received(router)
             route(router, now=NOON)
             assert [each.key for each in rows(router, "route_log")] == ["free"]
     with unwilling(pool) as router:  # the caller rolled back
@@ -296,10 +296,10 @@ def test_an_item_that_other_transactions_only_refer_to_gets_its_position_at_once
 def test_checking_for_received_items_locks_no_item(pool: Engine) -> None:
     with pool.begin() as setup:
         publish(setup, now=NOON)
-        assert not unrouted.any_received(setup)
+        assert not unrouted.has_received(setup)
         admit(setup, "a", now=NOON)
     with pool.connect() as looking:
-        assert unrouted.any_received(looking)
+        assert unrouted.has_received(looking)
         with unwilling(pool) as owner:
             assert items.cancel(owner, "letters", "a") == "canceled"
 

@@ -17,7 +17,10 @@ LEASE = timedelta(seconds=15)
 def add(connection: Connection, *names: str) -> None:
     outbox.add(
         connection,
-        [outbox.EventOut.of_workload(f"lanes.{name}", "letters", {"key": name}) for name in names],
+        [
+            outbox.EventOut.about_workload(f"lanes.{name}", "letters", {"key": name})
+            for name in names
+        ],
         now=NOON,
     )
 
@@ -130,7 +133,7 @@ def test_an_event_is_published_only_if_its_transaction_commits(pool: Engine) -> 
 
 def add_items(connection: Connection, name: str, *keys: str, **payload: Any) -> None:
     told = [
-        outbox.EventOut.of_workload(f"lanes.item.{name}", "letters", {"key": key, **payload})
+        outbox.EventOut.about_workload(f"lanes.item.{name}", "letters", {"key": key, **payload})
         for key in keys
     ]
     outbox.add(connection, told, now=NOON)
@@ -242,8 +245,8 @@ def test_the_first_events_of_a_large_outbox_are_found_by_index(
 
 
 def test_a_watermark_never_moves_back(connection: Connection) -> None:
-    assert items.watermark_of(connection, "arrivals") is None
+    assert items.read_watermark(connection, "arrivals") is None
     for minutes, seen in ((5, 5), (3, 5), (5, 5), (8, 8)):
         items.advance_watermark(connection, "arrivals", later(minutes=minutes))
-        assert items.watermark_of(connection, "arrivals") == later(minutes=seen)
-    assert items.watermark_of(connection, "other") is None
+        assert items.read_watermark(connection, "arrivals") == later(minutes=seen)
+    assert items.read_watermark(connection, "other") is None

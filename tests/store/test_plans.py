@@ -268,8 +268,8 @@ BIG = ("item", "work", "attempt", "result", "route")
     ("ask", "most"),
     [
         # Once when all work is overdue, once when all work is due later.
-        (lambda c: ready_work.pressing(c, now=NOON), 100),
-        (lambda c: ready_work.pressing(c, now=later(days=-29)), 100),
+        (lambda c: ready_work.list_pressing(c, now=NOON), 100),
+        (lambda c: ready_work.list_pressing(c, now=later(days=-29)), 100),
         (lambda c: work.list_abandoned(c, now=later(minutes=1)), 200),
         (lambda c: work.list_abandoned(c, now=later(minutes=9)), 200),
         (lambda c: load.backlog(c, Lane.REALTIME, now=later(days=1)), 3_000),
@@ -288,7 +288,7 @@ BIG = ("item", "work", "attempt", "result", "route")
         (lambda c: jobs.finish(c, now=later(days=1)), 5_000),
         (lambda c: jobs.list_unfinished(c, most=9, now=NOON), 25_000),
         (lambda c: replays.open_work(c, replays.get(c, GenerationId(1))), 6_000),
-        (lambda c: work.waiting(c, Lane.BATCH, now=later(days=1)), 3_000),
+        (lambda c: work.read_waiting(c, Lane.BATCH, now=later(days=1)), 3_000),
         (lambda c: second_look.queue_tail(c, ["letters"], now=NOON), 1_600),
         (lambda c: second_look.queue_lengths(c, ["letters"], now=NOON), 1_100),
         (
@@ -308,9 +308,9 @@ BIG = ("item", "work", "attempt", "result", "route")
             ),
             4_000,
         ),
-        (lambda c: ready_work.waiting_kinds(c, None, now=later(days=1)), 3_000),
+        (lambda c: ready_work.list_waiting_kinds(c, None, now=later(days=1)), 3_000),
         (lambda c: items.apply_waiting(c, now=NOON), 100),
-        (lambda c: unrouted.any_received(c), 100),
+        (lambda c: unrouted.has_received(c), 100),
         (lambda c: recording.thaw(c, now=NOON), 3_000),
         (lambda c: outages.end(c, now=NOON), 3_000),
         (
@@ -346,13 +346,15 @@ BIG = ("item", "work", "attempt", "result", "route")
         (lambda c: snapshot.take(c, since=later(days=-30), now=later(days=1)), 35_000),
         (lambda c: evidence(c, "letters", since=later(days=-30), now=later(days=1)), 3_000),
         (
-            lambda c: turnarounds.of_period(
+            lambda c: turnarounds.read_calibrations(
                 asking.through(c), since=later(days=-30), now=later(days=1)
             ),
             10_000,
         ),
         (
-            lambda c: turnarounds.of_period(asking.through(c), since=later(hours=-1), now=NOON),
+            lambda c: turnarounds.read_calibrations(
+                asking.through(c), since=later(hours=-1), now=NOON
+            ),
             10_000,
         ),
         (
@@ -381,12 +383,12 @@ BIG = ("item", "work", "attempt", "result", "route")
             ),
             400,
         ),
-        (lambda c: work.waiting(c, Lane.REALTIME, now=later(days=1)), 3_000),
+        (lambda c: work.read_waiting(c, Lane.REALTIME, now=later(days=1)), 3_000),
         (
             lambda c: lock_for_batch(c, BatchKind("letters", VersionId(1)), limit=50, now=NOON),
             400,
         ),
-        (lambda c: batches.outstanding(c, "letters", now=NOON), 9_000),
+        (lambda c: batches.count_outstanding(c, "letters", now=NOON), 9_000),
         (
             lambda c: story.look(
                 c, {"letters": [f"k{n}" for n in range(1, 60_000, 300)]}, now=NOON
@@ -409,7 +411,9 @@ BIG = ("item", "work", "attempt", "result", "route")
             9_000,
         ),
         (
-            lambda c: due.by_reason(asking.through(c), since=later(days=-30), now=later(days=1)),
+            lambda c: due.read_outcomes(
+                asking.through(c), since=later(days=-30), now=later(days=1)
+            ),
             9_000,
         ),
         (lambda c: second_look.due_items(c, until=later(hours=2), now=NOON), 800),

@@ -84,7 +84,7 @@ def claim(
     """Claim the most urgent work; `places` are divided among the workloads as on the real-time lane."""
     entitled = {
         name: version.entitlement
-        for name, version in work.waiting(connection, lane, now=now).versions.items()
+        for name, version in work.read_waiting(connection, lane, now=now).versions.items()
     }
     most = divide(places, entitled, in_flight={}, places=places, rooms={})
     return work.claim(connection, lane, most, worker=worker, lease=lease, now=now)

@@ -18,8 +18,8 @@ def test_rests_double_up_to_the_longest() -> None:
 
 @given(failures=st.integers(1, 100), draw=st.floats(0, 1))
 def test_a_draw_shortens_a_rest_by_at_most_half(failures: int, draw: float) -> None:
-    whole = WORK.after(failures)
-    assert whole / 2 <= WORK.after(failures, draw=draw) <= whole
+    whole = WORK.rest_after(failures)
+    assert whole / 2 <= WORK.rest_after(failures, draw=draw) <= whole
 
 
 def test_each_id_has_its_own_back_off() -> None:

@@ -26,7 +26,7 @@ from lanes.store.advice.billing import (
     sum_spending,
 )
 from lanes.store.asking import Ask
-from lanes.store.figures.reading import add_up, of_kind, sum_column, usd_of
+from lanes.store.figures.reading import add_up, select_kind, sum_column, sum_usd
 from lanes.store.money import budget_status, overheads
 from lanes.store.routing import turnarounds
 from lanes.store.states import ANSWERING
@@ -173,7 +173,7 @@ class AdvisedVersion:
     confidence: float  # required probability that a batch is back in time
 
 
-def in_force(ask: Ask, workload: str | None = None) -> list[AdvisedVersion]:
+def read_in_force(ask: Ask, workload: str | None = None) -> list[AdvisedVersion]:
     """Return the version in force of a workload, or of every workload, ordered by name."""
     return [
         AdvisedVersion(
@@ -200,7 +200,7 @@ def evidence(
         UnknownWorkload: no workload of that name has a published version.
     """
     ask = asking.through(connection)
-    versions = in_force(ask, workload)
+    versions = read_in_force(ask, workload)
     # Imported here so that a report that only reads loads neither SQLAlchemy nor schemas.
     from lanes.store.workload import workloads
 
@@ -208,7 +208,7 @@ def evidence(
         raise UnknownWorkload(workloads.UNPUBLISHED.format(workload))
     read = workloads.versions(connection, [each.version for each in versions]).values()
     shared = {each.workload: estimate_shared_tokens(each.spec) for each in read}
-    seen = of_each(ask, versions, since=since, now=now, shared=shared)[workload]
+    seen = read_each(ask, versions, since=since, now=now, shared=shared)[workload]
     if seen.estimated_realtime_usd is None:
         for each in read:
             realtime, batch = mean_estimate(connection, each, now=now) or (None, None)
@@ -225,10 +225,10 @@ def basis(
         UnknownWorkload: no workload of that name has a published version.
     """
     seen = evidence(connection, workload, since=since, now=now)
-    return seen, overheads.of_each(asking.through(connection), [workload], now=now)[workload]
+    return seen, overheads.read_each(asking.through(connection), [workload], now=now)[workload]
 
 
-def of_each(
+def read_each(
     ask: Ask,
     versions: Sequence[AdvisedVersion],
     *,
@@ -285,11 +285,12 @@ def _of(
     batch_expected_s = (early.back_at(version.confidence) - now).total_seconds()
     arrived = [each for each in counted if each.kind == "item" and each.word != "canceled"]
     ours = [each for each in counted if each.version_id == version.version]
-    priced, compared = of_kind(ours, "route"), of_kind(ours, "compared")
+    priced, compared = select_kind(ours, "route"), select_kind(ours, "compared")
     billed, prices = sum_spending(counted, version.version), ListPrices(version.models, now)
     of_others = count_answers_of_others(counted, version.version)
     timed = {
-        kind: of_kind(rows_by_query["timed"], kind) for kind in (Kind.FIRST, Kind.READ, Kind.DUE)
+        kind: select_kind(rows_by_query["timed"], kind)
+        for kind in (Kind.FIRST, Kind.READ, Kind.DUE)
     }
     due = [
         pair for each in add_up(timed[Kind.DUE], "workload").values() for pair in each.list_counts()
@@ -308,9 +309,9 @@ def _of(
         estimated_realtime_usd=_mean(priced, "realtime_usd"),
         estimated_batch_usd=_mean(priced, "batch_usd"),
         batch_list_share=prices.batch_share(billed, otherwise=Evidence.batch_list_share),
-        with_due=sum_column(of_kind(counted, "due"), "n")
+        with_due=sum_column(select_kind(counted, "due"), "n")
         + sum(len(each.due_s) for each in unrouted),
-        urgent=sum_column(of_kind(counted, "urgent"), "n") + sum_column(unrouted, "urgent"),
+        urgent=sum_column(select_kind(counted, "urgent"), "n") + sum_column(unrouted, "urgent"),
         due_within_5s=sum(n for seconds, n in due if seconds <= 5),
         due_before_batch=sum(n for seconds, n in due if seconds < batch_expected_s),
         batch_expected_s=batch_expected_s,
@@ -323,7 +324,7 @@ def _of(
         consumers=_consumers(counted, add_up(timed[Kind.READ], "consumer"), rows_by_query["young"]),
         limits=_limit_uses(
             rows_by_query["limits"],
-            _takes(of_kind(counted, "call"), billed.get(Lane.REALTIME)),
+            _takes(select_kind(counted, "call"), billed.get(Lane.REALTIME)),
             now,
         ),
         provider_discount=prices.discount(otherwise=Evidence.provider_discount),
@@ -366,7 +367,7 @@ def _takes(calls: Iterable[Any], billed: Spent | None) -> Need:
 
 def _mean(rows: Sequence[Any], measure: str) -> float | None:
     n = sum_column(rows, "n")
-    return float(usd_of(rows, measure) / n) if n else None
+    return float(sum_usd(rows, measure) / n) if n else None
 
 
 def _consumers(
@@ -393,8 +394,8 @@ def _consumers(
 def _consumer(
     consumer: str | None, rows: Sequence[Any], timed: Durations | None, young: int
 ) -> ConsumerUse:
-    asked, read = of_kind(rows, "asked"), of_kind(rows, "read")
-    first = [each for each in of_kind(rows, "first") if each.lane == Lane.REALTIME]
+    asked, read = select_kind(rows, "asked"), select_kind(rows, "read")
+    first = [each for each in select_kind(rows, "first") if each.lane == Lane.REALTIME]
     unread_s = sum(each.age_s for each in first) - sum(each.age_s for each in read)
     answered = sum_column(first, "n")
     reads, delays = sum_column(read, "n"), tuple(timed.list_counts()) if timed else ()
@@ -427,7 +428,7 @@ def mean_estimate(
     """
     from sqlalchemy import select
 
-    from lanes.store.doors.full_data import lengths_of
+    from lanes.store.doors.full_data import read_lengths
     from lanes.store.money import sharing
     from lanes.store.statements import characters
     from lanes.store.tables import item
@@ -437,7 +438,7 @@ def mean_estimate(
     wanted = select(newest.c.id, characters(newest.c.payload).label("chars"))
     kept = newest.c.workload == version.workload, newest.c.emptied_at.is_(None)
     rows = connection.execute(wanted.where(*kept).limit(MOST_ITEMS)).all()
-    told = lengths_of(connection, {row.id: version for row in rows})
+    told = read_lengths(connection, {row.id: version for row in rows})
     estimates = sharing.estimates(connection, now=now)
     sizes = [(row.chars, history_chars(told.get(row.id, ()))) for row in rows]
     try:

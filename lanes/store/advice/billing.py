@@ -11,7 +11,7 @@ from lanes.advice.savings import Billed, PriceList, Savings, TokenPrices, saving
 from lanes.ids import VersionId
 from lanes.routing.lane_rules import binds
 from lanes.statistics.figures import Durations
-from lanes.store.figures.reading import of_kind, sum_column, usd_of
+from lanes.store.figures.reading import select_kind, sum_column, sum_usd
 from lanes.words import Lane, Purpose, Reason
 from lanes.workload.prices import per_token
 
@@ -33,7 +33,7 @@ class Spent:
 
 def sum_spending(counted: Iterable[Any], version: VersionId) -> dict[Lane, Spent]:
     """Return the bill of a version's attempts, which is their parts of the responses, for each lane with any cost."""
-    tries = [each for each in of_kind(counted, "attempt") if each.version_id == version]
+    tries = [each for each in select_kind(counted, "attempt") if each.version_id == version]
     by_lane = {lane: [each for each in tries if each.lane == lane] for lane in Lane}
     return {lane: _sum_tries(of) for lane, of in by_lane.items() if any(each.usd for each in of)}
 
@@ -42,14 +42,14 @@ def count_answers_of_others(counted: Iterable[Any], version: VersionId) -> int:
     """Return the number of valid answers by other versions."""
     return sum(
         each.n
-        for each in of_kind(counted, "attempt")
+        for each in select_kind(counted, "attempt")
         if each.word == "valid" and each.version_id != version
     )
 
 
 def _sum_tries(tries: Sequence[Any]) -> Spent:
     answers = [each for each in tries if each.word == "valid"]
-    usd = usd_of(tries, "usd")
+    usd = sum_usd(tries, "usd")
     return Spent(
         float(usd),
         *(sum_column(answers, measure) for measure in ("items", "input_tokens", "output_tokens")),
@@ -158,11 +158,11 @@ def _compute_cost(used: Iterable[Spent], price: TokenPrices | None) -> float:
 def _group_calls(rows: Sequence[Any]) -> list[Billed]:
     """Return the calls of each lane, for answers and for second passes."""
     answers = Counter[Lane]()
-    for row in of_kind(rows, "attempt"):
+    for row in select_kind(rows, "attempt"):
         if row.word == "valid" and row.purpose == Purpose.ANSWER:
             answers[Lane(row.lane)] += row.items
     calls = defaultdict[tuple[str, str], list[Any]](list)
-    for row in of_kind(rows, "call"):
+    for row in select_kind(rows, "call"):
         calls[row.lane, row.purpose].append(row)
     return [
         _sum_calls(Lane(lane), purpose, of, answers[Lane(lane)])
@@ -187,13 +187,13 @@ def _sum_calls(lane: Lane, purpose: str, calls: Sequence[Any], answers: int) -> 
         cached,
         written,
         sum_column(calls, "output_tokens"),
-        usd_of(calls, "usd"),
+        sum_usd(calls, "usd"),
     )
 
 
 def _compute_free_share(rows: Iterable[Any]) -> float:
     """Return the share of batch routes that routing chose freely, without a reason that binds the item to batch."""
-    to_batch = [each for each in of_kind(rows, "route") if each.lane == Lane.BATCH]
+    to_batch = [each for each in select_kind(rows, "route") if each.lane == Lane.BATCH]
     free = sum(each.n for each in to_batch if binds(Reason(each.word), Lane.BATCH) is None)
     return free / max(1, sum(each.n for each in to_batch))
 

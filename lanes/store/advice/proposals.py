@@ -104,9 +104,9 @@ def _plan(
     """
     assert advice.evidence is not None
     target: dict[str, Any] = {"name": advice.workload, "consumer": use.consumer, "now": now}
-    plan, refusal = plans.of_playbook(connection, playbook, **target)
+    plan, refusal = plans.plan_playbook(connection, playbook, **target)
     if (fitted := fit_playbook(playbook, plan.traffic)) != playbook:
-        plan, refusal = plans.of_playbook(connection, fitted, **target)
+        plan, refusal = plans.plan_playbook(connection, fitted, **target)
     if refusal is not None:
         raise ActionRefused(refusal)
     return _content(fitted, figures(use, plan, advice.evidence.batch_expected_s))
@@ -125,7 +125,7 @@ def _insert(
         "saving_usd": row.figures["saving_usd"],
         "confidence": row.figures["confidence"],
     }
-    told = EventOut.of_workload("lanes.proposal.opened", name, payload)
+    told = EventOut.about_workload("lanes.proposal.opened", name, payload)
     outbox.add(connection, [told], now=now)
     return _read(row)
 
@@ -142,7 +142,7 @@ def approve(
     """
     open_proposal = to_decide(connection, name, number)
     target: dict[str, Any] = {"name": name, "consumer": open_proposal.consumer}
-    plan, _ = plans.of_playbook(connection, playbook, **target, now=by.now)
+    plan, _ = plans.plan_playbook(connection, playbook, **target, now=by.now)
     rollout = rollout_moves.start(connection, playbook, **target, by=by, run_id=None)
     worth = (
         open_proposal.figures
@@ -164,7 +164,7 @@ def edit(
         ActionRefused: the proposal is not open, or a rollout with the playbook could not start or would save nothing.
     """
     open_proposal = to_decide(connection, name, number)
-    plan, refusal = plans.of_playbook(
+    plan, refusal = plans.plan_playbook(
         connection, playbook, name=name, consumer=open_proposal.consumer, now=by.now
     )
     if refusal is not None:

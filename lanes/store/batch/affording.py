@@ -119,7 +119,7 @@ class Affording:
             return
         for part in chunks(waiting, most=READ_AT_ONCE, most_bytes=READ_BYTES, weight=lambda _: 1):
             ids = [each.claim.work_id for each in part]
-            self._readers |= budgets.consumers_of(self._connection, ids)
+            self._readers |= budgets.read_consumers(self._connection, ids)
             yield from part
 
     def payable(

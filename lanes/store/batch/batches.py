@@ -26,10 +26,10 @@ def open_batches(connection: Connection, *, account: str | None = None) -> list[
     wanted = is_none_of(batch.c.state, FINISHED_BATCH)
     if account is not None:
         wanted = and_(wanted, batch.c.account == account)
-    return [open_batch(row) for row in connection.execute(with_doubts(wanted))]
+    return [open_batch(row) for row in connection.execute(select_doubts(wanted))]
 
 
-def with_doubts(wanted: ColumnElement[bool]) -> Select[Any]:
+def select_doubts(wanted: ColumnElement[bool]) -> Select[Any]:
     """Select the matching batches with the columns of their doubts, ordered by id."""
     doubtful = [column for column in batch_doubt.c if column is not batch_doubt.c.batch_id]
     joined = batch.outerjoin(batch_doubt, batch_doubt.c.batch_id == batch.c.id)
@@ -45,7 +45,7 @@ def change(
 
 
 def open_batch(row: Any) -> OpenBatch:
-    """Return the batch of a row of `with_doubts`."""
+    """Return the batch of a row of `select_doubts`."""
     return read_as(OpenBatch, row)
 
 
@@ -59,7 +59,7 @@ def announce(
     now: datetime,
 ) -> None:
     """Emit an event about a batch when this transaction commits."""
-    said = EventOut.of_workload(event, workload, {"batch_id": batch_id, **payload})
+    said = EventOut.about_workload(event, workload, {"batch_id": batch_id, **payload})
     outbox.add(connection, [said], now=now)
 
 
@@ -76,7 +76,7 @@ def find_owned_ids(connection: Connection, candidates: Sequence[str]) -> set[str
     return {row.provider_batch_id for row in rows if row.provider_batch_id is not None}
 
 
-def outstanding(connection: Connection, name: str, *, now: datetime) -> OutstandingWork:
+def count_outstanding(connection: Connection, name: str, *, now: datetime) -> OutstandingWork:
     """Count the workload's open work by the state or reason in which it waits.
 
     Raises:

@@ -9,7 +9,7 @@ from lanes.batch.batch import COUNTS, PRIMER, OpenBatch, ShortReads, Tally, coun
 from lanes.ids import BatchId
 from lanes.json_data import replace_unstorable
 from lanes.packing import Claim
-from lanes.realtime.health import PastFaults, at_fault
+from lanes.realtime.health import PastFaults, find_faulty
 from lanes.store.batch import batches, doubts
 from lanes.store.batch.creates import is_orphan
 from lanes.store.statements import one_of
@@ -92,7 +92,7 @@ def members(
     return _claims(connection, batch_id, one_of(request_nos, batch_member.c.request_no))
 
 
-def own_faults(
+def find_own_faults(
     connection: Connection, open_batch: OpenBatch, faulted: Mapping[int, Sequence[Claim]]
 ) -> set[int]:
     """Return the requests that caused their faults themselves, in a batch without any answered request."""
@@ -107,14 +107,14 @@ def own_faults(
         "begun_at": open_batch.begun_at,
     }
     rows = connection.execute(text(PAST_FAULTS), asked).all()
-    return at_fault(
+    return find_faulty(
         {row.request: PastFaults(row.beside_answers, row.answered_since) for row in rows},
         answered_meanwhile=any(row.answered_meanwhile for row in rows),
         others_faulted=any(row.others_faulted for row in rows),
     )
 
 
-def outstanding(connection: Connection, batch_id: BatchId) -> dict[int, list[Claim]]:
+def read_outstanding(connection: Connection, batch_id: BatchId) -> dict[int, list[Claim]]:
     """Return the batch's claims that have no attempt yet, by request number; archived work needs none."""
     is_kept = exists().where(work.c.id == batch_member.c.work_id)
     return _claims(connection, batch_id, and_(is_kept, ~exists().where(_OF_CLAIM)))

@@ -55,11 +55,13 @@ def intend(
         )
         .returning(batch.c.id)
     ).scalar_one()
-    own(connection, batch_id, packs)
+    own_work(connection, batch_id, packs)
     return batch_id
 
 
-def own(connection: sa.Connection, batch_id: BatchId, packs: Sequence[Sequence[Claim]]) -> None:
+def own_work(
+    connection: sa.Connection, batch_id: BatchId, packs: Sequence[Sequence[Claim]]
+) -> None:
     """Give the claimed work to the batch, one request for each pack; an outdated claim only joins so that it is booked."""
     connection.execute(_members(batch_id, packs))
     of_batch = sa.and_(batch_member.c.batch_id == batch_id, batch_member.c.work_id == work.c.id)
@@ -270,7 +272,7 @@ def adopt_orphan(connection: sa.Connection, orphan: Orphan, *, now: datetime) ->
         )
         .returning(batch.c.id)
     ).scalar_one()
-    own(connection, batch_id, packs)
+    own_work(connection, batch_id, packs)
     _book_lost(
         connection,
         batch_id,

@@ -15,7 +15,7 @@ from lanes.ids import BatchId
 from lanes.promises.batches import batch_unclear
 from lanes.promises.incident import Promise, batch_subject
 from lanes.store import incidents
-from lanes.store.batch.batches import announce, change, open_batch, with_doubts
+from lanes.store.batch.batches import announce, change, open_batch, select_doubts
 from lanes.store.statements import is_, one_of
 from lanes.store.states import ANSWERING
 from lanes.store.tables import batch, batch_doubt, disowned, work
@@ -204,7 +204,7 @@ def to_search(connection: Connection, account: str, *, now: datetime) -> list[Op
     due = or_(searched_at.is_(None), searched_at <= now - SEARCH_EVERY)
     held = and_(is_(batch.c.state, BatchState.HELD), due, batch.c.intended_at > now - LISTED_FOR)
     wanted = and_(batch.c.account == account, or_(is_(batch.c.state, BatchState.INTENDED), held))
-    return [open_batch(row) for row in connection.execute(with_doubts(wanted))]
+    return [open_batch(row) for row in connection.execute(select_doubts(wanted))]
 
 
 def mark_searched(connection: Connection, batch_id: BatchId, *, now: datetime) -> None:

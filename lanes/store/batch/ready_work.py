@@ -29,7 +29,7 @@ from lanes.store.states import AWAITED_PRIMER
 from lanes.store.tables import batch, item, work, workload
 from lanes.store.tables.base import Moment
 from lanes.store.work import OF_ITEM, OF_WORK, claimable, read_claimed
-from lanes.store.workload.workloads import in_force
+from lanes.store.workload.workloads import read_versions
 from lanes.units import clock
 from lanes.words import ANSWERING, BatchState, Lane
 from lanes.workload.version import Version
@@ -38,7 +38,7 @@ OUT = (BatchState.INTENDED, *AT_PROVIDER)  # states in which results may still c
 NOTHING_SENT: Mapping[str, int] = {}
 
 
-def pressing(connection: sa.Connection, *, now: datetime) -> list[str]:
+def list_pressing(connection: sa.Connection, *, now: datetime) -> list[str]:
     """Return the workloads whose batch work must be submitted now, outside the schedule.
 
     Their work has a pressing due time, or was put off until now. Paused workloads are excluded, and so are workloads that were
@@ -52,7 +52,7 @@ def pressing(connection: sa.Connection, *, now: datetime) -> list[str]:
     going = {row.name: row.waits_until for row in connection.execute(names)}
     prospects = turnarounds.prospects(connection, now=now)
     until = dict[str, datetime]()
-    for name, each in in_force(connection).items():
+    for name, each in read_versions(connection).items():
         if name in going:
             of, waits_until = prospects.of(each), going[name]
             until[name] = safe_from(of, waits_until, now) if waits_until else of.presses_until
@@ -158,7 +158,9 @@ def _put_off(connection: sa.Connection, now: datetime) -> set[str]:
 MOST_BYTES = 128 * 1024**2  # payloads held at once for one batch
 
 
-def waiting_kinds(connection: sa.Connection, name: str | None, *, now: datetime) -> list[BatchKind]:
+def list_waiting_kinds(
+    connection: sa.Connection, name: str | None, *, now: datetime
+) -> list[BatchKind]:
     """Return the (workload, version) pairs that have batch work to submit, of one workload or all; paused workloads wait."""
     wanted = sa.and_(claimable(Lane.BATCH, now), workload.c.paused_at.is_(None))
     if name is not None:
@@ -250,7 +252,7 @@ def cache_plan(
     if cache.warm:
         return whole
     prospects = turnarounds.prospects(connection, now=now)
-    until = cache.until or prospects.of_size(version, 1).stated_back_at
+    until = cache.until or prospects.for_size(version, 1).stated_back_at
     named = {version.workload: safe_from(prospects.of(version), until, now)}
     endangers = bool(connection.execute(due_before(named, now)).first())
     saves = _compute_primer_savings(connection, version, shared, prospects.of(version), now)
@@ -275,7 +277,10 @@ def _compute_primer_savings(
     connection: sa.Connection, version: Version, shared: int, prospect: Prospect, now: datetime
 ) -> Decimal:
     """Return a primer's saving in US dollars, less the value that all items lose while they wait for it."""
-    spec, size = version.spec, PackSizes(sharing.in_force(connection)).of(version, Lane.BATCH)
+    spec, size = (
+        version.spec,
+        PackSizes(sharing.read_pack_sizes(connection)).of(version, Lane.BATCH),
+    )
     ready = claimable(Lane.BATCH, now), work.c.workload == version.workload
     some = sa.select(work.c.id).where(*ready, work.c.version_id == version.id).limit(COUNTED)
     items = connection.execute(sa.select(sa.func.count()).select_from(some.subquery())).scalar_one()

@@ -98,15 +98,15 @@ class DbObject:
 def objects(connection: Connection, schema: str = SCHEMA) -> list[DbObject]:
     """Return every function, view, type and trigger of a schema, named as if they were in schema `lanes`."""
 
-    def as_ours(sql: str) -> str:
+    def use_our_schema(sql: str) -> str:
         return sql.replace(f"{schema}.", f"{SCHEMA}.").replace("pg_temp.", f"{SCHEMA}.")
 
     return [
         DbObject(
             row.kind,
             row.name,
-            as_ours(row.identity),
-            as_ours(row.definition),
+            use_our_schema(row.identity),
+            use_our_schema(row.definition),
             row.comment,
             frozenset(row.column_comments),
             row.class_id,

@@ -80,7 +80,7 @@ def secure(connection: Connection) -> None:
         connection.execute(text(f"revoke all on all {objects} in schema {SCHEMA} from public"))
     asked = {"role": str(DatabaseRole.WORKER), "schema": SCHEMA}
     if (
-        DatabaseRole.WORKER in _existing(connection)
+        DatabaseRole.WORKER in _read_existing(connection)
         and connection.execute(_IN_USE, asked).scalar_one()
     ):
         grant(connection)
@@ -106,7 +106,7 @@ def grant(connection: Connection) -> None:
         f"revoke insert, update, delete on {SCHEMA}.alembic_version from {worker}",
     ):
         connection.execute(text(statement))
-    if (tenant := DatabaseRole.TENANT) in _existing(connection):
+    if (tenant := DatabaseRole.TENANT) in _read_existing(connection):
         own = [each.called for each in functions if each.proname in OWN]
         mine = [each for each in views if each.startswith(f"{SCHEMA}.own_")]
         connection.execute(text(f"grant usage on schema {SCHEMA} to {tenant}"))
@@ -140,7 +140,7 @@ def bind(connection: Connection, tenants: Sequence[tuple[str, str]]) -> None:
 
 def create(connection: Connection) -> list[str]:
     """Create the missing roles and return them; from then on the current role may act as the owner."""
-    missing = [each for each in DatabaseRole if each not in _existing(connection)]
+    missing = [each for each in DatabaseRole if each not in _read_existing(connection)]
     for role in missing:
         connection.execute(text(f"create role {role} nologin"))
     if not connection.execute(
@@ -194,7 +194,7 @@ def _database(connection: Connection) -> str:
     return connection.execute(text("select quote_ident(current_database())")).scalar_one()
 
 
-def _existing(connection: Connection) -> set[str]:
+def _read_existing(connection: Connection) -> set[str]:
     return set(connection.execute(_EXIST, {"roles": list(DatabaseRole)}).scalars())
 
 

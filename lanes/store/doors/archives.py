@@ -16,7 +16,7 @@ from sqlalchemy import Connection, TextClause, text
 
 from lanes.errors import LanesError
 from lanes.ids import ArchiveId, ItemId
-from lanes.store.database import LOCK_PATIENCE, waiting_at_most
+from lanes.store.database import LOCK_PATIENCE, limit_waits
 from lanes.store.states import FINISHED_BATCH, OPEN_REPLAY, OPEN_ROLLOUT, OPEN_WORK
 from lanes.store.tables import SCHEMA, metadata
 
@@ -115,7 +115,7 @@ returning id
 READ_BACK = "lanes.archive a cross join json_each(a.document) e"
 
 
-def _differing(name: str, of_item: str, by: str) -> str:
+def _select_differing(name: str, of_item: str, by: str) -> str:
     """Return a query for a table's name and the number of its rows that differ from the document; no row if none does."""
     return f"""
 select '{name}' as name, count(*) as number
@@ -132,8 +132,8 @@ DIFFERS = text(
     f"with kept as materialized (select e.value::jsonb as rows from {READ_BACK} where a.id = :archive)"
     + " union all ".join(
         [
-            _differing("item", "id", "id"),
-            *(_differing(name, "item_id", by) for name, by in MOVED.items()),
+            _select_differing("item", "id", "id"),
+            *(_select_differing(name, "item_id", by) for name, by in MOVED.items()),
         ]
     )
 )
@@ -266,7 +266,7 @@ def _move(connection: Connection, workload: str, items: Sequence[ItemId], now: d
     connection.execute(LEFT, parameters)
 
 
-def place_of(connection: Connection, workload: str, key: str) -> tuple[ItemId, ArchiveId] | None:
+def find_place(connection: Connection, workload: str, key: str) -> tuple[ItemId, ArchiveId] | None:
     """Return the item of that key and the archive that contains it; None if the item is not archived or does not exist."""
     its = "select id, archive_id from lanes.item where workload = :workload and key = :key and archive_id is not null"
     row = connection.execute(text(its), {"workload": workload, "key": key}).first()
@@ -274,9 +274,9 @@ def place_of(connection: Connection, workload: str, key: str) -> tuple[ItemId, A
 
 
 @contextmanager
-def with_archived(connection: Connection, workload: str, key: str) -> Iterator[datetime | None]:
+def restore_archived(connection: Connection, workload: str, key: str) -> Iterator[datetime | None]:
     """Let every query in the block find the item of that key, even if archived; yield the time of archiving, or None."""
-    place = place_of(connection, workload, key)
+    place = find_place(connection, workload, key)
     if place is None:
         yield None
         return
@@ -300,7 +300,7 @@ def brought_back(
     """
     undone = connection.begin_nested()
     try:
-        with waiting_at_most(connection, LOCK_PATIENCE):
+        with limit_waits(connection, LOCK_PATIENCE):
             there = _bring_back(connection, archive, items)
         yield there
     finally:
@@ -356,7 +356,7 @@ def rewrite(
     connection.execute(REPLACE, given)
 
 
-def next_of(
+def find_next(
     connection: Connection,
     workload: str,
     *,

@@ -203,7 +203,7 @@ def unsteady(
     }
 
 
-def lengths_of(connection: sa.Connection, versions: Mapping[ItemId, Version | None]) -> Lengths:
+def read_lengths(connection: sa.Connection, versions: Mapping[ItemId, Version | None]) -> Lengths:
     """Return the `lengths` of these items under their versions; an item without a readable version has none."""
     items = defaultdict[int, list[ItemId]](list)
     known = {version.id: version for version in versions.values() if version is not None}
@@ -221,7 +221,7 @@ def measure_context(
     connection: sa.Connection, waiting: Sequence[ReceivedItem], versions: Mapping[str, Version]
 ) -> list[ReceivedItem]:
     """Return the items with the lengths of the context that their workload's version reads, which makes a batch dearer."""
-    found = lengths_of(connection, {each.id: versions[each.arrived.workload] for each in waiting})
+    found = read_lengths(connection, {each.id: versions[each.arrived.workload] for each in waiting})
     return [
         each._replace(arrived=each.arrived._replace(earlier=found[each.id]))
         if each.id in found

@@ -15,12 +15,12 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, insert
 
 from lanes import json_data
-from lanes.doors.filedoor import Admitted, FileLine, Layout, job_of, line_weight, read_lines
+from lanes.doors.filedoor import Admitted, FileLine, Layout, line_weight, name_job, read_lines
 from lanes.doors.item import KEY_LIMIT, Admission, Amendment, JobOrder, Refusal, Submission
 from lanes.errors import Refused, UnknownItem
 from lanes.json_data import replace_unstorable
 from lanes.packing import MOST_BYTES, chunks
-from lanes.store.database import OWN_PATIENCE, in_own_transaction
+from lanes.store.database import OWN_PATIENCE, run_in_transaction
 from lanes.store.statements import size_of
 from lanes.store.tables import item, job, rejected, stored_span, watermark
 from lanes.store.tables.base import Moment
@@ -202,13 +202,15 @@ def admit_file(
     """
     lines = read_lines(path, workload, layout, now=now)
     outcomes = Counter[str]()
-    name = in_own_transaction(pool, OWN_PATIENCE, begin, job or job_of(path, layout), workload, now)
+    name = run_in_transaction(
+        pool, OWN_PATIENCE, begin, job or name_job(path, layout), workload, now
+    )
     for chunk in chunks(lines, most=CHUNK, most_bytes=MOST_BYTES, weight=line_weight):
         of = path.name, workload, name, now
-        told = in_own_transaction(pool, OWN_PATIENCE, _admit_lines, chunk, *of)
+        told = run_in_transaction(pool, OWN_PATIENCE, _admit_lines, chunk, *of)
         outcomes += told.outcomes
         yield told
-    in_own_transaction(pool, OWN_PATIENCE, close, name, outcomes, now)
+    run_in_transaction(pool, OWN_PATIENCE, close, name, outcomes, now)
 
 
 def _admit_lines(
@@ -280,7 +282,7 @@ ARRIVALS = "arrivals"
 COLLECT = "collect"  # when it last checked the open batches
 
 
-def watermark_of(connection: sa.Connection, name: str) -> datetime | None:
+def read_watermark(connection: sa.Connection, name: str) -> datetime | None:
     """Return the time up to which events were read; None before the first read."""
     read = sa.select(watermark.c.seen_until).where(watermark.c.name == name)
     return connection.execute(read).scalar_one_or_none()

@@ -23,18 +23,18 @@ Part = tuple[sa.ColumnElement[bool], ...]
 URGENT: Part = (item.c.urgent,)
 
 
-def due(since: sa.ColumnElement[datetime]) -> Part:
+def match_due(since: sa.ColumnElement[datetime]) -> Part:
     """Match items that are not urgent and due at that moment or later."""
     return (~item.c.urgent, item.c.due_at >= since)
 
 
-def behind(after: sa.ColumnElement[int]) -> Part:
+def match_backlog(after: sa.ColumnElement[int]) -> Part:
     """Match items that are not urgent, have no due time, and arrived after that item."""
     return (~item.c.urgent, item.c.due_at.is_(None), item.c.id > after)
 
 
-_DUE = due(sa.bindparam("due_since", type_=Moment))
-_BEHIND = behind(sa.bindparam("after", type_=sa.BigInteger))
+_DUE = match_due(sa.bindparam("due_since", type_=Moment))
+_BEHIND = match_backlog(sa.bindparam("after", type_=sa.BigInteger))
 _KNOWN = (
     item.c.id,
     item.c.revision,
@@ -80,13 +80,13 @@ class Begins:
         return [*urgent, *due, *([] if self.id is None else [(_BEHIND, {"after": self.id - 1})])]
 
 
-def any_received(connection: sa.Connection, *, since: Since | None = None) -> bool:
+def has_received(connection: sa.Connection, *, since: Since | None = None) -> bool:
     """Return whether `find_received` would find any unrouted item, without locking anything."""
-    return connection.execute(_any_received(), build_parameters(since)).first() is not None
+    return connection.execute(_select_received(), build_parameters(since)).first() is not None
 
 
 @cache
-def _any_received() -> sa.Select[*tuple[Any, ...]]:
+def _select_received() -> sa.Select[*tuple[Any, ...]]:
     return have_received().limit(1)
 
 
@@ -112,9 +112,9 @@ def have_received() -> sa.Select[*tuple[Any, ...]]:
     seen = sa.func.unnest(*lists).table_valued(*columns, name="seen").render_derived()
     urgent = _first(item.c.id, URGENT).lateral("urgent")
     from_due = sa.func.coalesce(seen.c.due, sa.literal_column("'-infinity'::timestamptz"))
-    first_due = _first(item.c.due_at, due(from_due)).lateral("first_due")
+    first_due = _first(item.c.due_at, match_due(from_due)).lateral("first_due")
     first = sa.func.coalesce(seen.c.id, sa.literal_column("0"))
-    plain = _first(item.c.id, behind(first)).lateral("plain")
+    plain = _first(item.c.id, match_backlog(first)).lateral("plain")
     relation = workload.outerjoin(seen, seen.c.workload == workload.c.name)
     for each in (urgent, first_due, plain):
         relation = relation.outerjoin(each, sa.true())

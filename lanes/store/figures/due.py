@@ -102,13 +102,13 @@ select lane, reason, count(*) as items from overdue where workload = :workload a
 """
 
 
-def overdue_of(ask: Ask, workload: str, *, now: datetime) -> list[tuple[Lane, str, int]]:
+def count_overdue(ask: Ask, workload: str, *, now: datetime) -> list[tuple[Lane, str, int]]:
     """Count the overdue items of a workload by lane and reason of their newest route, largest count first."""
     rows = ask(OVERDUE_OF, workload=workload, now=now)
     return [(Lane(row.lane), row.reason, row.items) for row in rows]
 
 
-def by_reason(ask: Ask, *, since: datetime, now: datetime) -> list[DeadlineFigures]:
+def read_outcomes(ask: Ask, *, since: datetime, now: datetime) -> list[DeadlineFigures]:
     """Return the outcomes of due times since the minute of `since`, by workload, lane and reason."""
     return [
         DeadlineFigures(row.workload, Lane(row.lane), row.reason, row.met, row.missed, row.overdue)

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from lanes.errors import ActionRefused
 from lanes.statistics.figures import WATCHED, Kind
 from lanes.store.current.counts import OF, SUMS
-from lanes.store.database import LOCK_PATIENCE, waiting_at_most
+from lanes.store.database import LOCK_PATIENCE, limit_waits
 from lanes.store.engines import is_refusal, refuse_pooler
 from lanes.store.figures.facts import CONSUMERS, FILLED, IS_BY_MINUTE, MEASURED, SUMMED, TIMED
 
@@ -216,8 +216,8 @@ Told = Callable[[Rebuilt, int], None]
 
 def days(connection: Connection, since: datetime | None, until: datetime) -> list[Rebuilt]:
     """Return the days (UTC) of a period, including days without facts; by default since the first fact."""
-    first = since and _day_of(since)
-    period = {"since": first or datetime.min.replace(tzinfo=UTC), "until": _day_of(until) + DAY}
+    first = since and _day_start(since)
+    period = {"since": first or datetime.min.replace(tzinfo=UTC), "until": _day_start(until) + DAY}
     facts = {row.day.astimezone(UTC): row.facts for row in connection.execute(text(FACTS), period)}
     day = first or min(facts, default=until)
     found: list[Rebuilt] = []
@@ -227,7 +227,7 @@ def days(connection: Connection, since: datetime | None, until: datetime) -> lis
     return found
 
 
-def _day_of(moment: datetime) -> datetime:
+def _day_start(moment: datetime) -> datetime:
     return moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
@@ -268,7 +268,7 @@ def rebuild(
     """
     with pool.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
         refuse_pooler(connection)
-        with connection.begin(), waiting_at_most(connection, LOCK_PATIENCE):
+        with connection.begin(), limit_waits(connection, LOCK_PATIENCE):
             connection.execute(select(func.pg_advisory_lock(FOLDING)))
         try:
             with connection.begin():
@@ -291,8 +291,8 @@ def _whole_since(connection: Connection, since: datetime | None) -> datetime | N
         ActionRefused: facts from the day of `since` or later are archived.
     """
     last = connection.execute(text("select max(last_at) from lanes.archive")).scalar()
-    whole = last and _day_of(last) + DAY
-    if whole and since and _day_of(since) < whole:
+    whole = last and _day_start(last) + DAY
+    if whole and since and _day_start(since) < whole:
         raise ActionRefused(
             f"facts of {last:%Y-%m-%d} and earlier are archived, so these days stay as they are: rebuild from "
             f"{whole:%Y-%m-%d} on"

@@ -19,10 +19,10 @@ from lanes.promises.quality import (
     AnswerWatch,
     QualityMeasure,
     Value,
-    class_of,
+    find_class,
     has_told,
-    values_of,
-    with_class,
+    iter_values,
+    list_fields,
 )
 from lanes.routing.split import is_sampled
 from lanes.store.statements import document_of
@@ -103,8 +103,8 @@ def fold(connection: Connection, *, now: datetime) -> None:
             _sort(row, versions[row.version_id], values_by_key)
     for row in labels:
         if row.version_id in versions:
-            closed, name = class_of(row.output, versions[row.version_id].spec.output_schema)
-            for field in with_class(row.field, name if closed == row.field else ""):
+            closed, name = find_class(row.output, versions[row.version_id].spec.output_schema)
+            for field in list_fields(row.field, name if closed == row.field else ""):
                 of = (row.version_id, row.lane, QualityMeasure.ACCURACY, field)
                 values_by_key[of]["right" if row.is_right else "wrong"].append(row.item_id)
     stored = connection.execute(text(KNOWN), {"versions": list(versions)}).all()
@@ -163,10 +163,10 @@ def _sort(row: Any, version: Version, seen: Seen) -> None:
     is_fair = not of.is_stated or is_sampled(version.workload, row.key or "", of.sample)
     if row.corrected is not None and is_fair:
         word = "corrected" if row.corrected else "agreed"
-        fields = with_class("", class_of(row.provisional or {}, schema)[1])
+        fields = list_fields("", find_class(row.provisional or {}, schema)[1])
         entries += [(Lane.REALTIME, QualityMeasure.CORRECTION, field, word) for field in fields]
     if row.output is not None:
-        values = values_of(row.output, schema)
+        values = iter_values(row.output, schema)
         entries += [(row.lane, QualityMeasure.FIELD, field, value) for field, value in values]
     for lane, measure, field, value in entries:
         seen[version.id, lane, measure, field][value].append(row.item_id)

@@ -86,7 +86,7 @@ def add_up(rows: Iterable[Any], *by: str) -> dict[Any, Durations]:
     return {key: each for key, each in found.items() if each.count > 0}
 
 
-def of_kind(rows: Iterable[Any], kind: str) -> list[Any]:
+def select_kind(rows: Iterable[Any], kind: str) -> list[Any]:
     """Return the rows of a kind."""
     return [each for each in rows if each.kind == kind]
 
@@ -96,7 +96,7 @@ def sum_column(rows: Iterable[Any], measure: str) -> int:
     return sum(getattr(each, measure) for each in rows)
 
 
-def usd_of(rows: Iterable[Any], measure: str) -> Decimal:
+def sum_usd(rows: Iterable[Any], measure: str) -> Decimal:
     """Return the sum of a column of US dollars."""
     return sum((getattr(each, measure) for each in rows), Decimal(0))
 

@@ -14,7 +14,7 @@ from lanes.ids import BatchId, BudgetId, WorkId
 from lanes.money.budget import Budget, BudgetStatus, Period, refusal, round_limits
 from lanes.promises.incident import Promise
 from lanes.store import asking, incidents, signals
-from lanes.store.database import waiting_at_most
+from lanes.store.database import limit_waits
 from lanes.store.money import budget_status
 from lanes.store.statements import one_of
 from lanes.store.tables import batch, budget, budget_hold, budget_spent, budget_use, item, work
@@ -117,12 +117,12 @@ def put(connection: sa.Connection, wanted: Budget, *, who: str, why: str, now: d
         raise ActionRefused(no)
     wanted = round_limits(wanted)
     _require_zone(connection, wanted.zone, now)
-    known = sa.select(budget.c.id, budget.c.zone).where(*_is(wanted))
+    known = sa.select(budget.c.id, budget.c.zone).where(*_match_budget(wanted))
     row = connection.execute(known).first()
     so_far = BudgetCount()
     if row is None or row.zone != wanted.zone:
         so_far = _sum_so_far(connection, wanted, now)
-    with waiting_at_most(connection, ALONE):
+    with limit_waits(connection, ALONE):
         values: dict[str, Any] = {"soft_usd": wanted.soft_usd, "hard_usd": wanted.hard_usd}
         values |= {"who": who, "why": why, "set_at": now, "refused_at": None, "refused_usd": None}
         row = connection.execute(known.with_for_update(key_share=True)).first()
@@ -137,15 +137,19 @@ def put(connection: sa.Connection, wanted: Budget, *, who: str, why: str, now: d
     return next(each.sentence for each in standing if each.budget == wanted)
 
 
-def zone_of(connection: sa.Connection, workload: str, consumer: str | None, period: Period) -> str:
+def read_zone(
+    connection: sa.Connection, workload: str, consumer: str | None, period: Period
+) -> str:
     """Return the time zone of a budget; UTC if the budget does not exist."""
     it = Budget(workload, consumer, period, NEW_ZONE, None, None)
-    return connection.execute(sa.select(budget.c.zone).where(*_is(it))).scalar() or NEW_ZONE
+    return (
+        connection.execute(sa.select(budget.c.zone).where(*_match_budget(it))).scalar() or NEW_ZONE
+    )
 
 
 def _sum_so_far(connection: sa.Connection, wanted: Budget, now: datetime) -> BudgetCount:
     """Sum the cost of the budget's period so far, which may take seconds; other transactions save during this time."""
-    with waiting_at_most(connection, ALONE):
+    with limit_waits(connection, ALONE):
         for_a_moment = connection.begin_nested()
         connection.execute(sa.text(LOCKED))
         newest = connection.execute(sa.text(NEWEST)).one()
@@ -209,8 +213,8 @@ def remove(
         ActionRefused: there is no such budget.
     """
     removed_budget = Budget(name, consumer, period, "UTC", None, None)
-    with waiting_at_most(connection, ALONE):
-        removed = sa.delete(budget).where(*_is(removed_budget)).returning(budget.c.id)
+    with limit_waits(connection, ALONE):
+        removed = sa.delete(budget).where(*_match_budget(removed_budget)).returning(budget.c.id)
         id_ = connection.execute(removed).scalar_one_or_none()
         if id_ is None:
             raise ActionRefused(
@@ -262,7 +266,7 @@ def list_unpaid(connection: sa.Connection, *, now: datetime) -> list[str]:
     return sorted(name for name, consumer in list_used_up(connection, now=now) if consumer is None)
 
 
-def _is(wanted: Budget) -> tuple[sa.ColumnElement[bool], ...]:
+def _match_budget(wanted: Budget) -> tuple[sa.ColumnElement[bool], ...]:
     return (
         budget.c.workload == wanted.workload,
         budget.c.consumer.is_not_distinct_from(wanted.consumer),
@@ -313,8 +317,10 @@ def reserve(
     """
     if not bounds:
         return
-    with waiting_at_most(connection, wait):
-        ids = list(connection.execute(_hard(bounds).with_for_update(key_share=True)).scalars())
+    with limit_waits(connection, wait):
+        ids = list(
+            connection.execute(_select_hard(bounds).with_for_update(key_share=True)).scalars()
+        )
     status_by_id = budget_status.read_hard(asking.through(connection), ids, now=now)
     has_ended = batch.c.state.in_(FINISHED_BATCH)
     over = sa.exists().where(batch.c.id == budget_hold.c.batch_id, has_ended)
@@ -332,7 +338,7 @@ def reserve(
 
 def lock_free(connection: sa.Connection, ids: Collection[BudgetId]) -> set[BudgetId]:
     """Lock the hard budgets among `ids` that no other transaction has locked, without waiting; return their ids."""
-    free = _hard(ids).with_for_update(key_share=True, skip_locked=True)
+    free = _select_hard(ids).with_for_update(key_share=True, skip_locked=True)
     return set(connection.execute(free).scalars())
 
 
@@ -367,14 +373,14 @@ def read_left_usd(
     return {id_: of.left_usd for id_, of in found.items()}
 
 
-def consumers_of(connection: sa.Connection, ids: list[WorkId]) -> dict[WorkId, str | None]:
+def read_consumers(connection: sa.Connection, ids: list[WorkId]) -> dict[WorkId, str | None]:
     """Return the consumer of each piece of work, by work id."""
     wanted = sa.select(work.c.id, item.c.consumer).join(item, item.c.id == work.c.item_id)
     rows = connection.execute(wanted.where(one_of(ids, work.c.id)))
     return {row.id: row.consumer for row in rows}
 
 
-def _hard(ids: Collection[BudgetId] | Mapping[BudgetId, Any]) -> Any:
+def _select_hard(ids: Collection[BudgetId] | Mapping[BudgetId, Any]) -> Any:
     """Select the budgets among `ids` that have a hard limit, in the order in which all transactions lock them."""
     hard = budget.c.hard_usd.is_not(None)
     return sa.select(budget.c.id).where(one_of(list(ids), budget.c.id), hard).order_by(budget.c.id)

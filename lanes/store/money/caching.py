@@ -98,12 +98,15 @@ def weigh(
 def state(ask: Ask, version: VersionId, lane: Lane) -> CachingDecision | None:
     """Return the last decision for the version's lane; None before the first."""
     rows = ask(STATE, version=version, lane=lane)
-    return _caching(rows[0]) if rows else None
+    return _read_decision(rows[0]) if rows else None
 
 
 def states(ask: Ask, workload: str | None = None) -> list[tuple[str, Lane, CachingDecision]]:
     """Return the last decisions of the versions in force, with workload and lane."""
-    return [(row.workload, Lane(row.lane), _caching(row)) for row in ask(STATES, workload=workload)]
+    return [
+        (row.workload, Lane(row.lane), _read_decision(row))
+        for row in ask(STATES, workload=workload)
+    ]
 
 
 def hit_rates(ask: Ask) -> HitRates:
@@ -171,7 +174,7 @@ def _try_write(
     return True
 
 
-def _caching(row: Any) -> CachingDecision:
+def _read_decision(row: Any) -> CachingDecision:
     return read_as(CachingDecision, row, marks=Marks(row.marks))
 
 

@@ -6,7 +6,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from lanes.errors import ActionRefused
-from lanes.money.overhead import DatedOverhead, Overhead, OverheadKind, Overheads, in_force, refusal
+from lanes.money.overhead import (
+    DatedOverhead,
+    Overhead,
+    OverheadKind,
+    Overheads,
+    refusal,
+    select_in_force,
+)
 from lanes.store.asking import Ask
 from lanes.words import Lane
 
@@ -26,11 +33,11 @@ def rows(ask: Ask, names: Iterable[str] | None = None) -> list[DatedOverhead]:
     return [_read(row) for row in ask(SET, names=None if names is None else list(names))]
 
 
-def of_each(ask: Ask, names: Iterable[str], *, now: datetime) -> dict[str, Overheads]:
+def read_each(ask: Ask, names: Iterable[str], *, now: datetime) -> dict[str, Overheads]:
     """Return the monthly overheads of each of these workloads, by name; amounts that were never set are assumptions."""
     wanted = list(names)
     found, today = rows(ask, wanted), now.astimezone(UTC).date()
-    return {name: in_force(found, name, today) for name in wanted}
+    return {name: select_in_force(found, name, today) for name in wanted}
 
 
 def _read(row: Any) -> DatedOverhead:

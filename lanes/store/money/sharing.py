@@ -77,7 +77,7 @@ select a.version_id, a.lane, s.pack, count(*)::int as n, (count(*) filter (where
 """
 
 
-def in_force(connection: "Connection") -> dict[PackPlace, PackDecision]:
+def read_pack_sizes(connection: "Connection") -> dict[PackPlace, PackDecision]:
     """Return the last decision of each workload, lane and model."""
     return read_in_force(asking.through(connection))
 

@@ -110,8 +110,10 @@ def brief(
     errors, promise = briefing.kinds(cause_findings.met), incident.promise
     ids = [*(each.item_id for each in errors if each.item_id is not None), *cause_findings.item_ids]
     items, _ = _alone(connection, lambda: _items(connection, ids), [])
-    run, _ = _alone(connection, lambda: _run_of(connection, incident, cause_findings), None)
-    sample = None if promise in briefing.UNSAMPLED else briefing.sample_of([*items, *stakes.items])
+    run, _ = _alone(connection, lambda: _find_run(connection, incident, cause_findings), None)
+    sample = (
+        None if promise in briefing.UNSAMPLED else briefing.pick_sample([*items, *stakes.items])
+    )
     return briefing.Briefing(
         causes=_causes(incident, cause_findings, errors),
         counted_over=cause_findings.counted_over if errors else "",
@@ -160,13 +162,13 @@ def _items(connection: Connection, ids: Sequence[ItemId]) -> list[tuple[str, str
     return [(row.workload, row.key) for row in rows]
 
 
-def _run_of(connection: Connection, incident: Incident, findings: CauseFindings) -> UUID | None:
+def _find_run(connection: Connection, incident: Incident, findings: CauseFindings) -> UUID | None:
     """Return the run that met the incident, the run that submitted the batch, or the run that logged the newest error."""
     if incident.flow_run_id is not None:
         return incident.flow_run_id
     if incident.promise == Promise.APPROVAL_WAITS:
-        return rollouts.newest_run_of(connection, incident.workload)
-    batch_id = causes.batch_of(incident)
+        return rollouts.read_newest_run(connection, incident.workload)
+    batch_id = causes.parse_batch(incident)
     own = None
     if batch_id is not None and (incident.promise in OWN_RUN or findings.flow_run_id is None):
         own = connection.execute(text(RUN_OF_BATCH), {"id": batch_id}).scalar_one_or_none()
@@ -181,16 +183,16 @@ def find_stake(connection: Connection, incident: Incident, *, now: datetime) -> 
     if promise is Promise.AUTHORITATIVE_FAILED:
         return StakeFindings(briefing.Stake(unanswered=0, uncorrected=round(incident.value)))
     at: dict[str, Any] = {
-        "workloads": causes.workloads_of(connection, incident),
+        "workloads": causes.list_workloads(connection, incident),
         "lanes": _lanes(incident),
-        "batch_id": causes.batch_of(incident),
+        "batch_id": causes.parse_batch(incident),
         "now": now,
         **causes.period(incident, FAILED_FOR, now),
     }
     return _count_stake(connection, _select_owed(promise, at), at)
 
 
-def on_lane(connection: Connection, lane: Lane, *, now: datetime) -> briefing.Stake:
+def count_on_lane(connection: Connection, lane: Lane, *, now: datetime) -> briefing.Stake:
     """Count the items of all workloads that wait for an answer from that lane."""
     names = list(connection.execute(text("select name from lanes.workload")).scalars())
     stake = _count_stake(
@@ -298,24 +300,24 @@ def find_trend(connection: Connection, incident: Incident, *, now: datetime) -> 
         case Promise.DEADLINE_MISSED:
             return _describe_missed(connection, incident)
         case _:
-            return briefing.since_opening(incident, now)
+            return briefing.describe_since_opening(incident, now)
 
 
-def _before(incident: Incident, window: timedelta) -> dict[str, object]:
+def _previous_window(incident: Incident, window: timedelta) -> dict[str, object]:
     """Return the window before the one in which the figure was measured, in whole minutes like the figures."""
     until = (incident.updated_at - window).replace(second=0, microsecond=0)
     return {"workload": incident.workload, "since": until - window, "until": until}
 
 
 def _describe_failing(connection: Connection, incident: Incident) -> str:
-    row = connection.execute(text(TRIED), _before(incident, RECENT)).one()
+    row = connection.execute(text(TRIED), _previous_window(incident, RECENT)).one()
     if not briefing.is_enough(row.attempts):
         return briefing.too_few(row.attempts, "attempt", BEFORE)
     return briefing.describe_trend(incident, 100 * row.failed / row.attempts, when=BEFORE)
 
 
 def _describe_slow(connection: Connection, incident: Incident) -> str:
-    row = connection.execute(text(ANSWERED), _before(incident, RECENT)).first()
+    row = connection.execute(text(ANSWERED), _previous_window(incident, RECENT)).first()
     answers = row.answers if row else 0
     if row and briefing.is_enough(answers):
         return briefing.describe_trend(incident, row.p95_s, when=BEFORE)
@@ -323,7 +325,7 @@ def _describe_slow(connection: Connection, incident: Incident) -> str:
 
 
 def _describe_missed(connection: Connection, incident: Incident) -> str:
-    row = connection.execute(text(DUE), _before(incident, MISSED_WITHIN)).one()
+    row = connection.execute(text(DUE), _previous_window(incident, MISSED_WITHIN)).one()
     if not briefing.is_enough(row.due):
         return briefing.too_few(row.due, "due item", "in the hour before")
     return briefing.describe_trend(incident, 100 * row.missed / row.due, when="in the hour before")
@@ -343,7 +345,7 @@ def _describe_batches(connection: Connection, incident: Incident) -> str:
 def _describe_turnaround(connection: Connection, incident: Incident, now: datetime) -> str:
     rows = connection.execute(text(HOME), {"workload": incident.workload, "most": 5})
     took = sorted(row.took_s for row in rows)
-    grows = briefing.since_opening(incident, now)
+    grows = briefing.describe_since_opening(incident, now)
     return (
         f"{grows}; {briefing.usual_turnaround(len(took), took[len(took) // 2])}" if took else grows
     )
@@ -358,5 +360,7 @@ def _describe_given_up(connection: Connection, incident: Incident, now: datetime
 
 
 def _describe_uncorrected(connection: Connection, incident: Incident) -> str:
-    before = connection.execute(text(UNCORRECTED), _before(incident, SETTLED_FOR)).scalar_one()
+    before = connection.execute(
+        text(UNCORRECTED), _previous_window(incident, SETTLED_FOR)
+    ).scalar_one()
     return briefing.describe_trend(incident, before, when="in the hour before")

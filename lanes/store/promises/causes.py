@@ -110,7 +110,7 @@ class CauseFindings:
     unexplained: str = ""
 
 
-def workloads_of(connection: Connection, incident: Incident) -> list[str]:
+def list_workloads(connection: Connection, incident: Incident) -> list[str]:
     """Return the workloads that an incident concerns: its own, all, or those of the account or models that do not answer."""
     if incident.workload != EVERYBODY:
         return [incident.workload]
@@ -122,7 +122,7 @@ def workloads_of(connection: Connection, incident: Incident) -> list[str]:
     return list(connection.execute(text(AFFECTED), met).scalars())
 
 
-def batch_of(incident: Incident) -> BatchId | None:
+def parse_batch(incident: Incident) -> BatchId | None:
     """Return the batch that an incident is about, if any."""
     return batch_of_subject(incident.subject)
 
@@ -169,9 +169,9 @@ def _find_in_attempts(
         at = {"recent": within["since"], "workload": incident.workload}
         within["since"] = connection.execute(text(WELL), at).scalar() or within["since"]
     of_these = {
-        "workloads": workloads_of(connection, incident),
+        "workloads": list_workloads(connection, incident),
         "lanes": list(Lane) if scope.lane is None else [scope.lane],
-        "batch_id": batch_of(incident),
+        "batch_id": parse_batch(incident),
         "purpose": scope.purpose,
         **within,
     }
@@ -237,7 +237,7 @@ def _find_missed(connection: Connection, incident: Incident, now: datetime) -> C
     rows = connection.execute(text(MISSED), {"workload": incident.workload, **within}).all()
     met = [ErrorCount(f"missed on {row.lane}, reason {row.word}", row.times) for row in rows]
     if incident.resolved_at is None:
-        waits = due.overdue_of(through(connection), incident.workload, now=now)
+        waits = due.count_overdue(through(connection), incident.workload, now=now)
         said = ((f"waits still on {lane}, reason {reason}", times) for lane, reason, times in waits)
         met += [ErrorCount(*each) for each in said]
     over = f"{pluralize(sum(each.times for each in met), 'missed due time')} of the last hour"
@@ -246,7 +246,7 @@ def _find_missed(connection: Connection, incident: Incident, now: datetime) -> C
 
 def _find_in_batch(connection: Connection, incident: Incident) -> CauseFindings:
     """Return the note of the batch, or else its progress."""
-    row = connection.execute(text(BATCH), {"id": batch_of(incident)}).first()
+    row = connection.execute(text(BATCH), {"id": parse_batch(incident)}).first()
     if row is None:
         return CauseFindings(unexplained="the batch is gone")
     if row.note:

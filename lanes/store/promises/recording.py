@@ -18,7 +18,7 @@ from lanes.promises.breaches import (
     role_subject,
     role_taken,
 )
-from lanes.promises.deadlines import CALM_FOR, AtRisk, deadline_at_risk, nothing_at_risk
+from lanes.promises.deadlines import CALM_FOR, AtRisk, deadline_at_risk, describe_end
 from lanes.promises.incident import EVERYBODY, IncidentChanges, IncidentState, Promise
 from lanes.promises.quality import OF_CLASS, quality_drift
 from lanes.standing.roles import Role
@@ -246,7 +246,7 @@ def record_at_risk(
     connection.execute(seen.values(updated_at=now))
     calm = select(columns.workload).where(ours, ~at_risk, columns.updated_at <= now - CALM_FOR)
     for name in connection.execute(calm).scalars().all():
-        said, promise = nothing_at_risk(name), Promise.DEADLINE_AT_RISK
+        said, promise = describe_end(name), Promise.DEADLINE_AT_RISK
         if (ended := resolve(connection, promise, name, sentence=said, now=now)) is not None:
             changes.resolved.append(ended)
     return changes

@@ -40,7 +40,7 @@ DONE = {"unsure": False, "attempts": 0, "last_error": None}
 UNFINISHED = differs(slack_post.c.posted_state, IncidentState.RESOLVED)
 
 
-def due(connection: sa.Connection, *, edits: bool, now: datetime) -> list[SlackPost]:
+def list_due(connection: sa.Connection, *, edits: bool, now: datetime) -> list[SlackPost]:
     """Return the incidents that `next_step` would post or edit, in the order in which they changed.
 
     Without `edits` a message cannot be changed. Incidents that wait after a failed try are not due yet.

@@ -56,7 +56,7 @@ LATELY = timedelta(minutes=1)  # an older answer is no evidence about the presen
 SOON = timedelta(minutes=1)  # the upper end of the range, after any attempt recorded by now
 
 
-def by_models(connection: Connection, models: Collection[str]) -> list[VersionId]:
+def list_versions(connection: Connection, models: Collection[str]) -> list[VersionId]:
     """Return the versions whose real-time work uses one of these models."""
     if not models:
         return []
@@ -97,14 +97,14 @@ def list_not_closed(connection: Connection, *, now: datetime) -> Mapping[tuple[s
 
 def list_open(connection: Connection) -> Mapping[tuple[str, str], Circuit]:
     """Return all circuits that rest or are probed, by account and model, in this order."""
-    rows = connection.execute(_of_outages().where(differs(outage.c.state, CircuitState.CLOSED)))
+    rows = connection.execute(_select_outages().where(differs(outage.c.state, CircuitState.CLOSED)))
     in_order = sorted(rows, key=lambda row: (row.account, row.model))
     return {(row.account, row.model): _circuit(row) for row in in_order}
 
 
 def open_circuits(connection: Connection, account: str) -> dict[str, Circuit]:
     """Return an account's circuits of outages that have not ended, by model, whether open or not."""
-    rows = connection.execute(_of_outages().where(outage.c.account == account))
+    rows = connection.execute(_select_outages().where(outage.c.account == account))
     return {row.model: _circuit(row) for row in rows}
 
 
@@ -223,13 +223,13 @@ def _build_values(circuit: Circuit) -> dict[str, Any]:
     return {name: getattr(circuit, name) for name in names}
 
 
-def _of_outages() -> Select[Any]:
+def _select_outages() -> Select[Any]:
     return select(outage).where(outage.c.over_at.is_(None))
 
 
 def _of(connection: Connection, account: str, model: str) -> Circuit | None:
     conditions = outage.c.account == account, outage.c.model == model
-    row = connection.execute(_of_outages().where(*conditions)).first()
+    row = connection.execute(_select_outages().where(*conditions)).first()
     return None if row is None else _circuit(row)
 
 

@@ -122,7 +122,7 @@ def snapshot(connection: Connection, account: LaneAccount, *, now: datetime) -> 
         if circuit.is_open
     )
     rests = {name: ModelRest(name, each.since, each.why) for name, each in down}
-    in_force = workloads.in_force(connection).items()
+    in_force = workloads.read_versions(connection).items()
     entitled = {name: each.entitlement for name, each in in_force if name in names}
     return Load(
         now,

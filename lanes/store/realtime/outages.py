@@ -15,7 +15,7 @@ from sqlalchemy import Connection, select, text
 from lanes.ids import IncidentId
 from lanes.packing import Claim
 from lanes.promises.breaches import provider_down
-from lanes.promises.incident import EVERYBODY, Promise, in_words
+from lanes.promises.incident import EVERYBODY, Promise, format_value
 from lanes.realtime.circuit import Circuit, Fault
 from lanes.realtime.health import ACCOUNT, Standstill
 from lanes.settling.attempts import UNANSWERABLE, build_given_up
@@ -81,7 +81,7 @@ def record_fault(
     """
     circuit, moved = circuits.record_fault(connection, account, model, fault, now=now)
     if moved:
-        down = _down(connection, account)
+        down = _read_down(connection, account)
         models, calls = [each.model for each in down], sum(each.faults for each in down)
         failing = {each.host for each in down}
         alone = failing.pop() if len(failing) == 1 and len(drain_hosts(connection)) > 1 else None
@@ -99,7 +99,7 @@ def end(connection: Connection, *, now: datetime) -> list[IncidentId]:
     unanswered = {each.account for each in over if not each.answered}
     ended = list[IncidentId | None]()
     for account in sorted({each.account for each in over}):
-        if not _down(connection, account):
+        if not _read_down(connection, account):
             key = Promise.PROVIDER_DOWN, EVERYBODY, account
             message = UNASKED_NOW if account in unanswered else ANSWERED
             ended.append(resolve(connection, *key, sentence=message, now=now))
@@ -131,7 +131,7 @@ def complete_standstills(
             standstill,
             since=row.began_at,
             why=row.why or standstill.why,
-            bad=in_words(Promise(row.promise), row.value),
+            bad=format_value(Promise(row.promise), row.value),
         )
         if (row := incidents.get(standstill.whom)) is not None
         else standstill
@@ -139,7 +139,7 @@ def complete_standstills(
     ]
 
 
-def _down(connection: Connection, account: str) -> list[Any]:
+def _read_down(connection: Connection, account: str) -> list[Any]:
     columns = (outage.c.model, outage.c.faults, outage.c.host)
     open_ = select(*columns).where(outage.c.account == account, outage.c.over_at.is_(None))
     return list(connection.execute(open_.order_by(outage.c.model)))
@@ -191,7 +191,7 @@ returning w.id, w.claim_no, w.workload, w.generation, h.returns, extract(epoch f
 """
 
 
-def _again(workload: str, generation: int) -> str:
+def _retry_command(workload: str, generation: int) -> str:
     """Return the command that retries work of this generation."""
     if generation < 0:
         return "lanes publish"
@@ -205,7 +205,7 @@ def claim_hopeless(connection: Connection, lane: Lane, *, now: datetime) -> list
         build_given_up(
             Claim(row.id, row.claim_no),
             f"{UNANSWERABLE} {float(row.hours):.1f} hours ({pluralize(row.returns, 'attempt')} came back unanswered); "
-            f"`{_again(row.workload, row.generation)}` tries it again",
+            f"`{_retry_command(row.workload, row.generation)}` tries it again",
             started_at=now,
             now=now,
         )

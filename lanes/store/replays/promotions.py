@@ -17,7 +17,7 @@ from lanes.rollouts.replays import (
     resumes,
 )
 from lanes.store import outbox
-from lanes.store.database import LOCK_PATIENCE, waiting_at_most
+from lanes.store.database import LOCK_PATIENCE, limit_waits
 from lanes.store.outbox import EventOut
 from lanes.store.replays import replays
 from lanes.store.settling.writing import MOST_READERS
@@ -111,7 +111,7 @@ def promote(
         "id": replay.id,
         "last": replay.to_position,
     }
-    with waiting_at_most(connection, LOCK_PATIENCE):
+    with limit_waits(connection, LOCK_PATIENCE):
         _cancel(connection, replay, now)  # shadows
         connection.execute(text(MEMORY))
         changed = connection.execute(text(PROMOTE), given).rowcount
@@ -144,7 +144,7 @@ def demote(
     """
     replay = demotable(connection, name, number)
     mine = and_(promoted.c.generation_id == replay.id, promoted.c.item_id == item.c.id)
-    with waiting_at_most(connection, LOCK_PATIENCE):
+    with limit_waits(connection, LOCK_PATIENCE):
         restored = connection.execute(
             update(item)
             .where(mine, item.c.result_id == promoted.c.after_id)
@@ -172,7 +172,7 @@ def drop(
         connection, choose(connection, name, number, preferred=(*OPEN_REPLAY, ReplayState.DEMOTED))
     )
     check_droppable(replay)
-    with waiting_at_most(connection, LOCK_PATIENCE):
+    with limit_waits(connection, LOCK_PATIENCE):
         canceled = _cancel(connection, replay, now)
     _move(connection, replay, ReplayState.DROPPED, dropped_at=now, paused_at=None)
     return replays.get(connection, replay.id), canceled
@@ -203,7 +203,7 @@ def hold(connection: Connection, *, now: datetime) -> None:
         return
     waits = (
         select(work.c.id)
-        .select_from(work.join(generation, replays.of_generation()))
+        .select_from(work.join(generation, replays.match_generation()))
         .where(generation.c.id.in_(ids), is_(work.c.state, WorkState.READY))
     )
     held = {"claimed_by": HELD, "claim_no": work.c.claim_no + 1, "lease_until": now + FOR_EVER}
@@ -226,7 +226,7 @@ def resume(connection: Connection, name: str, *, now: datetime) -> str:
     free = {"ready_at": now, "waits_since": now, "claimed_by": None, "lease_until": None}
     connection.execute(
         update(work)
-        .where(replays.open_work_of(replay), work.c.claimed_by == HELD)
+        .where(replays.match_open_work(replay), work.c.claimed_by == HELD)
         .values(state=ready_again(), **free)
     )
     wake(connection)
@@ -314,14 +314,16 @@ def _tell(
         "items": changed,
         "readers": names,
     }
-    event = EventOut.of_workload(f"lanes.replay.{state}", replay.workload, says)
+    event = EventOut.about_workload(f"lanes.replay.{state}", replay.workload, says)
     outbox.add(connection, [event], now=now)
 
 
 def _cancel(connection: Connection, of: Generation, now: datetime) -> int:
     """Cancel the replay's open work, and return the number of canceled work rows."""
     ended = {"state": WorkState.CANCELED, "finished_at": now}
-    return connection.execute(update(work).where(replays.open_work_of(of)).values(ended)).rowcount
+    return connection.execute(
+        update(work).where(replays.match_open_work(of)).values(ended)
+    ).rowcount
 
 
 def _move(

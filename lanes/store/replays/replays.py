@@ -15,7 +15,7 @@ from lanes.rollouts.replays import EVERYTHING, Generation, Preview, Selection, r
 from lanes.routing.room import Room
 from lanes.routing.split import is_sampled
 from lanes.store.asking import read_as
-from lanes.store.database import LOCK_PATIENCE, waiting_at_most
+from lanes.store.database import LOCK_PATIENCE, limit_waits
 from lanes.store.money import sharing
 from lanes.store.realtime import load
 from lanes.store.replays import selecting
@@ -78,9 +78,9 @@ def _expect(connection: sa.Connection, result: Preview, by: Version, now: dateti
     """Set when the replay would end on each lane, with the confidence that its version requires."""
     result.probability, sharing_ = by.spec.confidence, sharing.read_cached(connection, now=now)
     requests = -(-result.items // sharing_.pack_of(by, Lane.BATCH))
-    prospect = turnarounds.prospects(connection, now=now).of_size(by, max(1, requests))
+    prospect = turnarounds.prospects(connection, now=now).for_size(by, max(1, requests))
     result.ends[Lane.BATCH] = prospect.presses_until
-    lane = load.snapshot(connection, accounts.of_workload(connection, by.workload), now=now)
+    lane = load.snapshot(connection, accounts.read_account(connection, by.workload), now=now)
     asked = load.live_per_s(connection, result.probability, now=now)
     free = min(lane.per_s * YIELDS, lane.per_s - asked)
     if free > 0:
@@ -213,7 +213,7 @@ def shadow(connection: sa.Connection, *, now: datetime) -> None:
 def finish(connection: sa.Connection, *, now: datetime) -> list[Generation]:
     """Complete the replays whose last work has ended, not counting shadows, and return each replay once."""
     still_open = sa.exists().where(
-        of_generation(), is_open_work(), _is_within(generation.c.to_position)
+        match_generation(), is_open_work(), _is_within(generation.c.to_position)
     )
     done = connection.execute(
         sa.update(generation)
@@ -231,7 +231,7 @@ def finish(connection: sa.Connection, *, now: datetime) -> list[Generation]:
 def open_work(connection: sa.Connection, of: Generation) -> int:
     """Count the replay's work that has not ended, not counting shadows."""
     rows = sa.select(sa.func.count()).select_from(work)
-    count = rows.where(open_work_of(of), _is_within(of.to_position))
+    count = rows.where(match_open_work(of), _is_within(of.to_position))
     return connection.execute(count).scalar_one()
 
 
@@ -239,7 +239,7 @@ def _is_within(to_position: Any) -> sa.ColumnElement[bool]:
     return sa.exists().where(item.c.id == work.c.item_id, item.c.position <= to_position)
 
 
-def open_work_of(of: Generation) -> sa.ColumnElement[bool]:
+def match_open_work(of: Generation) -> sa.ColumnElement[bool]:
     """Match the replay's work that has not ended."""
     mine = sa.and_(work.c.workload == of.workload, work.c.generation == of.number, IS_REPLAY)
     return sa.and_(mine, is_open_work())
@@ -263,7 +263,7 @@ def find(
     return None if row is None else _generation(row)
 
 
-def of_generation() -> Any:
+def match_generation() -> Any:
     """Match work that belongs to the joined row of `generation`."""
     same = work.c.workload == generation.c.workload, work.c.generation == generation.c.number
     return sa.and_(*same, IS_REPLAY)
@@ -315,7 +315,7 @@ def _owe(
         .order_by(item.c.id)
     )
     try:
-        with waiting_at_most(connection, LOCK_PATIENCE):
+        with limit_waits(connection, LOCK_PATIENCE):
             standing = connection.execute(wanted.with_for_update(read=True)).all()
     except StillLocked:
         standing = connection.execute(wanted).all()

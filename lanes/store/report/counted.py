@@ -9,7 +9,7 @@ from typing import Any
 from lanes.report import figures
 from lanes.statistics.figures import Durations, Kind
 from lanes.store.asking import Ask
-from lanes.store.figures.reading import add_up, of_kind, sum_column, usd_of
+from lanes.store.figures.reading import add_up, select_kind, sum_column, sum_usd
 from lanes.words import ANSWERING, BatchState, FlushReason, Lane, Outcome, Purpose, Reason
 
 COUNTED = """
@@ -43,14 +43,14 @@ class Counted:
         """Return the figures of each lane of each workload that had items, answers or attempts."""
         found = [
             self._lane(workload, lane, [each for each in rows if each.lane == lane])
-            for workload, rows in self._by_workload("item", "answer", "try")
+            for workload, rows in self._group_by_workload("item", "answer", "try")
             for lane in Lane
         ]
         return [each for each in found if each.items > 0 or each.answers > 0 or each.attempts > 0]
 
     def _lane(self, workload: str, lane: Lane, rows: Sequence[Any]) -> figures.LaneFigures:
-        items, answers = of_kind(rows, "item"), of_kind(rows, "answer")
-        tries = [each for each in of_kind(rows, "try") if each.purpose in ANSWERING]
+        items, answers = select_kind(rows, "item"), select_kind(rows, "answer")
+        tries = [each for each in select_kind(rows, "try") if each.purpose in ANSWERING]
         took = self._took.get((workload, lane))
         began = min((each.first_at for each in tries if each.first_at), default=None)
         ended = max((each.last_at for each in tries if each.last_at), default=None)
@@ -66,20 +66,20 @@ class Counted:
             busy_s=(ended - began).total_seconds() if began and ended else 0.0,
             attempts=sum_column(tries, "n"),
             failed_attempts=sum_column((each for each in tries if each.word != Outcome.VALID), "n"),
-            cost_usd=usd_of(tries, "usd"),
+            cost_usd=sum_usd(tries, "usd"),
         )
 
     def costs(self) -> list[figures.CostFigures]:
         """Return each workload's billed costs, and the costs of using one lane for all items."""
         return [
             self._cost(workload, rows)
-            for workload, rows in self._by_workload("item", "try")
+            for workload, rows in self._group_by_workload("item", "try")
             if sum(each.n for each in rows if each.kind == "item" and each.lane) > 0
         ]
 
     def _cost(self, workload: str, rows: Sequence[Any]) -> figures.CostFigures:
-        items = [each for each in of_kind(rows, "item") if each.lane]
-        tries = of_kind(rows, "try")
+        items = [each for each in select_kind(rows, "item") if each.lane]
+        tries = select_kind(rows, "try")
         live = [each for each in tries if each.purpose in ANSWERING]
         valid = [each for each in live if each.word == Outcome.VALID]
         both = _scale(valid)
@@ -88,26 +88,26 @@ class Counted:
         def find_scale(lane: Lane) -> Decimal:
             return next((scale for scale in (scales[lane], both) if scale is not None), Decimal(1))
 
-        all_realtime_usd = usd_of(items, "realtime_usd") * find_scale(Lane.REALTIME)
+        all_realtime_usd = sum_usd(items, "realtime_usd") * find_scale(Lane.REALTIME)
         aside = [each for each in tries if each.purpose not in ANSWERING]
         return figures.CostFigures(
             workload,
-            actual_usd=usd_of(live, "usd").quantize(DIGIT),
+            actual_usd=sum_usd(live, "usd").quantize(DIGIT),
             all_realtime_usd=all_realtime_usd.quantize(DIGIT),
-            all_batch_usd=(usd_of(items, "batch_usd") * find_scale(Lane.BATCH)).quantize(DIGIT),
-            unknown_usd=usd_of(live, "bound_usd").quantize(DIGIT),
-            aside_usd=usd_of(aside, "usd").quantize(DIGIT),
+            all_batch_usd=(sum_usd(items, "batch_usd") * find_scale(Lane.BATCH)).quantize(DIGIT),
+            unknown_usd=sum_usd(live, "bound_usd").quantize(DIGIT),
+            aside_usd=sum_usd(aside, "usd").quantize(DIGIT),
         )
 
     def batch_totals(self) -> list[figures.BatchTotals]:
         """Return the batch totals of each workload that had batches."""
         return [
             self._batch_total(workload, rows)
-            for workload, rows in self._by_workload("batch", "carried")
+            for workload, rows in self._group_by_workload("batch", "carried")
         ]
 
     def _batch_total(self, workload: str, rows: Sequence[Any]) -> figures.BatchTotals:
-        batches, carried = of_kind(rows, "batch"), of_kind(rows, "carried")
+        batches, carried = select_kind(rows, "batch"), select_kind(rows, "carried")
         ended = [each for each in batches if each.word in ENDED]
         took = self._durations(Kind.BATCH).get(workload)
         return figures.BatchTotals(
@@ -144,11 +144,11 @@ class Counted:
         found: list[figures.WindowFigures] = []
         for workload, took in self._durations(Kind.GATHERED).items():
             rows = [each for each in self.rows if each.workload == workload]
-            live = [each for each in of_kind(rows, "call") if each.lane == Lane.REALTIME]
+            live = [each for each in select_kind(rows, "call") if each.lane == Lane.REALTIME]
             calls = [each for each in live if each.purpose == Purpose.ANSWER]
             left = {
                 why: sum_column(
-                    (each for each in of_kind(rows, "gathered") if each.word == why), "n"
+                    (each for each in select_kind(rows, "gathered") if each.word == why), "n"
                 )
                 for why in FlushReason
             }
@@ -160,24 +160,24 @@ class Counted:
     def states(self) -> dict[tuple[str, str], int]:
         """Count the items by workload and state, where the state is that of the item's own row."""
         found: dict[tuple[str, str], int] = {}
-        for each in of_kind(self.rows, "item"):
+        for each in select_kind(self.rows, "item"):
             found[each.workload, each.word] = found.get((each.workload, each.word), 0) + each.n
         return found
 
     def routes(self) -> list[figures.RouteFigures]:
         """Return the decisions by reason, a workload's most frequent first."""
-        rows = of_kind(self.rows, "route")
+        rows = select_kind(self.rows, "route")
         rows.sort(key=lambda each: (each.workload, -each.n, each.lane, each.word))
         return [figures.RouteFigures(row.workload, Lane(row.lane), row.word, row.n) for row in rows]
 
     def shed(self) -> dict[str, tuple[int, Decimal]]:
         """Return, by workload, how many decisions shed an item, and the estimated saving of their batches in US dollars."""
-        rows = [each for each in of_kind(self.rows, "route") if each.word == Reason.SHED]
+        rows = [each for each in select_kind(self.rows, "route") if each.word == Reason.SHED]
         return {each.workload: (each.n, each.realtime_usd - each.batch_usd) for each in rows}
 
     def agreement(self) -> list[figures.AgreementFigures]:
         """Return how often the lanes agreed, for each workload with answers of both."""
-        rows = [each for each in of_kind(self.rows, "agreement") if each.n > 0]
+        rows = [each for each in select_kind(self.rows, "agreement") if each.n > 0]
         return [figures.AgreementFigures(each.workload, each.n, each.items) for each in rows]
 
     def calls(self) -> list[figures.CallFigures]:
@@ -191,7 +191,7 @@ class Counted:
                     for measure in ("n", "items", "input", "cached", "output", "written")
                 ),
             )
-            for workload, rows in self._by_workload("call")
+            for workload, rows in self._group_by_workload("call")
             for lane in Lane
             if (of_lane := [each for each in rows if each.lane == lane])
         ]
@@ -200,7 +200,7 @@ class Counted:
         """Return the durations of a kind by workload: until a batch ended, until the call, or in a buffer window."""
         return {name: took for (of, name), took in sorted(self._timed.items()) if of == kind}
 
-    def _by_workload(self, *kinds: str) -> Iterator[tuple[str, list[Any]]]:
+    def _group_by_workload(self, *kinds: str) -> Iterator[tuple[str, list[Any]]]:
         for workload, rows in groupby(self.rows, key=lambda each: each.workload):
             if of_kinds := [each for each in rows if each.kind in kinds]:
                 yield workload, of_kinds
@@ -212,4 +212,4 @@ def _scale(valid: Collection[Any]) -> Decimal | None:
         (each.realtime_usd if each.lane == Lane.REALTIME else each.batch_usd for each in valid),
         Decimal(0),
     )
-    return usd_of(valid, "usd") / estimated if estimated else None
+    return sum_usd(valid, "usd") / estimated if estimated else None

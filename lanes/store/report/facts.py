@@ -79,9 +79,9 @@ def rollouts(ask: Ask, since: datetime) -> "list[Rollout]":
     if not rows:
         return []
     # The playbook's model is imported only if there is a rollout.
-    from lanes.rollouts.rollout import rollout_of
+    from lanes.rollouts.rollout import read_rollout
 
-    return [rollout_of(row) for row in rows]
+    return [read_rollout(row) for row in rows]
 
 
 OF_LATE = timedelta(minutes=5)  # the current rate is the mean over this time

@@ -97,7 +97,7 @@ held as materialized (
 """
 
 
-def _since(at: str) -> str:
+def _age_sql(at: str) -> str:
     return f"greatest(0, extract(epoch from cast(:now as timestamptz) - {at}))"
 
 
@@ -136,7 +136,7 @@ select t.workload, t.lane, b.le, b.value
 """
 # A queue without waiting work gets a row too, as does an outcome that did not occur, so that a first one is an increase.
 WAITING = f"""
-select f.workload, l.lane, u.urgent, coalesce({_since("b.since")}, 0)
+select f.workload, l.lane, u.urgent, coalesce({_age_sql("b.since")}, 0)
   from lanes.workload_status f
  cross join (values (null), ('realtime'), ('batch')) l (lane) cross join (values (true), (false)) u (urgent)
   left join lanes.backlog b on b.queue in ('received', 'ready') and b.workload = f.workload and b.urgent = u.urgent
@@ -166,7 +166,7 @@ select f.workload, count(b.state)
  group by 1
 """
 BATCH_OLDEST = f"""
-select f.workload, coalesce({_since("min(b.intended_at)")}, 0)
+select f.workload, coalesce({_age_sql("min(b.intended_at)")}, 0)
   from lanes.workload_status f left join open_batch b on b.workload = f.workload group by 1
 """
 EXAMPLES = "select workload, lane, item_id, trace, received_at, ended_at from lanes.newest_answers"
@@ -377,7 +377,8 @@ METRICS: Sequence[Metric] = (
         "Since when the first of them has waited; of figures: how far figures lag behind.",
         GAUGE,
         ("queue", "subscriber"),
-        f"select queue, subscriber, coalesce({_since('since')}, 0) from lanes.backlog where queue not in ('received', 'ready')",
+        f"select queue, subscriber, coalesce({_age_sql('since')}, 0) from lanes.backlog"
+        " where queue not in ('received', 'ready')",
     ),
     Metric(
         "lanes_split_ratio",

@@ -9,7 +9,7 @@ from lanes.report import figures
 from lanes.report.snapshot import Snapshot
 from lanes.statistics.figures import Grain, Stands
 from lanes.store import asking
-from lanes.store.advice.advice import in_force, of_each
+from lanes.store.advice.advice import read_each, read_in_force
 from lanes.store.asking import Ask
 from lanes.store.figures import due
 from lanes.store.figures.reading import add_up
@@ -163,8 +163,8 @@ def take_through(ask: Ask, *, since: datetime, now: datetime) -> Snapshot:
         packs=facts.pack_sizes(ask, counted.checks(), now=now),
         windows=counted.windows(),
         waits=counted.waits(),
-        deadlines=due.by_reason(ask, since=since, now=now),
-        calibration=turnarounds.of_period(ask, since=since, now=now),
+        deadlines=due.read_outcomes(ask, since=since, now=now),
+        calibration=turnarounds.read_calibrations(ask, since=since, now=now),
         agreement=counted.agreement(),
         second_passes=facts.second_passes(ask),
         accuracy=accuracy,
@@ -221,6 +221,6 @@ def _states(counted: Counted, standing: list[figures.StateFigures]) -> list[figu
 
 def _advice(ask: Ask, now: datetime) -> list[Advice]:
     """Return the advice for each workload that had items."""
-    seen = of_each(ask, in_force(ask), since=now - ADVICE_OVER, now=now)
-    kept = overheads.of_each(ask, seen, now=now)
+    seen = read_each(ask, read_in_force(ask), since=now - ADVICE_OVER, now=now)
+    kept = overheads.read_each(ask, seen, now=now)
     return [advise(each, kept[name]) for name, each in seen.items() if each.items]

@@ -12,7 +12,7 @@ from lanes.rollouts.playbook import Direction, Playbook
 from lanes.rollouts.rollout import MeasuredWindow, Rollout
 from lanes.store.money import sharing
 from lanes.store.rollouts import rollout_measures
-from lanes.store.rollouts.rollouts import WHOSE, newest_route, open_of
+from lanes.store.rollouts.rollouts import WHOSE, newest_route, read_open
 from lanes.store.workload import candidates, workloads
 from lanes.words import Lane
 from lanes.workload.version import Spec, Version
@@ -51,7 +51,7 @@ select count(*) as batches, count(*) filter (where not is_back) as late
 """
 
 
-def of_playbook(
+def plan_playbook(
     connection: Connection,
     playbook: Playbook,
     *,
@@ -75,24 +75,24 @@ def of_playbook(
     found = traffic(connection, playbook, version, consumer, now=now)
     before = _readiness(connection, playbook, version, consumer, now)
     rollout_plan = plan.make(playbook, name, consumer, share, found, before)
-    refusal = refusals.of_start(
+    refusal = refusals.refuse_start(
         rollout_plan,
         mode=receives.mode,
         values=bool(version.spec.value_usd),
-        present=open_of(connection, name),
+        present=read_open(connection, name),
         leaves_out=receives.second_pass.is_stated,
     )
     if refusal is None and moves_version and candidate is None and new is None:
-        refusal = refusals.without_candidate(rollout_plan)
+        refusal = refusals.explain_no_candidate(rollout_plan)
     return rollout_plan, refusal
 
 
-def of_rollout(connection: Connection, rollout: Rollout, *, now: datetime) -> RolloutPlan | None:
+def plan_rollout(connection: Connection, rollout: Rollout, *, now: datetime) -> RolloutPlan | None:
     """Return a rollout's plan, rebuilt from its stored playbook; None while its workload's version cannot be read.
 
     The plan uses the current traffic and the share before the rollout.
     """
-    version = workloads.in_force(connection).get(rollout.workload)
+    version = workloads.read_versions(connection).get(rollout.workload)
     if version is None:
         return None
     found = traffic(connection, rollout.playbook, version, rollout.consumer, now=now)
@@ -143,7 +143,7 @@ def _readiness(
         since=now - timedelta(days=preconditions.days),
         routes_before=newest_route(connection) - MOST_ROUTES,
     )
-    measured = rollout_measures.of_batch_lane(connection, window, spec, now=now)
+    measured = rollout_measures.measure_batch_lane(connection, window, spec, now=now)
     pairs = zip(preconditions.gates, measured, strict=True)
     judged = [
         judge(gate, replace(each, workload=version.workload), alpha=playbook.gate_alpha)
@@ -183,5 +183,5 @@ def _recent(
         routes_before=newest_route(connection) - RECENT_ROUTES,
         version_before=version.number,
     )
-    tried, measured = rollout_measures.of_giving_side(connection, window, now=now)
+    tried, measured = rollout_measures.measure_giving_side(connection, window, now=now)
     return {each.measure: each for each in measured}, tried

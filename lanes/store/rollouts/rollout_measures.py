@@ -231,7 +231,10 @@ def _arms(connection: Connection, window: MeasuredWindow) -> tuple[Arm | None, A
         )
         new, old = (found.get(each) for each in (window.version, window.version_before))
         return (new and Arm(new.spec, version=new.id)), (old and Arm(old.spec, version=old.id))
-    version, lane = workloads.in_force(connection).get(window.workload), window.direction.receiving
+    version, lane = (
+        workloads.read_versions(connection).get(window.workload),
+        window.direction.receiving,
+    )
     if version is None or lane is None:
         return None, None
     return Arm(version.spec, lane), Arm(version.spec, lane.other)
@@ -302,7 +305,7 @@ def _measure_window(
     return row.answered, measurements
 
 
-def of_giving_side(
+def measure_giving_side(
     connection: Connection, of: MeasuredWindow, *, now: datetime
 ) -> tuple[int, list[Measurement]]:
     """Return how many items the side that gives traffic away tried, and its measurement for each gate."""
@@ -313,7 +316,7 @@ def of_giving_side(
     return row.tried, [_measurement(gate, row) for gate in of.gates]
 
 
-def of_batch_lane(
+def measure_batch_lane(
     connection: Connection, of: MeasuredWindow, spec: Spec, *, now: datetime
 ) -> list[Measurement]:
     """Return a measurement for each gate, from all items of the batch lane, for any route reason."""

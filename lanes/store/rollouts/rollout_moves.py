@@ -29,13 +29,13 @@ from lanes.rollouts.rollout import (
     Move,
     RollBack,
     Rollout,
-    rollout_of,
+    read_rollout,
 )
 from lanes.routing.split import Split
 from lanes.store import incidents, outbox
 from lanes.store.outbox import EventOut
 from lanes.store.rollouts import plans, shadows
-from lanes.store.rollouts.rollouts import find, hindering_incidents, newest_route
+from lanes.store.rollouts.rollouts import find, list_hindering, newest_route
 from lanes.store.statements import is_among
 from lanes.store.tables import rollout, rollout_event, rollout_measurement, slack_note
 from lanes.store.workload import candidates, workloads
@@ -69,12 +69,12 @@ def start(
             time, or the playbook moves a version other than the candidate.
     """
     workloads.lock(connection, name)
-    plan, refusal = plans.of_playbook(
+    plan, refusal = plans.plan_playbook(
         connection, playbook, name=name, consumer=consumer, now=by.now
     )
     candidate = candidates.find(connection, name)
     number = None if candidate is None else candidate.number
-    refusal = refusals.of_order(plan, ordered=version, candidate=number) or refusal
+    refusal = refusals.refuse_order(plan, ordered=version, candidate=number) or refusal
     if refusal is not None:
         raise ActionRefused(refusal)
     assert plan.first is not None  # otherwise the plan was refused above
@@ -105,7 +105,7 @@ def start(
         )
         .returning(rollout)
     ).one()
-    begun = rollout_of(row)
+    begun = read_rollout(row)
     if begun.entered:
         _set_share(connection, begun, begun.basis_points, by)
     _tell(connection, begun, Happened.STARTED, begun.basis_points, by)
@@ -128,7 +128,7 @@ def apply(
     if _lock(connection, seen) is None:
         return False
     _record(connection, seen, judged, always=not isinstance(move, Hold), now=now)
-    by = _of_playbook(seen, move.why, now)
+    by = _sign_by_playbook(seen, move.why, now)
     who = who or (seen.approval.who if seen.approval is not None else None)
     approved = by if who is None else replace(by, who=who)
     match move:
@@ -190,7 +190,7 @@ def ask_again(connection: Connection, seen: Rollout, *, why: str, now: datetime)
     """Request approval again under a new number, because the answer could not be used."""
     if _lock(connection, seen) is not None:
         _write(connection, seen, asked=seen.asked + 1)
-        by = _of_playbook(seen, why, now)
+        by = _sign_by_playbook(seen, why, now)
         _tell(connection, seen, Happened.APPROVAL_ASKED, seen.basis_points, by)
 
 
@@ -219,7 +219,7 @@ def promote(connection: Connection, name: str, *, who: str, why: str, now: datet
         raise ActionRefused(
             f'the rollout of workload "{name}" waits for approval: approve or decline it'
         )
-    if hindrances := refusals.sentences(hindering_incidents(connection, present)):
+    if hindrances := refusals.sentences(list_hindering(connection, present)):
         raise ActionRefused(f"{'; '.join(hindrances)}: handle it, then promote the step")
     is_last = present.step + 1 == len(present.playbook.steps)
     move = (Finish if is_last else Advance)(f"promoted by {who}: {why}")
@@ -263,7 +263,7 @@ def abort(connection: Connection, name: str, *, who: str, why: str, now: datetim
     return find(connection, present.id)
 
 
-def _of_playbook(of: Rollout, why: str, now: datetime) -> Signature:
+def _sign_by_playbook(of: Rollout, why: str, now: datetime) -> Signature:
     return Signature(f"playbook {of.playbook.name}", why, now)
 
 
@@ -277,13 +277,13 @@ def _lock_open(connection: Connection, name: str) -> Rollout:
         raise ActionRefused(
             f'workload "{name}" has no open rollout; see lanes.rollout_log for those that ended'
         )
-    return rollout_of(row)
+    return read_rollout(row)
 
 
 def _lock(connection: Connection, seen: Rollout) -> Rollout | None:
     """Return the locked row, or None if it has changed since it was read."""
     locked = select(rollout).where(rollout.c.id == seen.id).with_for_update(key_share=True)
-    present = rollout_of(connection.execute(locked).one())
+    present = read_rollout(connection.execute(locked).one())
     names = ("state", "step", "asked", "approval", "entered", "extended_minutes")
     same = all(getattr(present, name) == getattr(seen, name) for name in names)
     return present if same and present.is_open else None
@@ -404,7 +404,7 @@ def _tell(
         "who": by.who,
         "why": by.why,
     }
-    told = EventOut.of_workload(f"lanes.rollout.{event}", of.workload, payload)
+    told = EventOut.about_workload(f"lanes.rollout.{event}", of.workload, payload)
     outbox.add(connection, [told], now=by.now)
 
 

@@ -14,7 +14,7 @@ from lanes.promises.breaches import model_subject
 from lanes.promises.incident import EVERYBODY, Incident, Promise
 from lanes.rollouts import refusals
 from lanes.rollouts.refusals import select_hindering
-from lanes.rollouts.rollout import LogEntry, Rollout, rollout_of
+from lanes.rollouts.rollout import LogEntry, Rollout, read_rollout
 from lanes.routing.split import Split, SplitRecord
 from lanes.store.asking import read_as
 from lanes.store.incidents import read_incident
@@ -43,33 +43,33 @@ def lock_key(rollout_id: RolloutId) -> int:
 
 def find(connection: Connection, rollout_id: RolloutId) -> Rollout:
     """Return the rollout with this id."""
-    return rollout_of(connection.execute(select(rollout).where(rollout.c.id == rollout_id)).one())
+    return read_rollout(connection.execute(select(rollout).where(rollout.c.id == rollout_id)).one())
 
 
-def open_of(connection: Connection, name: str) -> Rollout | None:
+def read_open(connection: Connection, name: str) -> Rollout | None:
     """Return the open rollout of a workload, if any."""
     row = connection.execute(
         select(rollout).where(rollout.c.workload == name, is_among(rollout.c.state, OPEN_ROLLOUT))
     ).first()
-    return rollout_of(row) if row is not None else None
+    return read_rollout(row) if row is not None else None
 
 
-def all_open(connection: Connection) -> list[Rollout]:
+def list_open(connection: Connection) -> list[Rollout]:
     """Return every open rollout, oldest first."""
     rows = connection.execute(
         select(rollout).where(is_among(rollout.c.state, OPEN_ROLLOUT)).order_by(rollout.c.id)
     )
-    return [rollout_of(row) for row in rows]
+    return [read_rollout(row) for row in rows]
 
 
 def find_led_by(connection: Connection, run_id: UUID) -> Rollout | None:
     """Return the rollout that this run of `migrate` started or led last."""
     its = select(rollout).where(rollout.c.flow_run_id == run_id)
     row = connection.execute(its.order_by(rollout.c.id.desc()).limit(1)).first()
-    return rollout_of(row) if row is not None else None
+    return read_rollout(row) if row is not None else None
 
 
-def newest_run_of(connection: Connection, name: str) -> UUID | None:
+def read_newest_run(connection: Connection, name: str) -> UUID | None:
     """Return the run that leads, or last led, the newest rollout of a workload."""
     its = select(rollout.c.flow_run_id).where(rollout.c.workload == name)
     newest = its.order_by(rollout.c.id.desc()).limit(1)
@@ -107,7 +107,7 @@ def split_history(
     return [SplitRecord(row.basis_points, row.who, row.why, row.set_at) for row in rows]
 
 
-def hindering_incidents(connection: Connection, moved: Rollout) -> list[Incident]:
+def list_hindering(connection: Connection, moved: Rollout) -> list[Incident]:
     """Return the open critical incidents of the rollout's workload and of the lane that receives its traffic.
 
     An incident of the provider counts only for the account that answers the workload. An outage or a refused model must also
@@ -116,7 +116,7 @@ def hindering_incidents(connection: Connection, moved: Rollout) -> list[Incident
     """
     receiving = moved.playbook.direction.receiving
     if moved.version is None:
-        version = workloads.in_force(connection).get(moved.workload)
+        version = workloads.read_versions(connection).get(moved.workload)
     else:
         version = candidates.find(connection, moved.workload)
     lanes = [*Lane] if receiving is None else [receiving]
@@ -127,7 +127,7 @@ def hindering_incidents(connection: Connection, moved: Rollout) -> list[Incident
         outage.c.over_at.is_(None),
     )
     is_frozen = incident.c.promise == Promise.PROVIDER_FROZEN
-    account = accounts.of_workload(connection, moved.workload).name
+    account = accounts.read_account(connection, moved.workload).name
     its = incident.c.subject == account if account else true()
     provider = and_(incident.c.workload == EVERYBODY, its, or_(is_frozen, taken))
     concerned = or_(~is_frozen, incident.c.subject.in_([model_subject(each) for each in models]))
@@ -205,7 +205,7 @@ def resume_workload(connection: Connection, name: str) -> str:
 
 def _require_movable(connection: Connection, name: str, consumer: str | None) -> None:
     _lock_paused_at(connection, name)
-    refusal = refusals.of_split(name, consumer, open_of(connection, name))
+    refusal = refusals.refuse_split(name, consumer, read_open(connection, name))
     if refusal is not None:
         raise ActionRefused(refusal)
 

@@ -157,7 +157,7 @@ def read_spent(connection: Connection, rollout_id: RolloutId) -> ShadowsSpent:
 def owe(connection: Connection, rollout: Rollout, *, now: datetime) -> None:
     """Create shadow work on the other lane for the playbook's share of new items, while its budget lasts."""
     shadows = rollout.playbook.shadows
-    version = workloads.in_force(connection).get(rollout.workload)
+    version = workloads.read_versions(connection).get(rollout.workload)
     if shadows is None or version is None:
         return
     given = {

@@ -20,7 +20,7 @@ from lanes.routing.lane_rules import rank_at
 from lanes.routing.route import ReceivedItem, Route
 from lanes.store import database, signals
 from lanes.store.doors import unrouted
-from lanes.store.doors.full_data import lengths_of
+from lanes.store.doors.full_data import read_lengths
 from lanes.store.money import sharing
 from lanes.store.statements import document_of, split, split_records
 from lanes.store.states import OPEN_ITEM, OPEN_WORK, UNCLAIMED
@@ -62,7 +62,7 @@ def begin(
     are received and routed again. A transaction that acts on a route commits later in the log, and does wait.
     """
     row = connection.execute(
-        _build_start(), {"wait": database.setting(wait), **unrouted.build_parameters(since)}
+        _build_start(), {"wait": database.format_limit(wait), **unrouted.build_parameters(since)}
     ).one()
     starts: Any = zip(
         row.names or (), row.urgent or (), row.due_at or (), row.ids or (), strict=True
@@ -229,7 +229,7 @@ def free_to_move(
     return list(connection.execute(sa.text(FREE_TO_MOVE), given).all())
 
 
-def facts_of(connection: sa.Connection, ids: Sequence[WorkId]) -> list[Any]:
+def read_facts(connection: sa.Connection, ids: Sequence[WorkId]) -> list[Any]:
     """Return the same columns for work that this transaction has locked already."""
     given = {"ids": list(ids), "batches": [None] * len(ids)}
     return list(connection.execute(sa.text(FACTS), given).all())
@@ -245,7 +245,7 @@ def change(
     if not moves:
         return 0
     known = versions(connection, {row.version_id for row, _ in moves})
-    history = lengths_of(connection, {row.item_id: known.get(row.version_id) for row, _ in moves})
+    history = read_lengths(connection, {row.item_id: known.get(row.version_id) for row, _ in moves})
     estimates, rows = sharing.estimates(connection, now=now), list[dict[str, Any]]()
     for row, routing in moves:
         version = known.get(row.version_id)

@@ -18,7 +18,7 @@ from lanes.routing.shedding import QueuedWork, Shed
 from lanes.store.routing import routes
 from lanes.store.states import OPEN_ITEM, UNCLAIMED
 from lanes.store.tables import workload
-from lanes.store.workload.workloads import in_force, versions
+from lanes.store.workload.workloads import read_versions, versions
 from lanes.words import Lane, Purpose, Reason
 from lanes.workload.version import Version
 
@@ -46,7 +46,7 @@ select f.name, n.items
 # Due work is read by workload, so that no workload hides another; bound work has a query of its own. The batch is returned
 # whatever its state, because the provider may have a batch that is held or intended. Work in a batch needs no answer if its
 # item has since been answered, withdrawn or amended.
-def _of_each_workload(binds: str) -> str:
+def _per_workload_sql(binds: str) -> str:
     return f"""
   from lanes.workload f
  cross join lateral (
@@ -83,14 +83,14 @@ select w.id, w.version_id, w.due_at, least({STRIDE}, n.number - n.nth + 1) as it
 DUE = f"""
 select w.id, w.version_id, w.due_at, w.consumer, b.id as batch_id, b.intended_at as left_at,
        b.requests
-{_of_each_workload("is null")}
+{_per_workload_sql("is null")}
  order by w.due_at, w.id
 """
 
 BOUND = f"""
 select min(w.id) as id, w.version_id, w.due_at, count(*) as items, b.id as batch_id,
        b.intended_at as left_at, b.requests
-{_of_each_workload("= 'batch'")}
+{_per_workload_sql("= 'batch'")}
  group by w.version_id, w.due_at, b.id
  order by w.due_at, 1
 """
@@ -215,7 +215,9 @@ def list_unpaused_versions(connection: Connection) -> dict[str, Version]:
     """Return the versions in force of the workloads that are not paused."""
     is_paused = workload.c.paused_at.is_not(None)
     paused = set(connection.execute(select(workload.c.name).where(is_paused)).scalars())
-    return {name: version for name, version in in_force(connection).items() if name not in paused}
+    return {
+        name: version for name, version in read_versions(connection).items() if name not in paused
+    }
 
 
 def queue_lengths(

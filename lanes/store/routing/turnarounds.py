@@ -130,7 +130,7 @@ select workload, least(width_bucket(probability, cast(:edges as double precision
 """
 
 
-def of_period(ask: Ask, *, since: datetime, now: datetime) -> list[prospect.Calibration]:
+def read_calibrations(ask: Ask, *, since: datetime, now: datetime) -> list[prospect.Calibration]:
     """Return the calibration of the period's routes, by workload, from a sample spread evenly over the period."""
     rows = ask(BECAME, since=since, now=now, edges=list(prospect.EDGES))
     return prospect.calibrations(

@@ -24,8 +24,8 @@ from lanes.settling import attempts
 from lanes.settling.outcome import Attempt, Judgment
 from lanes.store import signals
 from lanes.store.batch import batches, doubts
-from lanes.store.database import LOCK_PATIENCE, waiting_at_most
-from lanes.store.doors.full_data import lengths_of
+from lanes.store.database import LOCK_PATIENCE, limit_waits
+from lanes.store.doors.full_data import read_lengths
 from lanes.store.money import sharing
 from lanes.store.routing import turnarounds
 from lanes.store.settling import outcomes
@@ -52,11 +52,11 @@ def stakes(
     return _stakes(connection, _open(connection, batch_id, workload), now)
 
 
-def all_stakes(
+def list_stakes(
     connection: Connection, *, now: datetime
 ) -> list[tuple[Stakes, datetime, str | None]]:
     """Return the stakes, the time of the intent and the note of every open batch, oldest first."""
-    rows = connection.execute(batches.with_doubts(batch.c.state.not_in(FINISHED_BATCH))).all()
+    rows = connection.execute(batches.select_doubts(batch.c.state.not_in(FINISHED_BATCH))).all()
     return [(_stakes(connection, row, now), row.intended_at, row.note) for row in rows]
 
 
@@ -75,7 +75,7 @@ def adopt(
             belongs to another batch.
         StillLocked: another open transaction has locked the batch.
     """
-    with waiting_at_most(connection, LOCK_PATIENCE):
+    with limit_waits(connection, LOCK_PATIENCE):
         return _adopt(connection, batch_id, provider_batch_id, workload, now)
 
 
@@ -86,7 +86,7 @@ def _adopt(
     workload: str | None,
     now: datetime,
 ) -> str:
-    row = _owning(connection, batch_id, workload, lock=True)
+    row = _read_owned(connection, batch_id, workload, lock=True)
     if row.provider_batch_id is not None and not row.unproved:
         raise ActionRefused(
             f"batch {batch_id} is {row.provider_batch_id} for certain; it can be resubmitted or given up"
@@ -123,7 +123,7 @@ def resubmit(
         ActionRefused: no open batch matches, or it no longer owns items.
         StillLocked: another open transaction has locked the batch or some of its items.
     """
-    row = _owning(connection, batch_id, workload)
+    row = _read_owned(connection, batch_id, workload)
     items = _stakes(connection, row, now).items
     _part(connection, row, f"resubmitted by {who}: {why}", now)
     return (
@@ -147,7 +147,7 @@ def give_up(
         ActionRefused: no open batch matches, or it no longer owns items.
         StillLocked: another open transaction has locked the batch or some of its items; roll this transaction back.
     """
-    row = _owning(connection, batch_id, workload)
+    row = _read_owned(connection, batch_id, workload)
     items = 0
     said = f"batch {batch_id} was given up by {who}: {why}"
     for given_up in _build_given_up(connection, row, said, now):
@@ -168,7 +168,7 @@ def build_unread(
     connection: Connection, batch_id: BatchId, judged: Mapping[Claim, Judgment], *, now: datetime
 ) -> list[Attempt]:
     """Return an attempt for each claim of the batch whose unreadable answer may be billed, with the upper bound of its cost."""
-    row = connection.execute(batches.with_doubts(batch.c.id == batch_id)).one()
+    row = connection.execute(batches.select_doubts(batch.c.id == batch_id)).one()
     version = workloads.versions(connection, [row.version_id]).get(row.version_id)
     wanted = _select_sized_work().where(one_of([claim.work_id for claim in judged], work.c.id))
     sizes = _sizes(connection, version, connection.execute(wanted).all())
@@ -190,7 +190,7 @@ def _part(connection: Connection, row: Any, note: str, now: datetime) -> None:
         ActionRefused: the batch has changed since it was read.
         StillLocked: another open transaction has locked the batch or some of its items.
     """
-    with waiting_at_most(connection, LOCK_PATIENCE):
+    with limit_waits(connection, LOCK_PATIENCE):
         if row.state in UNCONFIRMED:
             note = f"{note}; the provider may have it all the same"
             parted = doubts.release(connection, row.id, note=note, now=now)
@@ -241,7 +241,7 @@ def _stakes(connection: Connection, row: Any, now: datetime) -> Stakes:
         .select_from(work.join(item, item.c.id == work.c.item_id))
         .where(work.c.batch_id == row.id, work.c.state == WorkState.SUBMITTED)
     ).all()
-    lengths = lengths_of(connection, {each.id: version for each in owned})
+    lengths = read_lengths(connection, {each.id: version for each in owned})
     chars = Counter((each.chars, history_chars(lengths.get(each.id, ()))) for each in owned)
     sizes = Counter(
         each.size + _compute_context_bytes(version, lengths.get(each.id, ())) for each in owned
@@ -263,7 +263,7 @@ def _sizes(
     connection: Connection, version: Version | None, rows: Sequence[Any]
 ) -> dict[WorkId, int]:
     """Return the upper bound of each item's bytes in a call, with its history, by work id in the order of the rows."""
-    told = lengths_of(connection, {each.item_id: version for each in rows})
+    told = read_lengths(connection, {each.item_id: version for each in rows})
     return {
         each.id: each.size + _compute_context_bytes(version, told.get(each.item_id, ()))
         for each in rows
@@ -292,7 +292,7 @@ def _compute_bound(version: Version, size: int, row: Any, now: datetime) -> Deci
     return upper_bound(version, size, lane=Lane.BATCH, marked=row.marked_requests > 0, at=now)
 
 
-def _owning(
+def _read_owned(
     connection: Connection, batch_id: BatchId, workload: str | None, *, lock: bool = False
 ) -> Any:
     row = _open(connection, batch_id, workload, lock=lock)
@@ -305,7 +305,7 @@ def _open(
     connection: Connection, batch_id: BatchId, workload: str | None, *, lock: bool = False
 ) -> Any:
     """Return the row of an open batch; with `lock`, lock it until this transaction ends."""
-    wanted = batches.with_doubts(batch.c.id == batch_id)
+    wanted = batches.select_doubts(batch.c.id == batch_id)
     locked = wanted.with_for_update(key_share=True, of=batch)
     row = connection.execute(locked if lock else wanted).first()
     if row is None or workload not in (None, row.workload):

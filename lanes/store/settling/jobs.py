@@ -114,7 +114,7 @@ def status(connection: sa.Connection, name: str | JobId, *, now: datetime) -> Jo
         reasons = connection.execute(FAILURES, {**parameters, "most": MOST_REASONS})
         job_status = replace(job_status, failures={each.failure: each.items for each in reasons})
     open_items = job_status.waiting + job_status.answered
-    version = workloads.in_force(connection).get(job_status.workload)
+    version = workloads.read_versions(connection).get(job_status.workload)
     if not open_items or version is None:
         return replace(job_status, estimated_usd=None if open_items else job_status.cost_usd)
     parameters["step"] = 1 + (parameters["last"] - parameters["first"]) // SAMPLED
@@ -162,7 +162,7 @@ def check_budget(
     Raises:
         Refused: the quote exceeds the budget.
     """
-    version = workloads.in_force(connection).get(workload)
+    version = workloads.read_versions(connection).get(workload)
     if order.budget_usd is None or version is None:
         return
     laws = turnarounds.prospects(connection, now=now)
@@ -208,7 +208,8 @@ def finish(connection: sa.Connection, *, now: datetime) -> list[JobStatus]:
     names = connection.execute(DONE, {"now": now, "quiet": now - QUIET}).scalars().all()
     done = [status(connection, each, now=now) for each in names]
     events = [
-        EventOut.of_workload("lanes.job.done", each.workload, each.build_payload()) for each in done
+        EventOut.about_workload("lanes.job.done", each.workload, each.build_payload())
+        for each in done
     ]
     outbox.add(connection, events, now=now)
     return done

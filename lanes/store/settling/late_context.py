@@ -88,7 +88,7 @@ def owe(connection: Connection, *, now: datetime) -> list[str]:
     budget of the day is exhausted.
     """
     sentences = list[str]()
-    for version in workloads.in_force(connection).values():
+    for version in workloads.read_versions(connection).values():
         opened = version.spec.window.find_opening(now) if version.spec.corrects_late else None
         if opened is None:
             continue

@@ -223,7 +223,7 @@ def page(
     if ItemState.RECEIVED not in states:
         parameters["words"] = [str(COUNTED_AS[each]) for each in states]
     if not is_of_job and onwards in (BEGIN, END):
-        if (first := _before_wanted(connection, order, parameters, onwards)) is None:
+        if (first := _skip_unwanted(connection, order, parameters, onwards)) is None:
             return ListingPage()
         onwards = first
     parameters |= onwards.build_parameters()
@@ -238,7 +238,7 @@ def page(
     if is_cut:
         last = ListingPlace(items[-1].received_at, items[-1].item_id)
     elif not is_of_job and last is not None and not items:
-        last = _before_wanted(connection, order, parameters, last)
+        last = _skip_unwanted(connection, order, parameters, last)
     return ListingPage(items, last)
 
 
@@ -247,7 +247,7 @@ def _may_be(connection: Connection, state: ItemState, given: dict[str, Any]) -> 
     return state not in MAYBE_IN or bool(connection.scalar(MAYBE_IN[state], given))
 
 
-def _before_wanted(
+def _skip_unwanted(
     connection: Connection, order: ListingOrder, parameters: dict[str, Any], beyond: ListingPlace
 ) -> ListingPlace | None:
     """Return a place before the next item that may match the query's states and time; None if no such item follows."""
@@ -354,11 +354,11 @@ SAMPLES = 3  # examples in a report
 def samples(connection: Connection, *, since: datetime) -> list[AnswerExample]:
     """Return up to `SAMPLES` representative answers given since a moment, of different kinds if possible."""
     rows = connection.execute(NEWEST, {"since": since, "looked_at": NEWEST_RESULTS}).all()
-    found = [of_each_kind(connection, row.workload, row.keys, most=SAMPLES) for row in rows]
+    found = [list_examples(connection, row.workload, row.keys, most=SAMPLES) for row in rows]
     return choose([each for some in found for each in some], SAMPLES)
 
 
-def of_each_kind(
+def list_examples(
     connection: Connection, workload: str, keys: Sequence[str], *, most: int = MOST
 ) -> list[AnswerExample]:
     """Return up to `most` answers of each kind, oldest first, without forgotten and emptied items."""

@@ -15,7 +15,7 @@ from lanes.json_data import replace_unstorable
 from lanes.money.cost import BillPart
 from lanes.packing import Claim
 from lanes.routing.route import fall_back
-from lanes.settling.outcome import Attempt, SaveResult, without_repeats
+from lanes.settling.outcome import Attempt, SaveResult, drop_repeats
 from lanes.settling.settle import BatchDebt, Consequence, consequence, is_announced_alone
 from lanes.store.batch import collection
 from lanes.store.batch.creates import LostWork
@@ -51,7 +51,7 @@ def save(
     still needs one because the lease was lost. For archived work, only the bill is written. Saving an attempt twice changes
     nothing. With `wait`, each locked row is waited for at most that long. `flow_run_id` is the run that made the attempts.
     """
-    unique_attempts = [_storable(each) for each in without_repeats(attempts)]
+    unique_attempts = [_storable(each) for each in drop_repeats(attempts)]
     if not unique_attempts:
         return SaveResult()
     terms_by_work = terms(connection, unique_attempts)
@@ -86,18 +86,16 @@ def save(
             each.response is None or (each.claim, each.response.message_id) not in booked_before
         )
         if batch_id is None and is_news and _settles_late(each, row, lost_work):
-            writes.in_force(each, row, part, late=True)
+            writes.apply_in_force(each, row, part, late=True)
         else:
             leftovers.append((each, row, part))
     for each, row, part in current:
         if _is_in_force(each, row):
-            writes.in_force(each, row, part)
+            writes.apply_in_force(each, row, part)
         else:
             leftovers.append((each, row, part))
     for each, row, part in leftovers:
-        if each.response is not None or _tells_something(
-            each, row, batch_id, {*recorded, *writes.claims}
-        ):
+        if each.response is not None or _is_news(each, row, batch_id, {*recorded, *writes.claims}):
             writes.late(each, row, part)
     writes.flush(connection, recorded, flow_run_id=flow_run_id)
     over = (row for each, row, _ in (*late, *leftovers) if row.claim_no == each.claim.number)
@@ -159,7 +157,7 @@ def _settles_late(each: Attempt, row: LockedWork, lost: Collection[WorkId]) -> b
     return needed and row.is_newest_revision and not (row.of_item.canceled or row.of_item.settled)
 
 
-def _tells_something(
+def _is_news(
     each: Attempt, row: LockedWork, batch_id: BatchId | None, recorded: Collection[Claim]
 ) -> bool:
     """Return whether an attempt without a response adds information about a claim that is no longer in force.
@@ -187,7 +185,7 @@ class _Writes:
         self._golden: list[tuple[WorkId, Any]] = []
         self._answers: dict[tuple[Any, ...], Consequence] = {}
 
-    def in_force(
+    def apply_in_force(
         self, each: Attempt, row: LockedWork, part: BillPart, *, late: bool = False
     ) -> None:
         """Add an attempt of the claim in force, or a `late` answer that counts: it changes its work and perhaps its item."""
@@ -395,7 +393,7 @@ def _fall_back(
     connection: Connection, failed: Sequence[tuple[LockedWork, Outcome]], *, now: datetime
 ) -> None:
     """Route the items of this real-time work, which failed for good, to the batch lane."""
-    rows = {row.id: row for row in routes.facts_of(connection, [of.id for of, _ in failed])}
+    rows = {row.id: row for row in routes.read_facts(connection, [of.id for of, _ in failed])}
     moves = [
         (rows[of.id], partial(fall_back, last=last, failures=of.failures, chance=of.chance))
         for of, last in failed

@@ -327,7 +327,7 @@ class News:
         self._untold.clear()
 
     def _read_log(self, connection: Connection, log: str, tail: Tail) -> None:
-        writing = _writing(connection, log)
+        writing = _read_writers(connection, log)
         late: list[Row[Any]] = []
         if tail.gaps:
             firsts, lasts = [each.first for each in tail.gaps], [each.last for each in tail.gaps]
@@ -372,13 +372,13 @@ class News:
 def _end(connection: Connection, log: str) -> Tail:
     """Return a tail at the current end of the table, with the gaps that writing transactions may still fill."""
     high = connection.execute(text(NEWEST.format(log=log))).scalar_one()
-    writing = _writing(connection, log)
+    writing = _read_writers(connection, log)
     if not writing:
         return Tail(high)
     missing = connection.execute(text(MISSING.format(log=log)), {"high": high})
     return Tail(high, [(row.first, row.last) for row in missing], writing)
 
 
-def _writing(connection: Connection, log: str) -> frozenset[str]:
+def _read_writers(connection: Connection, log: str) -> frozenset[str]:
     """Return the open transactions that write to the table or are about to, without taking a lock."""
     return frozenset(connection.execute(text(WRITING), {"log": log}).scalars())

@@ -17,7 +17,7 @@ from lanes.settling.attempts import LOST_LEASE
 from lanes.settling.outcome import Attempt
 from lanes.settling.settle import Obligation
 from lanes.store.asking import read_as
-from lanes.store.database import waiting_at_most
+from lanes.store.database import limit_waits
 from lanes.store.routing import turnarounds
 from lanes.store.statements import is_, one_of
 from lanes.store.states import is_answering, is_open_work
@@ -227,7 +227,7 @@ def lock(
         rows = _lock_work(connection, terms_by_work, skip=True)
     else:
         try:
-            with waiting_at_most(connection, wait):
+            with limit_waits(connection, wait):
                 rows = _lock_work(connection, terms_by_work, skip=False)
         except StillLocked:
             return {}
@@ -241,7 +241,7 @@ def lock(
 def _lock_work(
     connection: sa.Connection, terms_by_work: Mapping[WorkId, WorkTerms], *, skip: bool
 ) -> dict[WorkId, LockedWork]:
-    rows = connection.execute(_locking(skip=skip), {"ids": list(terms_by_work)}).all()
+    rows = connection.execute(_select_locked(skip=skip), {"ids": list(terms_by_work)}).all()
     items: dict[ItemId, LockedItem] = {}
     shown_results: dict[ItemId, tuple[ResultId, int]] = {}
     locked: dict[WorkId, LockedWork] = {}
@@ -273,7 +273,7 @@ def _lock_work(
 
 
 @cache
-def _locking(*, skip: bool) -> sa.Select[*tuple[Any, ...]]:
+def _select_locked(*, skip: bool) -> sa.Select[*tuple[Any, ...]]:
     """Select and lock the work of :ids and its items; with `skip`, omit rows that other transactions have locked."""
     names = ("id", "item_id", "state", "claim_no", "failures", "alone", "rescued")
     return (

@@ -65,7 +65,7 @@ def records(
     now: datetime,
     archived_at: datetime | None = None,
 ) -> ItemRecords:
-    """Return all records of one item; an archived item needs `archives.with_archived`, which yields `archived_at`.
+    """Return all records of one item; an archived item needs `archives.restore_archived`, which yields `archived_at`.
 
     Raises:
         UnknownItem: the workload has no item with this key.
@@ -96,7 +96,7 @@ def records(
 def holds(connection: Connection, item: Row, work: Sequence[Row], *, now: datetime) -> Holds:
     """Return the facts that may hold up the item's open work."""
     workload = item["workload"]
-    account = accounts.of_workload(connection, workload).name
+    account = accounts.read_account(connection, workload).name
 
     def read(query: str, **given: Any) -> list[Row]:
         at = {"workload": workload, "account": account, **given}

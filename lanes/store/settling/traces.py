@@ -100,7 +100,7 @@ def items(connection: Connection, ids: Iterable[ItemId]) -> list[TracedItem]:
     return [TracedItem._make(row) for row in connection.execute(ITEMS, {"ids": sorted(ids)})]
 
 
-def log_ids_of(connection: Connection, work_id: WorkId) -> dict[str, object]:
+def read_log_ids(connection: Connection, work_id: WorkId) -> dict[str, object]:
     """Return a work's item id and trace id as fields of a log line; empty if the work or its trace does not exist."""
     item_id = connection.execute(ITEM_OF_WORK, {"id": work_id}).scalar_one_or_none()
     found = [] if item_id is None else items(connection, [item_id])
@@ -110,9 +110,9 @@ def log_ids_of(connection: Connection, work_id: WorkId) -> dict[str, object]:
 def facts(connection: Connection, traced_items: Sequence[TracedItem]) -> list[ItemFacts]:
     """Return the facts of these items, in the same order."""
     at = {"ids": [each.id for each in traced_items]}
-    routes = _by_item(map(TracedRoute._make, connection.execute(ROUTES, at)))
-    attempts = _by_item(map(TracedAttempt._make, connection.execute(ATTEMPTS, at)))
-    corrections = _by_item(map(TracedCorrection._make, connection.execute(CORRECTIONS, at)))
+    routes = _group_by_item(map(TracedRoute._make, connection.execute(ROUTES, at)))
+    attempts = _group_by_item(map(TracedAttempt._make, connection.execute(ATTEMPTS, at)))
+    corrections = _group_by_item(map(TracedCorrection._make, connection.execute(CORRECTIONS, at)))
     return [
         ItemFacts(each, routes[each.id], attempts[each.id], corrections[each.id])
         for each in traced_items
@@ -159,7 +159,7 @@ def whole(connection: Connection, item_id: ItemId) -> list[Span]:
     ]
 
 
-def _by_item(rows: Iterable[T]) -> dict[ItemId, list[T]]:
+def _group_by_item(rows: Iterable[T]) -> dict[ItemId, list[T]]:
     found = defaultdict[ItemId, list[T]](list)
     for each in rows:
         found[each[0]].append(each)  # pyright: ignore[reportIndexIssue]

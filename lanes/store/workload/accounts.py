@@ -57,7 +57,7 @@ def note(
     return set(connection.execute(in_use).scalars())
 
 
-def of_workload(connection: Connection, name: str) -> LaneAccount:
+def read_account(connection: Connection, name: str) -> LaneAccount:
     """Return the account that serves the workload; its name is empty until a run has opened the provider block."""
     wanted = select(workload.c.provider, workload.c.account).where(workload.c.name == name)
     row = connection.execute(wanted).first()

@@ -75,7 +75,7 @@ def dismiss(connection: Connection, name: str, spec: Spec) -> None:
         StillLocked: another transaction is publishing the workload and does not end in time.
         ActionRefused: a canary is open.
     """
-    if _id_of(connection, name) is None:
+    if _read_id(connection, name) is None:
         return
     workloads.lock_without_canary(connection, name)
     if is_candidate(connection, name, spec):
@@ -84,7 +84,7 @@ def dismiss(connection: Connection, name: str, spec: Spec) -> None:
 
 def find(connection: Connection, name: str) -> Version | None:
     """Return the workload's candidate, or None if it has none or the candidate is unreadable."""
-    id_ = _id_of(connection, name)
+    id_ = _read_id(connection, name)
     return None if id_ is None else versions(connection, [id_]).get(id_)
 
 
@@ -97,12 +97,12 @@ def set_share(connection: Connection, name: str, basis_points: int | None) -> No
 def put_in_force(connection: Connection, name: str) -> None:
     """End the candidate's canary, and put the candidate in force for all items."""
     workloads.lock(connection, name)
-    id_ = _id_of(connection, name)
+    id_ = _read_id(connection, name)
     assert id_ is not None  # callers ensure that a canary is open
     write(connection, name, candidate_share=None)
     workloads.put_in_force(connection, name, id_)
 
 
-def _id_of(connection: Connection, name: str) -> VersionId | None:
+def _read_id(connection: Connection, name: str) -> VersionId | None:
     its = select(workload.c.candidate_id).where(workload.c.name == name)
     return connection.execute(its).scalar_one_or_none()

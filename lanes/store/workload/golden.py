@@ -318,7 +318,7 @@ def _run(row: Any) -> GoldenRun:
     return read_as(GoldenRun, row, lane=Lane(row.lane), state=GoldenState(row.state), score=found)
 
 
-def unfit(connection: Connection, name: str, spec: Spec) -> list[str]:
+def list_unfit(connection: Connection, name: str, spec: Spec) -> list[str]:
     """Return a sentence for each golden item that does not fit the definition: up to `SHOWN`, then the number of the others."""
     check, told = label_check(spec.output_schema), list[str]()
     of = {"workload": name, "schema": json_data.dumps(spec.input_schema or None)}
@@ -348,7 +348,7 @@ def publish(
         ActionRefused: a canary is open.
     """
     content = content_hash(spec)
-    reply = _stands(connection, name, spec, content, options)
+    reply = _reply_unchanged(connection, name, spec, content, options)
     if reply is not None:
         return reply
     asked = options or PublishOptions()
@@ -358,11 +358,11 @@ def publish(
         workloads.lock(connection, name)
         _replace_open(connection, name, now)
         return PublishReply(moved=True)
-    if problems := unfit(connection, name, spec):
+    if problems := list_unfit(connection, name, spec):
         raise SpecInvalid(name, problems)
     version = workloads.store(connection, name, spec, now=now)
     # Check again: another publisher may have done the same while this one waited for the lock.
-    reply = _stands(connection, name, spec, content, options)
+    reply = _reply_unchanged(connection, name, spec, content, options)
     if reply is not None:
         return reply
     _replace_open(connection, name, now)
@@ -392,7 +392,7 @@ def _readable(connection: Connection, name: str) -> VersionId | None:
     return found and found.id
 
 
-def _stands(
+def _reply_unchanged(
     connection: Connection, name: str, spec: Spec, content: str, options: PublishOptions | None
 ) -> PublishReply | None:
     """Return the reply if publishing the definition changes nothing, else None."""

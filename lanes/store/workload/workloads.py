@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 from lanes.errors import ActionRefused, SpecInvalid, UnknownWorkload
 from lanes.ids import VersionId
 from lanes.routing.split import Canary, Split, Splits
-from lanes.store.database import LOCK_PATIENCE, waiting_at_most
+from lanes.store.database import LOCK_PATIENCE, limit_waits
 from lanes.store.statements import one_of
 from lanes.store.tables import split, version, workload
 from lanes.workload.definition import content_hash, faults
@@ -46,7 +46,7 @@ def publish(connection: sa.Connection, name: str, spec: Spec, *, now: datetime) 
         StillLocked: another transaction is publishing the workload and does not end in time.
         ActionRefused: a canary is open.
     """
-    standing = connection.execute(_standing(name, content_hash(spec))).first()
+    standing = connection.execute(_select_standing(name, content_hash(spec))).first()
     if standing is not None:
         return Version(standing.id, name, standing.number, spec)
     stored = store(connection, name, spec, now=now)
@@ -56,10 +56,10 @@ def publish(connection: sa.Connection, name: str, spec: Spec, *, now: datetime) 
 
 def is_in_force(connection: sa.Connection, name: str, spec: Spec) -> bool:
     """Return whether the workload's version in force has this content."""
-    return connection.execute(_standing(name, content_hash(spec))).first() is not None
+    return connection.execute(_select_standing(name, content_hash(spec))).first() is not None
 
 
-def _standing(name: str, content: str) -> sa.Select[Any, int]:
+def _select_standing(name: str, content: str) -> sa.Select[Any, int]:
     """Select the workload's version in force, if it has this content."""
     return (
         sa.select(version.c.id, version.c.number)
@@ -100,7 +100,7 @@ def lock(connection: sa.Connection, name: str) -> None:
     Raises:
         StillLocked: another transaction is changing the workload and does not end in time.
     """
-    with waiting_at_most(connection, LOCK_PATIENCE):
+    with limit_waits(connection, LOCK_PATIENCE):
         connection.execute(
             sa.select(workload.c.name)
             .where(workload.c.name == name)
@@ -116,7 +116,7 @@ def store(connection: sa.Connection, name: str, spec: Spec, *, now: datetime) ->
         ActionRefused: a canary is open.
     """
     content = content_hash(spec)
-    with waiting_at_most(connection, LOCK_PATIENCE):
+    with limit_waits(connection, LOCK_PATIENCE):
         connection.execute(
             insert(workload).values(name=name, created_at=now).on_conflict_do_nothing()
         )
@@ -173,7 +173,7 @@ def _columns(spec: Spec) -> dict[str, Any]:
     }
 
 
-def in_force(connection: sa.Connection) -> dict[str, Version]:
+def read_versions(connection: sa.Connection) -> dict[str, Version]:
     """Return the readable version in force of every workload, by name."""
     return read_in_force(connection).versions
 
@@ -201,7 +201,7 @@ def to_route(connection: sa.Connection, names: Iterable[str]) -> tuple[InForce, 
         for row in rows
         if row.candidate_share and row.candidate_id in read.versions
     }
-    return InForce(readable, read.unreadable, canaries), Splits(_own(rows))
+    return InForce(readable, read.unreadable, canaries), Splits(_list_splits(rows))
 
 
 @cache
@@ -236,7 +236,7 @@ def require(connection: sa.Connection, name: str) -> Version:
     Raises:
         UnknownWorkload: the workload has no readable version in force.
     """
-    version = in_force(connection).get(name)
+    version = read_versions(connection).get(name)
     if version is None:
         raise UnknownWorkload(UNPUBLISHED.format(name))
     return version
@@ -339,10 +339,10 @@ def splits(connection: sa.Connection) -> Splits:
         .distinct(split.c.workload, split.c.consumer)
         .order_by(split.c.workload, split.c.consumer, split.c.id.desc())
     )
-    return Splits(_own(connection.execute(newest)))
+    return Splits(_list_splits(connection.execute(newest)))
 
 
-def _own(newest: Iterable[Any]) -> list[Split]:
+def _list_splits(newest: Iterable[Any]) -> list[Split]:
     """Return the splits of the newest rows, without rows whose consumer inherits (no basis points)."""
     return [
         Split(row.name, row.consumer, row.basis_points)

@@ -11,7 +11,7 @@ from anthropic_standin.serving import serve
 
 
 def main() -> None:
-    """Read the command line and serve."""
+    """Parse the command line and serve."""
     parser = argparse.ArgumentParser(prog="anthropic-standin", description=__doc__)
     parser.add_argument(
         "--home",

@@ -1,4 +1,4 @@
-"""The stand-in as one ASGI application: its parts, its routes, and what every answer carries."""
+"""The stand-in as one ASGI application: its parts, its routes, and the common headers of its answers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,10 @@ _MODEL = re.compile(r"/v1/models(?:/([^/]+))?")
 
 
 def has_key(request: Request) -> bool:
-    """Any key at all was sent: as `x-api-key`, or as a bearer token, which is how the SDK sends it since 2.13."""
+    """Return whether the request has a key of any value.
+
+    It is sent as `x-api-key`, or as a bearer token, which the SDK has used since 2.13.
+    """
     return bool(
         request.header(b"x-api-key")
         or request.header(b"authorization").removeprefix(b"Bearer").strip()
@@ -51,7 +54,7 @@ def has_key(request: Request) -> bool:
 
 
 class App:
-    """Everything of one stand-in; `home` holds its file. Close it to write down what is left."""
+    """A whole stand-in; `home` contains its file. `close` writes the remaining data to disk."""
 
     def __init__(
         self,
@@ -107,7 +110,7 @@ class App:
         self._runner.start()
 
     def close(self) -> None:
-        """Batch work has paused where it is, the bill is on disk, the file is closed."""
+        """Pause the batch work, write the bill to disk, and close the file."""
         self._runner.close()
         self._bill.close()
         self._database.close()

@@ -1,4 +1,4 @@
-"""Batches on disk: created, worked off in random order, ended, listed, read and deleted."""
+"""Batches on disk: created, processed in random order, ended, listed, read and deleted."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LINES_AT_ONCE = 500
 
 @dataclass(frozen=True, slots=True)
 class StoredBatch:
-    """A batch as it stands; times in seconds since the epoch, None for what has not happened."""
+    """A batch in its current state; times are seconds since the epoch, or None for events that have not happened."""
 
     seq: int
     id: str
@@ -40,7 +40,7 @@ class StoredBatch:
         return self.created_at + LIFETIME_S
 
     def view(self, base_url: str) -> dict[str, Any]:
-        """Return the batch as the API shows it: its counts change only when all of it has ended."""
+        """Return the batch as the API shows it: its counts change only once the whole batch has ended."""
 
         def written(moment: float | None) -> str | None:
             return None if moment is None else rfc3339(moment)
@@ -64,7 +64,7 @@ class StoredBatch:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A request worked off: its outcome, its line of the results (None: lost), what is billed (None: nothing)."""
+    """A processed request: its outcome, its result line (None: lost), and its bill entry (None: not billed)."""
 
     place: int
     outcome: str
@@ -73,13 +73,13 @@ class Finished:
 
 
 class BatchStore:
-    """Every method is one transaction; None of the times is read here, they are arguments."""
+    """The store of batches. Every method is one transaction; times are arguments, and no method reads a clock."""
 
     def __init__(self, database: EndpointDatabase) -> None:
         self._database = database
 
     def create(self, envelope: Envelope, now: float, *, id: str | None = None) -> StoredBatch:
-        """Store a new batch with all its requests, or nothing."""
+        """Store a new batch with all its requests, or nothing on an error."""
         id = id or new_id("msgbatch")
         with self._database.transaction() as connection:
             cursor = connection.execute(
@@ -93,7 +93,7 @@ class BatchStore:
         return self.get(id)
 
     def get(self, id: str) -> StoredBatch:
-        """Return the batch; ApiError 404 when there is none of that id."""
+        """Return the batch; ApiError 404 if no batch has this id."""
         row = (
             self._database.connection()
             .execute("SELECT * FROM batch WHERE id = ?", (id,))
@@ -104,7 +104,7 @@ class BatchStore:
         return StoredBatch(**row)
 
     def page(self, cursor: Cursor, base_url: str, *, tolerant: bool = False) -> dict[str, Any]:
-        """One page, newest first; ApiError 400 when the cursor names no batch, unless `tolerant`."""
+        """Return one page, newest first; ApiError 400 if the cursor names no batch, unless `tolerant`."""
         connection = self._database.connection()
         backwards = cursor.before_id is not None
         anchor = cursor.before_id or cursor.after_id
@@ -126,7 +126,7 @@ class BatchStore:
         return page(shown[::-1] if order == "ASC" else shown, has_more=len(rows) > cursor.limit)
 
     def cancel(self, id: str, now: float) -> StoredBatch:
-        """Cancel the batch unless it has ended, and return it."""
+        """Cancel the batch unless it has ended or is being canceled, and return it."""
         with self._database.transaction() as connection:
             connection.execute(
                 "UPDATE batch SET cancel_at = coalesce(cancel_at, ?) WHERE id = ? AND ended_at IS NULL",
@@ -148,14 +148,14 @@ class BatchStore:
             )
 
     def unfinished(self) -> list[StoredBatch]:
-        """Batches that have not ended, oldest first."""
+        """Return the batches that have not ended, oldest first."""
         rows = self._database.connection().execute(
             "SELECT * FROM batch WHERE ended_at IS NULL ORDER BY seq"
         )
         return [StoredBatch(**row) for row in rows]
 
     def waiting(self, batch: StoredBatch, *, after: int, limit: int) -> list[tuple[int, bytes]]:
-        """Return requests still to do, (place, JSON), after a place (-1: from the start)."""
+        """Return unprocessed requests as (place, JSON), after a place (-1: from the start)."""
         first, last = _places(batch)
         rows = self._database.connection().execute(
             "SELECT place, request FROM batch_request WHERE place >= ? AND place < ? ORDER BY place LIMIT ?",
@@ -164,7 +164,7 @@ class BatchStore:
         return [(row["place"], row["request"]) for row in rows]
 
     def finish(self, batch: StoredBatch, finished: Sequence[Finished]) -> None:
-        """Save results and bill of requests, all at once or not at all."""
+        """Save the results and bill entries of requests in one transaction."""
         counts = [sum(one.outcome == name for one in finished) for name in OUTCOMES]
         with self._database.transaction() as connection:
             connection.executemany(
@@ -182,7 +182,7 @@ class BatchStore:
             )
 
     def end(self, batch: StoredBatch, now: float) -> None:
-        """Results of the batch are readable from now on."""
+        """Mark the batch as ended, which makes its results readable."""
         with self._database.transaction() as connection:
             connection.execute(
                 "UPDATE batch SET ended_at = ? WHERE seq = ? AND finished = requests",
@@ -190,7 +190,7 @@ class BatchStore:
             )
 
     def lines(self, batch: StoredBatch) -> Iterator[list[bytes]]:
-        """Yield the result lines, without line ends, 500 at a time."""
+        """Yield lists of up to 500 result lines, without line ends."""
         first, last = _places(batch)
         while True:
             rows = (

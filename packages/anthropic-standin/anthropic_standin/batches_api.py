@@ -17,7 +17,7 @@ from anthropic_standin.runner import Runner
 
 
 class BatchesApi:
-    """Keeps the event loop free: whatever touches the disk runs on a thread."""
+    """The API of Message Batches. Disk access runs on threads, which keeps the event loop free."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class BatchesApi:
         self._clock, self._conformance = clock, conformance
 
     async def create(self, request: Request) -> HttpAnswer:
-        """Create a batch; its requests are checked in form only, as the API does."""
+        """Create a batch; only the form of its requests is checked, as in the API."""
         body = await request.body(MOST_BYTES)
         faults = self._faults.take("batches.create", body)
         await suffer(faults)
@@ -49,7 +49,7 @@ class BatchesApi:
         return batch
 
     async def list(self, request: Request) -> HttpAnswer:
-        """One page, newest first."""
+        """Return one page of batches, newest first."""
         cursor = read_cursor(request.query)
         faults = self._faults.take("batches.list", request.query)
         await suffer(faults)
@@ -59,7 +59,7 @@ class BatchesApi:
         return _answer(json_answer(page), faults)
 
     async def retrieve(self, request: Request, id: str) -> HttpAnswer:
-        """Return the batch; archived, without its results, when a rule says so."""
+        """Return the batch; a rule can make it archived, without its results."""
         faults = self._faults.take("batches.retrieve", id)
         await suffer(faults)
         batch = await asyncio.to_thread(self._store.get, id)
@@ -75,7 +75,7 @@ class BatchesApi:
         return json_answer(batch.view(request.base_url))
 
     async def delete(self, request: Request, id: str) -> HttpAnswer:
-        """Notice that the batch is gone; the seeded one stays for the next test."""
+        """Delete the batch and confirm it; the seeded batch of conformance tests stays for the next test."""
         if not (self._conformance and id == SEEDED_ID):
             await asyncio.to_thread(self._store.delete, id)
         return json_answer({"id": id, "type": "message_batch_deleted"})
@@ -93,14 +93,14 @@ class BatchesApi:
         return _answer(HttpAnswer(content_type=b"application/x-jsonl", chunks=lines), faults)
 
     async def _first_lines(self, batch: StoredBatch, most: int) -> AsyncIterator[bytes]:
-        """Yield the first lines alone, and end as if there were no more."""
+        """Yield the first `most` lines only, and end normally."""
         pages = self._store.lines(batch)
         while most > 0 and (lines := await asyncio.to_thread(next, pages, None)) is not None:
             yield b"".join(line + b"\n" for line in lines[:most])
             most -= len(lines)
 
     async def _lines(self, batch: StoredBatch, cut_after: int | None) -> AsyncIterator[bytes]:
-        """All lines, or `cut_after` lines and half of one more and then the end of the connection."""
+        """Yield all lines; or `cut_after` lines and half of the next one, and then close the connection."""
         pages = self._store.lines(batch)
         sent = 0
         while (lines := await asyncio.to_thread(next, pages, None)) is not None:
@@ -115,7 +115,7 @@ class BatchesApi:
 
 
 async def suffer(faults: list[FaultRule]) -> None:
-    """Wait as long as the rules say; ApiError when one says so."""
+    """Wait for the delay of the rules, then raise the ApiError of a status rule, if any."""
     delay = sum(rule.latency_s for rule in faults)
     if delay:
         await asyncio.sleep(delay)
@@ -125,7 +125,7 @@ async def suffer(faults: list[FaultRule]) -> None:
 
 
 def _answer(answer: HttpAnswer, faults: list[FaultRule]) -> HttpAnswer:
-    """Return the answer, unless a rule loses it now that the work is done."""
+    """Return the answer, unless a rule drops it after the work is done."""
     if any(rule.kind == "drop" for rule in faults):
         raise Dropped
     return answer

@@ -1,4 +1,4 @@
-"""The stand-in's own bill: every response it produced, whether or not it arrived."""
+"""The stand-in's own bill: every response that it produced, whether or not it reached the client."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SUMMED = ("responses", "input_tokens", "output_tokens", "cache_read_tokens", "c
 
 
 class Entry(NamedTuple):
-    """One billed response."""
+    """A billed response."""
 
     message: dict[str, Any]
     processing: Processing
@@ -38,7 +38,7 @@ class Entry(NamedTuple):
 
 @functools.lru_cache(maxsize=65_536)
 def price_picousd(model: str, processing: Processing, day: str, tokens: tuple[int, ...]) -> int:
-    """Return the price of one response in 10^-12 USD on a day (ISO date), by genai-prices.
+    """Return the price of a response in 10^-12 USD on a day (ISO date), by genai-prices.
 
     `tokens`: input, output, read from the cache, written to it for 5 minutes, and for an hour.
     """
@@ -101,7 +101,7 @@ def _row(entry: Entry) -> tuple[Any, ...]:
 
 
 class Bill:
-    """Notes real-time responses in memory and writes them down every 200 ms and at the end."""
+    """The bill; real-time responses are buffered in memory and written to disk every 200 ms and at the end."""
 
     def __init__(self, database: EndpointDatabase) -> None:
         self._database = database
@@ -112,11 +112,11 @@ class Bill:
         self._thread.start()
 
     def note(self, entry: Entry) -> None:
-        """Bill a response; it is on disk within 200 ms."""
+        """Bill a response; it is written to disk within 200 ms."""
         self._noted.append(entry)
 
     def flush(self) -> None:
-        """Everything noted so far is on disk."""
+        """Write all buffered responses to disk."""
         with self._flushing:
             entries = [self._noted.popleft() for _ in range(len(self._noted))]
             if not entries:
@@ -129,7 +129,7 @@ class Bill:
                 raise
 
     def close(self) -> None:
-        """Write down what is left and stop."""
+        """Stop the thread and write the remaining responses."""
         self._ended.set()
         self._thread.join()
         self.flush()
@@ -144,7 +144,7 @@ class Bill:
                 )
 
     def totals(self) -> dict[str, Any]:
-        """Return the whole bill, and by model and processing; `usd` is an exact decimal in a string."""
+        """Return the totals of the bill, and those by model and processing; `usd` is an exact decimal in a string."""
         self.flush()
         connection = self._database.connection()
         parts = [dict(row) for row in connection.execute(_TOTALS)]
@@ -156,7 +156,7 @@ class Bill:
         return {**total, "usd": usd, "batches_created": made[0] if made else 0, "by": parts}
 
     def messages(self, *, limit: int, after: int) -> dict[str, Any]:
-        """Billed responses in order, from behind number `after`; `next` is the `after` of the next page or None."""
+        """Return billed responses after number `after`, in order; `next` is the next page's `after`, or None."""
         self.flush()
         rows = self._database.connection().execute(
             "SELECT * FROM bill WHERE seq > ? ORDER BY seq LIMIT ?", (after, limit + 1)
@@ -177,7 +177,7 @@ class Bill:
         return [dict(row) for row in rows]
 
     def responses_about(self, text: str) -> dict[str, Any]:
-        """How many billed responses had this text in their last user message, and the first 100 message ids."""
+        """Return the number of billed responses whose last user message contains the text, and the first 100 message ids."""
         self.flush()
         rows = self._database.connection().execute(
             "SELECT message_id FROM bill WHERE instr(text, ?) > 0", (text,)

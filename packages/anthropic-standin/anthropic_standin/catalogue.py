@@ -1,4 +1,4 @@
-"""The models the stand-in answers for."""
+"""The models for which the stand-in answers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ENGINE_WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model; `cache_minimum_tokens` is the shortest prefix that prompt caching takes."""
+    """A model; `cache_minimum_tokens` is the shortest prefix that prompt caching accepts."""
 
     id: str
     tier: Tier
@@ -37,7 +37,7 @@ MODELS = {
 
 
 def known_model(name: object) -> Model:
-    """Return the model of that name; ApiError 404 `model: NAME` when there is none."""
+    """Return the model of this name; ApiError 404 `model: NAME` if it is unknown."""
     model = MODELS.get(name) if isinstance(name, str) else None
     if model is None:
         raise ApiError(404, f"model: {name}")
@@ -45,7 +45,7 @@ def known_model(name: object) -> Model:
 
 
 def describe(model: Model, engine: str) -> dict[str, Any]:
-    """Return the model as `GET /v1/models/{id}` shows it; unsupported features are marked."""
+    """Return the model as `GET /v1/models/{id}` shows it, with its unsupported features marked."""
     no, yes = {"supported": False}, {"supported": True}
     return {
         "type": "model",

@@ -9,9 +9,9 @@ from anthropic_standin.limits import EndpointSettings
 
 
 class EndpointClock:
-    """The one clock of everything that happens here: ahead of this machine's by as much as the settings say.
+    """The only clock of the stand-in: the machine's time plus the setting `clock_ahead_s`.
 
-    `machine` is this machine's, in seconds since the epoch.
+    `machine` returns the machine's time, in seconds since the epoch.
     """
 
     def __init__(
@@ -20,5 +20,5 @@ class EndpointClock:
         self._settings, self._machine = settings, machine
 
     def now(self) -> float:
-        """Seconds since the epoch."""
+        """Return the seconds since the epoch."""
         return self._machine() + self._settings.clock_ahead_s

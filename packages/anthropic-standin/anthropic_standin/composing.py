@@ -1,4 +1,4 @@
-"""A response message from an answer: text or tool use, usage, and the ways in which it can be spoilt on purpose."""
+"""Response messages made from answers: text or tool use, usage, and the faults that spoil them on request."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ SPOILING = frozenset({"invalid_output", "truncate", "refusal", "wrong_ids", "shi
 
 
 class Composer:
-    """Writes response messages and charges their prompts to one prompt cache."""
+    """A writer of response messages that charges their prompts to one prompt cache."""
 
     def __init__(self, cache: PromptCache) -> None:
         self._cache = cache
 
     def begins(self) -> int:
-        """Return the written prompts at the time a request begins: prompts written meanwhile are not read."""
+        """Return the number of written prompts when a request begins; the request does not read later ones."""
         return self._cache.written
 
     def message(
@@ -38,9 +38,9 @@ class Composer:
         reads: bool = True,
         spoil: str | None = None,
     ) -> dict[str, Any]:
-        """Return the message as the API does at `now`, cut short by `max_tokens`.
+        """Return the API's message at `now`, truncated at `max_tokens`.
 
-        `began` is what `begins` returned; unless it `reads`, it finds no cached prompt.
+        `began` is the value of `begins`; without `reads`, the message reads no cached prompt.
         """
         if spoil == "invalid_output":
             answer = {"unexpected": answer}
@@ -93,7 +93,7 @@ class Composer:
 
 
 def with_wrong_ids(answer: Any, pack: str | None) -> Any:
-    """Return a pack answer with one id missing, one repeated and one unknown; other answers unchanged."""
+    """Return a pack's answer with one id missing, one repeated and one unknown; return other answers unchanged."""
     if pack is None or not isinstance(answer, dict) or not answer.get(pack):
         return answer
     elements = copy.deepcopy(answer[pack])
@@ -104,7 +104,7 @@ def with_wrong_ids(answer: Any, pack: str | None) -> Any:
 
 
 def shifted(answer: Any, pack: str | None) -> Any:
-    """Return a pack answer in which each id has the next item's answer; other answers unchanged."""
+    """Return a pack's answer in which each id has the next item's answer; return other answers unchanged."""
     if pack is None or not isinstance(answer, dict) or not answer.get(pack):
         return answer
     elements = answer[pack]

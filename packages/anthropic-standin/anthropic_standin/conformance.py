@@ -1,4 +1,4 @@
-"""The state that the SDK's own test suite expects of a server: a batch with a fixed id that is always there."""
+"""The state that the SDK's own test suite expects of a server: a permanent batch with a fixed id."""
 
 from __future__ import annotations
 

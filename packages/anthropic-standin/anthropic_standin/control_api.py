@@ -1,4 +1,4 @@
-"""/_control: faults, settings and the bill, for tests, benches and chaos. Needs no key."""
+"""/_control: faults, settings and the bill, for tests, benchmarks and chaos tests. It needs no key."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOST_BYTES = 1024 * 1024
 
 
 class ControlApi:
-    """Changes how the stand-in behaves, and reads what it billed."""
+    """The API that changes the stand-in's behaviour and returns its bill."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class ControlApi:
         )
 
     async def handle(self, request: Request) -> HttpAnswer:
-        """Answer any request under /_control; ApiError 404 for an unknown one."""
+        """Answer a request under /_control; ApiError 404 for an unknown one."""
         match request.method, request.path.removeprefix("/_control/"):
             case "GET", "faults":
                 return json_answer({"data": self._faults.view()})

@@ -50,7 +50,7 @@ CREATE TABLE IF NOT EXISTS bill (
 
 
 class EndpointDatabase:
-    """One connection per thread, one writer at a time; the file survives a killed process."""
+    """The database file, with one connection per thread and one writer at a time; it survives a killed process."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -75,7 +75,7 @@ class EndpointDatabase:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Open a write transaction: committed at the end of the block, undone when it raises."""
+        """Open a write transaction that is committed at the end of the block, and rolled back on an exception."""
         connection = self.connection()
         with self._writing:
             connection.execute("BEGIN IMMEDIATE")
@@ -87,6 +87,6 @@ class EndpointDatabase:
             connection.execute("COMMIT")
 
     def close(self) -> None:
-        """Close every thread's connection; call it when no other thread works any more."""
+        """Close every thread's connection; all other threads must have stopped."""
         for connection in self._all:
             connection.close()

@@ -1,4 +1,4 @@
-"""The engine without a model: the text's own checksum chooses, so the same text always gets the same answer."""
+"""The engine without a model: it chooses by the text's checksum, so the same text always gets the same answer."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from anthropic_standin.shapes import LabelChoice, fill_pack, fill_single, pack_p
 
 
 class EchoChooser:
-    """Chooses by checksum of the item's text and the property's name; model, system prompt and history play no part.
+    """A chooser by the checksum of the item's text and the property's name; it ignores model and system prompt.
 
-    A label of an earlier item is followed where it is one of the labels.
+    The newest label of an earlier item takes precedence if it is one of the labels.
     """
 
     def __init__(self, item: Item) -> None:
@@ -31,7 +31,7 @@ class EchoChooser:
 
 
 class EchoEngine:
-    """Answers at once and in bulk, without numpy."""
+    """An engine that answers at once and in bulk, without numpy."""
 
     name = "echo"
     batch_step = 64
@@ -43,7 +43,7 @@ class EchoEngine:
         return [self._answer(question) for question in questions]
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing: the engine holds no resources."""
 
     def _answer(self, question: PromptQuestion) -> Any:
         whole = read_item(question.text)

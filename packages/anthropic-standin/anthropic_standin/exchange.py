@@ -1,4 +1,4 @@
-"""One HTTP exchange: the request as handlers read it, the answer as they give it."""
+"""An HTTP exchange: the request that handlers read, and the answer that they return."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Request:
         self.query: bytes = scope["query_string"]
 
     def header(self, name: bytes) -> bytes:
-        """Return the header of that name (in lower case), empty when it was not sent."""
+        """Return the header of this name (in lower case), or an empty value if the client did not send it."""
         for key, value in self._scope["headers"]:
             if key == name:
                 return value
@@ -38,11 +38,11 @@ class Request:
 
     @property
     def base_url(self) -> str:
-        """The address under which the client reached the stand-in."""
+        """The base URL at which the client reached the stand-in."""
         return f"http://{self.header(b'host').decode('latin-1')}"
 
     async def body(self, most_bytes: int) -> bytes | bytearray:
-        """Return the whole body; ApiError 413 when it is larger than allowed, judged by its announced length first."""
+        """Return the whole body; ApiError 413 if its announced or its real length exceeds the limit."""
         announced = self.header(b"content-length")
         refuse_oversize(int(announced) if announced.isdigit() else 0, most_bytes)
         message = await self._receive()
@@ -58,7 +58,7 @@ class Request:
         return whole
 
     async def json(self, most_bytes: int) -> Any:
-        """Return the body as JSON; ApiError 400 when it is none."""
+        """Return the body as JSON; ApiError 400 if it is not valid."""
         body = await self.body(most_bytes)
         try:
             return orjson.loads(body or b"{}")
@@ -66,11 +66,11 @@ class Request:
             raise invalid(f"The request body is not valid JSON: {error}") from None
 
     def gone(self) -> bool:
-        """Return once the client has closed the connection."""
+        """Return whether the connection is closed."""
         return self._scope[TRANSPORT].is_closing()
 
     async def hang_up(self) -> None:
-        """Close the connection after the bytes that were already sent."""
+        """Close the connection after the bytes that were already sent, and wait until it is closed."""
         self._scope[TRANSPORT].close()
         while (await self._receive())["type"] != "http.disconnect":
             pass
@@ -78,7 +78,7 @@ class Request:
 
 @dataclass(slots=True)
 class HttpAnswer:
-    """The answer to a request: one body, or `chunks` sent as they come."""
+    """The answer to a request: one body, or `chunks` that are sent as they are produced."""
 
     status: int = 200
     body: bytes = b""
@@ -87,7 +87,7 @@ class HttpAnswer:
     chunks: AsyncIterator[bytes] | None = None
 
     async def send(self, send: Send) -> None:
-        """Send it whole."""
+        """Send the whole answer."""
         headers = [(b"content-type", self.content_type), *self.headers]
         if self.chunks is None:
             headers.append((b"content-length", b"%d" % len(self.body)))
@@ -106,7 +106,7 @@ def json_answer(value: object, status: int = 200) -> HttpAnswer:
 
 
 def error_answer(error: ApiError, request_id: str) -> HttpAnswer:
-    """Return the error as the API words it; `retry-after` is in whole seconds, rounded up."""
+    """Return the error in the API's format; `retry-after` is in whole seconds, rounded up."""
     answer = json_answer(error.body(request_id), error.status)
     if error.retry_after_s is not None:
         answer.headers.append((b"retry-after", b"%d" % math.ceil(error.retry_after_s)))

@@ -1,4 +1,4 @@
-"""Faults on order: rules that make the stand-in fail the way the real API can."""
+"""Faults on request: rules that make the stand-in fail in the ways of the real API."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ KINDS: dict[str, frozenset[str]] = {
     "batches.list": ANSWERING,
     "batches.results": ANSWERING | {"cut", "short"},
     "organizations": ANSWERING,
-    "bill": frozenset({"omit", "repeat", "foreign"}),  # what a report says of a message
+    "bill": frozenset({"omit", "repeat", "foreign"}),  # changes the report of a message
     "batch_request": ANSWERING | SPOILING | {"stall", "expire", "lose"},
 }
 
 
 @dataclass(slots=True)
 class FaultRule:
-    """One fault: where, which kind, how often (`times`, `rate`) and for which requests.
+    """A fault: its place, its kind, its frequency (`times`, `rate`) and the requests that it affects.
 
-    `match` is a part of the text; `above_items` limits it to packs of more items.
+    `match` is a part of the text; `above_items` limits the rule to packs of more items.
     """
 
     id: int
@@ -49,7 +49,7 @@ class FaultRule:
     hits: int = 0
 
     def error(self) -> ApiError:
-        """Return the error that a rule of kind `status` answers with."""
+        """Return the error answer of a rule of kind `status`."""
         return ApiError(
             self.status,
             self.message,
@@ -66,7 +66,7 @@ SPECIFIABLE = {field.name for field in dataclasses.fields(FaultRule)} - {"id", "
 
 
 class Faults:
-    """The rules in force, kept in memory: a restart forgets them. Safe to use from any thread."""
+    """The rules in force. They are kept in memory, so a restart forgets them. All methods are safe to use from any thread."""
 
     def __init__(self) -> None:
         self._rules: list[FaultRule] = []
@@ -76,7 +76,7 @@ class Faults:
         """Rises whenever the rules are cleared: what a rule held back is then free."""
 
     def add(self, spec: object) -> FaultRule:
-        """Add a rule; ApiError 400 names a wrong field."""
+        """Add a rule; ApiError 400 names an invalid field."""
         if not isinstance(spec, dict):
             raise invalid("A fault rule should be an object with at least `where` and `kind`")
         unknown = sorted(set(spec) - SPECIFIABLE)
@@ -104,7 +104,7 @@ class Faults:
         return rule
 
     def take(self, where: str, text: str | bytes | bytearray = "") -> list[FaultRule]:
-        """Return the rules that strike here, and count their hits: every delay, and at most one other fault."""
+        """Return the rules that apply here, and count their hits: every delay, and at most one other fault."""
         if not self._rules:
             return []
         struck: list[FaultRule] = []
@@ -125,18 +125,18 @@ class Faults:
         return struck
 
     def clear(self) -> None:
-        """No rule is in force, and what stalled goes on."""
+        """Remove all rules, and release the stalled requests."""
         with self._lock:
             self._rules = []
             self.generation += 1
 
     def view(self) -> list[dict[str, Any]]:
-        """Every rule with its hits."""
+        """Return every rule with its hits."""
         return [dataclasses.asdict(rule) for rule in self._rules]
 
 
 def _items(text: str | bytes | bytearray) -> int:
-    """Return the number of items that a message holds as a pack; 0 if it is none."""
+    """Return the number of items in a packed message, or 0 for other messages."""
     return text.count("<item id=") if isinstance(text, str) else text.count(b"<item id=")
 
 

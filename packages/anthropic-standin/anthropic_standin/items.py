@@ -20,7 +20,7 @@ SENTENCE_CHARACTERS = 160
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """The item to be judged: `text` without its context, and the earlier items of the history, oldest first.
+    """An item to be classified: `text` without its context, and the earlier items of the history, oldest first.
 
     `label` is the newest label of an earlier item.
     """
@@ -36,7 +36,7 @@ class Item:
 
 
 def read_item(text: str, id: str | None = None) -> Item:
-    """Return the item in a text, with its context set apart: `<history>` blocks, earlier revisions and reference rows."""
+    """Return the item in a text, separated from its context: `<history>` blocks, earlier revisions and reference rows."""
     parts = _CONTEXT.findall(text)
     if not parts:
         return Item(_said(text), id=id)
@@ -46,13 +46,13 @@ def read_item(text: str, id: str | None = None) -> Item:
 
 
 def _said(text: str) -> str:
-    """Return the longest of the text's tagged fields; a text without tags unchanged."""
+    """Return the longest of the text's tagged fields, or the text itself if it has no tags."""
     fields = [match["value"] for match in _FIELD.finditer(text)]
     return max(fields, key=len).strip() if fields else text.strip()
 
 
 def read_pack(text: str) -> list[Item]:
-    """Return the items of a packed message in order; empty when it holds no item blocks."""
+    """Return the items of a packed message in order; empty if it contains no item blocks."""
     if "<item id=" not in text:
         return []
     return [read_item(body, html.unescape(id)) for id, body in _ITEM.findall(text)]

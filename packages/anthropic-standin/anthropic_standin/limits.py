@@ -1,7 +1,7 @@
 """Rate limits: the headers of every answer, and real limits on requests and tokens where they are set.
 
-As the API has it, each is a bucket that fills evenly: full a minute after it was empty, and `reset` is when it is full. Output
-is charged from `max_tokens` when a call begins, and by its answer once it ends.
+As in the API, each limit is a bucket that refills evenly: an empty bucket is full after a minute, and `reset` is the time at
+which it is full. Output is charged from `max_tokens` when a call begins, and corrected by the answer once the call ends.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from anthropic_standin.wire import rfc3339
 
 WINDOW_S = 60.0
 REQUESTS, INPUT_TOKENS, OUTPUT_TOKENS = 1_000_000, 1_000_000_000, 100_000_000
-ROUNDED_TO = 1000  # remaining tokens of limits that are that large
+ROUNDED_TO = 1000  # for remaining tokens, if the limit is at least 100 times as large
 
 
 @dataclass(slots=True)
@@ -44,14 +44,14 @@ LIMITS = ("requests_per_minute", "input_tokens_per_minute", "output_tokens_per_m
 
 @dataclass(slots=True)
 class Charge:
-    """The charge of a call when it began."""
+    """The tokens charged to a call when it began."""
 
     input_tokens: int = 0
     output_tokens: int = 0
 
 
 class Bucket:
-    """One limit a minute; it fills evenly."""
+    """A limit per minute that refills evenly."""
 
     def __init__(self, name: str, said: str, unlimited: int) -> None:
         self.header, self._said, self._unlimited = (
@@ -65,7 +65,7 @@ class Bucket:
         self._reset: tuple[int, bytes] = (-1, b"")
 
     def fill(self, rate: float | None, now: float) -> None:
-        """Refill since the last time; a changed limit begins full."""
+        """Refill the bucket for the time since the last call; a changed limit begins full."""
         if rate != self._set:
             self._set, self._size = rate, self._unlimited if rate is None else rate
             self._left = self._size
@@ -73,24 +73,27 @@ class Bucket:
         self._at = now
 
     def wait_s(self, amount: float) -> float:
-        """Seconds until so much is there; 0 when it is."""
+        """Return the seconds until `amount` is available, or 0 if it already is."""
         return (
             max(0.0, amount - self._left) * WINDOW_S / self._size if self._set is not None else 0.0
         )
 
     def take(self, amount: float) -> None:
-        """So much less is left; a negative amount comes back."""
+        """Take `amount` from the bucket; a negative amount is returned to it."""
         self._left = min(self._size, self._left - amount)
 
     def refusal(self, wait_s: float) -> ApiError:
-        """429, with the seconds to wait."""
+        """Return the 429 error, with the seconds to wait."""
         message = (
             f"This request would exceed the rate limit of {self._size:g} {self._said} per minute"
         )
         return ApiError(429, message, retry_after_s=math.ceil(wait_s))
 
     def headers(self) -> list[tuple[bytes, bytes]]:
-        """Limit, remaining and reset; remaining tokens are rounded down to thousands, where there are that many."""
+        """Return the headers for limit, remaining and reset.
+
+        Large limits round the remaining tokens down to thousands.
+        """
         left = max(0, int(self._left))
         if self._rounds and self._size >= 100 * ROUNDED_TO:
             left = left // ROUNDED_TO * ROUNDED_TO
@@ -102,7 +105,10 @@ class Bucket:
         ]
 
     def _written(self, moment: float) -> bytes:
-        """In milliseconds, or seconds where nothing is limited; what does not change is written once."""
+        """Return the time in RFC 3339, to the millisecond, or to the second if no limit is set.
+
+        The text of an unchanged time is reused.
+        """
         millis = math.ceil(moment) * 1000 if self._set is None else math.ceil(moment * 1000)
         if self._reset[0] != millis:
             self._reset = millis, rfc3339(millis / 1000).encode()
@@ -110,7 +116,7 @@ class Bucket:
 
 
 class AccountLimits:
-    """The three buckets of the account; how many requests were `refused`."""
+    """The three buckets of the account; `refused` counts the refused requests."""
 
     def __init__(self, settings: EndpointSettings) -> None:
         self._settings, self.refused = settings, 0
@@ -120,14 +126,14 @@ class AccountLimits:
 
     @property
     def count_tokens(self) -> bool:
-        """Whether tokens are limited, and so must be counted before a call is admitted."""
+        """Whether tokens are limited, so that a call's tokens must be counted before it is admitted."""
         return (
             self._settings.input_tokens_per_minute is not None
             or self._settings.output_tokens_per_minute is not None
         )
 
     def admit(self, now: float, input_tokens: int = 0, max_tokens: int = 0) -> Charge:
-        """Charge the request; ApiError 429 with the seconds to wait when a limit does not hold it."""
+        """Charge the request; ApiError 429 with the seconds to wait if it exceeds a limit."""
         self._fill(now)
         needs = (self._requests, 1), (self._input, input_tokens), (self._output, max_tokens)
         wait_s, scarce = max(
@@ -141,7 +147,7 @@ class AccountLimits:
         return Charge(input_tokens, max_tokens)
 
     def spend(self, charge: Charge, input_tokens: int, output_tokens: int) -> None:
-        """Tokens of an answered request; tokens read from the prompt cache do not count."""
+        """Correct the charge of an answered request; tokens read from the prompt cache do not count."""
         self._input.take(input_tokens - charge.input_tokens)
         self._output.take(output_tokens - charge.output_tokens)
 

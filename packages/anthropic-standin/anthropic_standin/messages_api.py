@@ -26,7 +26,7 @@ STALL_LOOK_S = 0.02
 
 
 class MessagesApi:
-    """Answers at once, and bills every response it makes."""
+    """The API of Messages. It answers at once, and bills every response."""
 
     def __init__(  # noqa: PLR0913 (what all requests share)
         self,
@@ -50,7 +50,7 @@ class MessagesApi:
         self._clock = clock
 
     async def create(self, request: Request) -> HttpAnswer:
-        """Answer with a message, or its event stream."""
+        """Return a message, or its event stream."""
         self._traffic.note()
         params = await request.json(MOST_BYTES)
         question = read_question(params)
@@ -86,7 +86,7 @@ class MessagesApi:
         return HttpAnswer(body=pieces[0])
 
     async def count(self, request: Request) -> HttpAnswer:
-        """Return the input tokens that a request would be charged for; not billed."""
+        """Return the input tokens that a request would be charged for; the count itself is not billed."""
         params = await request.json(MOST_BYTES)
         question = read_question(
             {"max_tokens": 1, **params} if isinstance(params, dict) else params
@@ -94,7 +94,7 @@ class MessagesApi:
         return json_answer({"input_tokens": count_prompt(question.params)})
 
     async def _suffer(self, faults: list[FaultRule], request: Request) -> None:
-        """Wait as long as rules and settings say; ApiError when a rule says so."""
+        """Wait for the delay of the rules and settings; ApiError if a rule demands one."""
         delay = self._settings.latency_s + sum(rule.latency_s for rule in faults)
         if delay:
             await asyncio.sleep(delay)
@@ -105,7 +105,7 @@ class MessagesApi:
                 await self._stall(request)
 
     async def _stall(self, request: Request) -> None:
-        """Wait until the rules are cleared; Dropped when the client gives up first."""
+        """Wait until the rules are cleared; Dropped if the client closes the connection first."""
         generation = self._faults.generation
         while self._faults.generation == generation:
             if request.gone():

@@ -1,4 +1,4 @@
-"""Character n-grams as vectors: what the stand-in falls back on where no embedding model runs."""
+"""Character n-grams as vectors, the fallback of the stand-in where no embedding model runs."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """GET /v1/organizations/...: usage and cost by time bucket, from the stand-in's own bill, and its one API key.
 
 Shapes: https://platform.claude.com/docs/en/api/admin-api/usage-cost/get-messages-usage-report and .../get-cost-report.
-Rules at `bill` change what is reported of a message: `omit` leaves it out, `repeat` counts it twice, `foreign` reports it as
-that of another key in another workspace.
+Rules at `bill` change the report of a message: `omit` leaves it out, `repeat` counts it twice, `foreign` assigns it to
+another key in another workspace.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from anthropic_standin.wire import rfc3339
 
 ROOT = "/v1/organizations/"
 SECONDS = {"1m": 60, "1h": 3_600, "1d": 86_400}
-LIMITS = {"1m": (60, 1_440), "1h": (24, 168), "1d": (7, 31)}  # buckets of a page: usual, most
+LIMITS = {"1m": (60, 1_440), "1h": (24, 168), "1d": (7, 31)}  # buckets of a page: default, maximum
 KEY = {
     "id": "apikey_standin",
     "type": "api_key",
     "name": "stand-in",
     "status": "active",
     "workspace_id": None,
-    "partial_key_hint": "...",  # any key
+    "partial_key_hint": "...",  # it accepts any key
 }
 OWN, OTHER = ("apikey_standin", None), ("apikey_other", "wrkspc_other")
 GROUPS = ("api_key_id", "workspace_id", "model", "service_tier")
@@ -46,7 +46,7 @@ TOKENS = (
 
 
 class Served(NamedTuple):
-    """The tokens of one billed response, by kind, and whose it is."""
+    """The tokens of a billed response by kind, with its time and its group."""
 
     at: float
     group: dict[str, str | None]
@@ -60,7 +60,7 @@ class OrganizationApi:
         self._bill, self._faults = bill, faults
 
     async def handle(self, request: Request) -> HttpAnswer:
-        """Answer a GET below /v1/organizations/; ApiError 404 for an unknown one."""
+        """Answer a GET request under /v1/organizations/; ApiError 404 for an unknown path."""
         await suffer(self._faults.take("organizations", request.path))
         fields = parse_qs(request.query.decode())
         match request.path.removeprefix(ROOT):
@@ -120,7 +120,7 @@ class OrganizationApi:
 
 
 def _usage(served: list[Served], groups: list[str]) -> list[dict[str, Any]]:
-    """Return a row for each group, with null in the fields that the report is not grouped by."""
+    """Return a row for each group; fields by which the report is not grouped are null."""
     rows = []
     for group, tokens in _grouped(served, groups):
         rows.append(

@@ -1,4 +1,4 @@
-"""Cursor pages, shared by the lists of models and of batches."""
+"""Cursor pages, used by the lists of models and of batches."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LARGEST_LIMIT = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """The page that is wanted: the `limit` rows after one id, or the ones just before one id."""
+    """The requested page: the `limit` rows after an id, or the last `limit` rows before an id."""
 
     limit: int = DEFAULT_LIMIT
     after_id: str | None = None
@@ -34,7 +34,7 @@ def read_cursor(query: bytes) -> Cursor:
 
 
 def page(rows: list[dict[str, Any]], *, has_more: bool) -> dict[str, Any]:
-    """Return the envelope of one page."""
+    """Return a page in its envelope."""
     return {
         "data": rows,
         "has_more": has_more,
@@ -44,7 +44,7 @@ def page(rows: list[dict[str, Any]], *, has_more: bool) -> dict[str, Any]:
 
 
 def page_of(rows: list[dict[str, Any]], cursor: Cursor) -> dict[str, Any]:
-    """One page of a list that is wholly in memory; ApiError 400 when the cursor names no row."""
+    """Return one page of a list in memory; ApiError 400 if the cursor names no row."""
     ids = [row["id"] for row in rows]
     for name in ("after_id", "before_id"):
         wanted = getattr(cursor, name)

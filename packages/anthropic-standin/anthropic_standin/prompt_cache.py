@@ -1,7 +1,7 @@
-"""Prompt caching: a marked prefix is paid at the write price, then read cheaply while it lives.
+"""Prompt caching: a marked prefix is paid at the write price, and then read at a lower price until it expires.
 
-As the API has it, a prefix is there once the response that wrote it has begun: requests that are worked off together each
-write it. Of a batch, only a part of the requests comes where it is. Kept in memory: a restart forgets every prefix.
+As in the API, a prefix is cached once the response that wrote it has begun: requests that are processed together each write
+it. Only a share of a batch's requests finds cached prefixes. The cache is in memory, so a restart forgets every prefix.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PREFIXES_KEPT = 50_000
 
 
 def is_marked(params: dict[str, Any]) -> bool:
-    """Whether a request asks for a prefix to be cached."""
+    """Return whether a request marks a prefix for caching."""
     return params.get("cache_control") is not None or any(
         mark for _, _, mark in prompt_blocks(params)
     )
@@ -29,7 +29,7 @@ def is_marked(params: dict[str, Any]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class PromptUsage:
-    """The input tokens of one request, by how they are charged; the four add up to the whole prompt."""
+    """The input tokens of a request by price; the four counts add up to the whole prompt."""
 
     input_tokens: int
     read_tokens: int = 0
@@ -39,7 +39,7 @@ class PromptUsage:
 
 @dataclass(slots=True)
 class _Prefix:
-    """A prefix that was written: as which, until when it is read, and how long a read prolongs that (seconds)."""
+    """A written prefix: its number, its expiry, and the seconds by which a read prolongs its life."""
 
     number: int
     until: float
@@ -47,7 +47,7 @@ class _Prefix:
 
 
 class PromptCache:
-    """Remembers prefixes until they expire; a read prolongs the life it was written with."""
+    """The cached prefixes, kept until they expire; a read prolongs a prefix by the lifetime with which it was written."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, bytes], _Prefix] = {}
@@ -66,8 +66,8 @@ class PromptCache:
     ) -> PromptUsage:
         """Return the charge for a prompt that is answered at `now` (seconds).
 
-        `began` is the number of prefixes written when its work began; unless it `reads`, none is read. Marked prefixes under
-        the model's minimum are not cached.
+        `began` is the number of written prefixes at the time when the request began; later ones are not read. Without `reads`,
+        no prefix is read. Marked prefixes below the model's minimum are not cached.
         """
         if not is_marked(params):
             return PromptUsage(count_prompt(params))
@@ -120,7 +120,7 @@ class PromptCache:
         return PromptUsage(total - reached, read, written[300.0], written[3_600.0])
 
     def _write(self, key: tuple[str, bytes], life: float, now: float) -> None:
-        """Write the prefix, unless it is there already."""
+        """Store the prefix; if it is cached already, prolong its life."""
         known = self._known.get(key)
         if known is not None and known.until > now:
             known.until, known.life = max(known.until, now + life), max(known.life, life)

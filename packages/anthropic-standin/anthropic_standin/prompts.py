@@ -18,22 +18,26 @@ _EXAMPLE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """`descriptions` by label in lower case; `examples` as (input, answer)."""
+    """The labels of a system prompt: `descriptions` by label in lower case, and `examples` as (input, answer)."""
 
     descriptions: dict[str, str]
     examples: list[tuple[str, Any]]
 
     def described(self, label: str) -> str | None:
-        """Return what the prompt says about a label, if anything."""
+        """Return the prompt's description of a label, if any."""
         return self.descriptions.get(label.lower())
 
     def examples_of(self, name: str, label: Any) -> list[str]:
-        """Return the inputs of the examples whose answer gives this label to that property, at any depth."""
+        """Return the inputs of the examples whose answer has this label at this property, at any depth."""
         return [text for text, answer in self.examples if label in _values(answer, name)]
 
 
 def read_prompt(system: str) -> Prompt:
-    """Lines like `- label: description` and `<example><input>..</input><output>{json}</output></example>` blocks."""
+    """Return the labels in a system prompt.
+
+    The prompt describes them in lines like `- label: description`, and in blocks like
+    `<example><input>..</input><output>{json}</output></example>`.
+    """
     examples = []
     for text, output in _EXAMPLE.findall(system):
         try:

@@ -1,4 +1,4 @@
-"""The question of a Messages request: validated parameters, reduced to what an engine needs."""
+"""The question of a Messages request: validated parameters, reduced to the engine's needs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ALLOWED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class PromptQuestion:
-    """One validated request; `text` is the last user message, `schema` what the answer must satisfy, if anything."""
+    """A validated request; `text` is the last user message, `schema` the answer's schema, if any."""
 
     model: Model
     max_tokens: int
@@ -47,7 +47,7 @@ class PromptQuestion:
 
 
 def text_of(content: object) -> str:
-    """Return the text of a message or system prompt: the string itself, or its text blocks joined by line ends."""
+    """Return the text of a message or system prompt: the string itself, or its text blocks joined by newlines."""
     if isinstance(content, str):
         return content
     if not isinstance(content, list):
@@ -60,7 +60,7 @@ def text_of(content: object) -> str:
 
 
 def read_question(params: object) -> PromptQuestion:
-    """Read the question from request parameters; ApiError 400 or 404 names a wrong field."""
+    """Return the question in request parameters; ApiError 400 or 404 names an invalid field."""
     if not isinstance(params, dict):
         raise invalid("Input should be a valid dictionary")
     for name in REQUIRED:
@@ -117,7 +117,7 @@ def _check_blocks(path: str, content: object) -> None:
 
 
 def _wanted_shape(params: dict[str, Any]) -> tuple[str | None, dict[str, Any] | None]:
-    """Return the forced tool and the schema of the answer, each None when there is none."""
+    """Return the forced tool and the schema of the answer; each may be None."""
     choice = params.get("tool_choice") or {}
     tools = params.get("tools") or []
     if choice.get("type") in ("tool", "any"):
@@ -137,7 +137,7 @@ def _wanted_shape(params: dict[str, Any]) -> tuple[str | None, dict[str, Any] | 
 
 
 def _check_closed(node: object) -> None:
-    """Structured outputs take only objects that allow no other properties."""
+    """Raise ApiError 400 if an object in the schema allows additional properties."""
     if isinstance(node, list):
         for part in node:
             _check_closed(part)

@@ -1,4 +1,4 @@
-"""The worker of the batches: evenly over the turnaround, behind all real-time work, and on from where it was."""
+"""The batch worker: it spreads work over the turnaround, yields to real-time work, and continues after a restart."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TRAFFIC_S = 0.05
 
 
 class UrgentTraffic:
-    """Remembers when the last real-time request came: batch work yields to it."""
+    """The time of the latest real-time request: batch work yields to such traffic."""
 
     def __init__(self) -> None:
         self.last_at = 0.0
@@ -45,7 +45,7 @@ class UrgentTraffic:
 
 @dataclass(slots=True)
 class _Job:
-    """One batch request under way; `answer` or `error` once it is known."""
+    """A batch request in progress, with its question or its error."""
 
     place: int
     custom_id: str
@@ -56,7 +56,7 @@ class _Job:
 
 
 class Runner:
-    """One thread that takes every unfinished batch a step further in turn, until closed."""
+    """A thread that processes every unfinished batch in turn, one step at a time, until it is closed."""
 
     def __init__(
         self,
@@ -78,30 +78,31 @@ class Runner:
         self._generation = faults.generation
         self._awake = threading.Event()
         self._closed = False
-        self._begun: dict[str, int] = {}  # by batch, the prompts that were cached when it began
+        # by batch: the number of prefixes that were cached when it began
+        self._begun: dict[str, int] = {}
         self._thread = threading.Thread(target=self._run, name="batches", daemon=True)
 
     def start(self) -> None:
-        """Unfinished batches, those of an earlier process too, are being worked off."""
+        """Start to process unfinished batches, including those of an earlier process."""
         self._thread.start()
 
     def close(self) -> None:
-        """Close the engine, finish or give up the current step, and end the thread."""
+        """Close the engine, finish or abandon the current step, and end the thread."""
         self._closed = True
         self._awake.set()
         self._engine.close()
         self._thread.join()
 
     def wake(self) -> None:
-        """Look again now: a batch, a setting or a rule is new."""
+        """Start the next step now, because of a new batch, setting or rule."""
         self._awake.set()
 
     def stall(self, batch_id: str) -> None:
-        """Hold that batch until the fault rules are cleared."""
+        """Stall this batch until the fault rules are cleared."""
         self._stalled_batches.add(batch_id)
 
     def expire(self, batch_id: str) -> None:
-        """Every request of that batch expires."""
+        """Let every request of this batch expire."""
         self._expired_batches.add(batch_id)
 
     def _run(self) -> None:
@@ -134,7 +135,7 @@ class Runner:
             self._stalled_places.clear()
 
     def _step(self, batch: StoredBatch, now: float) -> bool:
-        """One step of one batch; False when there is nothing to do for now."""
+        """Process one step of a batch; return False if there is nothing to do for now."""
         if batch.finished == batch.requests:
             self._store.end(batch, now)
             return True
@@ -169,7 +170,7 @@ class Runner:
         return "expired" if now >= batch.expires_at else None
 
     def _take(self, batch: StoredBatch, limit: int) -> list[_Job]:
-        """Up to `limit` requests that are not held back by a rule, with the faults that strike them."""
+        """Return up to `limit` requests that no rule stalls, with the faults that apply to them."""
         jobs: list[_Job] = []
         after = -1
         while len(jobs) < limit and batch.id not in self._expired_batches:
@@ -222,7 +223,10 @@ class Runner:
         return [self._finished(batch, job, answers.get(job.place), first, began) for job in jobs]
 
     def _reads(self, job: _Job) -> tuple[bool, bool]:
-        """Whether it comes where a prompt is cached, and where one of its own batch is: such parts do, evenly spread."""
+        """Return whether the job reads cached prompts, and whether it also reads those of its own batch.
+
+        The settings give the shares of jobs that do; these jobs are evenly spread.
+        """
         if job.question is None or not is_marked(job.question.params):
             return False, False
         self._marked += 1
@@ -236,9 +240,8 @@ class Runner:
         if job.error is not None:
             result = {"type": "errored", "error": job.error.body()}
             return Finished(job.place, "errored", _line(job.custom_id, result))
-        if (
-            kind == "lose"
-        ):  # neither answered nor counted as answered: its results have no line for it
+        # A lost request gets no answer and is not billed: the results have no line for it.
+        if kind == "lose":
             return Finished(job.place, "errored", None)
         if kind == "expire" or job.question is None:
             return _without_answer(job.place, job.custom_id, "expired")
@@ -264,12 +267,12 @@ class Runner:
 
 
 def _falls_on(number: int, share: float) -> bool:
-    """Whether the evenly spread part of that size holds the thing of that number, from 1."""
+    """Return whether an evenly spread share includes the element with this number, counted from 1."""
     return math.floor(number * share) > math.floor((number - 1) * share)
 
 
 def due_by(batch: StoredBatch, now: float, turnaround_s: float) -> int:
-    """How many requests should be worked off by now when all are spread evenly over the turnaround."""
+    """Return the number of requests due by now if all are spread evenly over the turnaround."""
     if turnaround_s <= 0:
         return batch.requests
     return min(

@@ -1,4 +1,4 @@
-"""The stand-in as a process: one address, one ready line, a clean end on SIGTERM."""
+"""The stand-in as a process: one address, one ready line, and a clean end on SIGTERM."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SWITCH_S = 0.001
 
 
 class _Protocol(HttpToolsProtocol):
-    """Lets the application cut its connection."""
+    """A protocol that lets the application close its connection."""
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -37,7 +37,7 @@ class _Protocol(HttpToolsProtocol):
 
 
 class _Server(uvicorn.Server):
-    """Says when it is ready, and ends on signals with exit status 0."""
+    """A server that prints a line when it is ready, and ends on signals with exit status 0."""
 
     def __init__(self, config: uvicorn.Config, ready_line: str) -> None:
         super().__init__(config)
@@ -57,9 +57,9 @@ class _Server(uvicorn.Server):
 
 @contextlib.contextmanager
 def sole_user_of(home: Path) -> Iterator[None]:
-    """No other stand-in uses this directory meanwhile; SystemExit with a sentence when one already does."""
+    """Lock this directory against other stand-ins; SystemExit with a message if another one already uses it."""
     home.mkdir(parents=True, exist_ok=True)
-    home.chmod(0o700)  # it holds what was asked
+    home.chmod(0o700)  # it contains the texts of requests
     with (home / "endpoint.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -77,7 +77,7 @@ def serve(
     settings: EndpointSettings,
     conformance: bool,
 ) -> None:
-    """Serve until SIGTERM or SIGINT; prints `READY http://127.0.0.1:PORT` and what it is, once."""
+    """Serve until SIGTERM or SIGINT; print `READY http://127.0.0.1:PORT` and the engine once."""
     sys.setswitchinterval(SWITCH_S)
     with sole_user_of(home), listening(port, host) as listener:
         engine = open_engine(engine_name, home)
@@ -90,7 +90,10 @@ def serve(
 
 
 def listening(port: int = 0, host: str = "127.0.0.1") -> socket.socket:
-    """Return a listening socket that says it is TCP: only then asyncio turns off Nagle's delay (40 ms an answer)."""
+    """Return a listening socket with an explicit TCP protocol.
+
+    Only then does asyncio disable Nagle's algorithm, which would delay each answer by 40 ms.
+    """
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((host, port))
@@ -104,7 +107,7 @@ def address(listener: socket.socket) -> str:
 
 
 def configured(app: Application) -> uvicorn.Config:
-    """Return the settings of the server: no header and no line of a log that is not the application's own."""
+    """Return the settings of the server: all headers and log lines come from the application."""
     return uvicorn.Config(
         app,
         http=_Protocol,

@@ -1,4 +1,4 @@
-"""Answers that satisfy a JSON schema: every choice is put to a chooser, everything else is read off the item."""
+"""Answers that satisfy a JSON schema: a chooser makes every choice, and all other values come from the item."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _FORMATS = {
 
 @dataclass(frozen=True, slots=True)
 class LabelChoice:
-    """A property with a closed set of answers; `description` is the schema's own."""
+    """A property with a closed set of answers; `description` comes from the schema."""
 
     name: str
     labels: tuple[Any, ...]
@@ -37,16 +37,16 @@ class LabelChoice:
 
 
 class Chooser(Protocol):
-    """Decides for one item."""
+    """A chooser that makes the choices for one item."""
 
     def pick(self, choice: LabelChoice) -> Any: ...
     def certainty(self) -> float:
-        """Between 0 and 1, about the first choice made."""
+        """Return the certainty of the first choice, between 0 and 1."""
         ...
 
 
 def pack_property(root: Node) -> str | None:
-    """Return the top-level array whose elements are objects with an `id`, if the schema is a pack's."""
+    """Return the name of the top-level array whose elements are objects with an `id`, if the schema is one of a pack."""
     for name, node in resolve(root, root).get("properties", {}).items():
         array = resolve(node, root)
         if array.get("type") == "array" and "id" in resolve(array.get("items", {}), root).get(
@@ -57,7 +57,7 @@ def pack_property(root: Node) -> str | None:
 
 
 def resolve(node: Node, root: Node) -> Node:
-    """Return the node with references into the same schema followed and `allOf` merged."""
+    """Return the node with references within the schema resolved and `allOf` merged."""
     for _ in range(DEEPEST):
         if "$ref" in node:
             target: Any = root
@@ -79,7 +79,7 @@ def resolve(node: Node, root: Node) -> Node:
 
 
 def fill_single(root: Node, item: Item, chooser: Chooser) -> Any:
-    """Fill an answer about one item."""
+    """Return an answer about one item."""
     return _Filling(root, item, chooser).value(root, "", 0)
 
 
@@ -90,7 +90,7 @@ def fill_pack(
     items: Sequence[Item],
     chooser_for: Callable[[Item], Chooser],
 ) -> Any:
-    """Fill an answer with one element per item, each with its item's id; other properties follow the whole text."""
+    """Return an answer with one element per item, each with its item's id; other properties come from the whole text."""
     properties = dict(resolve(root, root)["properties"])
     element = resolve(resolve(properties[pack], root)["items"], root)
     rest = _Filling(root, whole, chooser_for(whole))

@@ -1,8 +1,8 @@
-"""The stand-in for tests: in the test's own process or in one of its own, and helpers that speak to it over HTTP.
+"""The stand-in for tests, in the test's process or in its own, and helpers that call it over HTTP.
 
-Host                one server in this process, on which one stand-in follows the other
+Host                a server in this process that runs one stand-in after the other
 EndpointProcess     a stand-in in a process of its own, which can be killed
-Endpoint            either of them, as a test talks to it: faults, settings, bill, and clients of the SDK
+Endpoint            either of them, as tests use it: faults, settings, bill, and clients of the SDK
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ PACK_SCHEMA: dict[str, Any] = {
 
 
 class Endpoint:
-    """A running stand-in, spoken to over HTTP."""
+    """A running stand-in, used over HTTP."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -80,7 +80,7 @@ class Endpoint:
         return self.control("GET", "bill")
 
     def reset(self, **settings: object) -> None:
-        """Remove all fault rules and limits, and let batches end at once, unless `settings` say otherwise."""
+        """Remove all fault rules and limits, and let batches end at once, unless `settings` override this."""
         self.control("DELETE", "faults")
         unlimited = {
             f"{kind}_per_minute": None for kind in ("requests", "input_tokens", "output_tokens")
@@ -96,7 +96,7 @@ class Endpoint:
         self.control("POST", "settings", {**usual, **settings})
 
     def ended(self, batch_id: str, *, within_s: float = 20) -> MessageBatch:
-        """Return the batch once it has ended."""
+        """Wait for the end of the batch, and return it."""
         with self.client() as client:
 
             def ended() -> MessageBatch | None:
@@ -118,7 +118,7 @@ class Endpoint:
 
 
 class EndpointProcess(Endpoint):
-    """A stand-in that is a process of its own; `home` outlives it."""
+    """A stand-in in a process of its own; `home` outlives it."""
 
     def __init__(self, home: Path, *options: str) -> None:
         self.home = home
@@ -131,12 +131,12 @@ class EndpointProcess(Endpoint):
         super().__init__(self.ready_line.split()[1])
 
     def stop(self) -> int:
-        """End it as a supervisor does, and return the exit status."""
+        """Terminate the process as a supervisor does, and return its exit status."""
         self.process.terminate()
         return self._wait()
 
     def kill(self) -> None:
-        """End it as a crash does."""
+        """Kill the process, as in a crash."""
         self.process.kill()
         self._wait()
 
@@ -149,7 +149,7 @@ class EndpointProcess(Endpoint):
 
 @contextlib.contextmanager
 def running_endpoint(home: Path, *options: str) -> Iterator[EndpointProcess]:
-    """Run a stand-in process for the length of the block."""
+    """Run a stand-in process for the duration of the block."""
     endpoint = EndpointProcess(home, *options)
     try:
         yield endpoint
@@ -161,7 +161,7 @@ def running_endpoint(home: Path, *options: str) -> Iterator[EndpointProcess]:
 def asking(
     text: str, *, schema: dict[str, Any] | None = TICKET_SCHEMA, **fields: Any
 ) -> dict[str, Any]:
-    """Return the parameters of a Messages request about one text."""
+    """Return the parameters of a Messages request about a text."""
     params: dict[str, Any] = {
         "model": "claude-haiku-5-5",
         "max_tokens": 200,
@@ -174,7 +174,7 @@ def asking(
 
 
 def batch_of(texts: list[str], **fields: Any) -> list[Any]:
-    """Return batch requests `c0`, `c1`, ... about texts."""
+    """Return batch requests `c0`, `c1`, ... about these texts."""
     return [
         {"custom_id": f"c{place}", "params": asking(text, **fields)}
         for place, text in enumerate(texts)
@@ -182,7 +182,7 @@ def batch_of(texts: list[str], **fields: Any) -> list[Any]:
 
 
 class Host:
-    """A server in this process on which one stand-in follows the other; a process for each would take half a second."""
+    """A server in this process that runs one stand-in after the other; starting a process for each would take half a second."""
 
     def __init__(self) -> None:
         self._listener = listening()
@@ -201,7 +201,7 @@ class Host:
         machine: Callable[[], float] = time.time,
         through: Callable[[Application], Application] = lambda app: app,
     ) -> Iterator[Endpoint]:
-        """Serve a new stand-in for the length of the block: engine echo, batches that end at once.
+        """Serve a new stand-in for the duration of the block, with the echo engine and batches that end at once.
 
         `machine` is its clock; `through` may wrap the application.
         """
@@ -244,7 +244,7 @@ class Host:
         self._loop.close()
 
     async def _hang_up(self) -> None:
-        """Cancel the requests that are still being answered."""
+        """Cancel the requests in progress."""
         under_way = list(self._under_way)
         for each in under_way:
             each.cancel()
@@ -252,7 +252,11 @@ class Host:
 
 
 def until(told: Callable[[], T], *, within_s: float = 60, what: str = "it") -> T:
-    """Return what `told` returns once that is true; it is asked at once, and then less and less often."""
+    """Return the value of `told` once it is true; poll at once, and then at growing intervals.
+
+    Raises:
+        AssertionError: the value is still false after `within_s` seconds.
+    """
     end, rest_s = time.monotonic() + within_s, FIRST_REST_S
     while not (value := told()):
         assert time.monotonic() < end, f"{what} did not happen within {within_s:g} s"

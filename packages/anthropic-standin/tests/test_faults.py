@@ -1,4 +1,4 @@
-"""Every fault of the local stand-in, as the real SDK meets it."""
+"""Tests of every fault of the local stand-in, as the real SDK receives it."""
 
 from __future__ import annotations
 

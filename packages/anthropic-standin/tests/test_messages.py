@@ -1,4 +1,4 @@
-"""POST /v1/messages of the local stand-in, seen through the real SDK."""
+"""Tests of POST /v1/messages in the local stand-in, through the real SDK."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Usage and cost by time bucket, from the stand-in's own bill."""
+"""Tests of usage and cost by time bucket, from the stand-in's own bill."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def get(endpoint: Endpoint, path: str, **params: Any) -> Any:
 
 
 def today() -> dict[str, str]:
-    """An hour before and after now, whatever the day."""
+    """Return a period from an hour before to an hour after now."""
     now = datetime.now(UTC)
     return {
         "starting_at": (now - timedelta(hours=1)).isoformat(),

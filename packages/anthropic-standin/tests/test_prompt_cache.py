@@ -1,4 +1,4 @@
-"""A cached prompt: there once the response that wrote it is, as long as was asked, and nothing below the minimum."""
+"""Tests of prompt caching: when a prefix is cached, how long it lives, and the minimum length."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from anthropic_standin.testing import Endpoint, batch_of
 
 SONNET = MODELS["claude-sonnet-5-5"]
 RULES = 2_000  # tokens
-OWN = 4 + 3  # of a message's frame, and of its text
+OWN = 4 + 3  # the tokens of a message's overhead, and of its text
 
 
 def asking(ttl: str = "5m", rule: str = "Rule. ") -> dict[str, Any]:
@@ -57,7 +57,7 @@ def test_another_prefix_is_not_read() -> None:
 
 
 def reads(echo: Endpoint, rule: str, requests: int) -> int:
-    """How many requests of a batch read the rule, which all mark; the others wrote it."""
+    """Return how many requests of a batch read the rule that all of them mark; the others must have written it."""
     mark = {"type": "ephemeral", "ttl": "1h"}
     system = [{"type": "text", "text": rule * 4_000, "cache_control": mark}]
     client = echo.client()

@@ -1,4 +1,4 @@
-"""Answers satisfy whatever schema is asked for, with either engine's chooser."""
+"""Tests that answers satisfy any requested schema, with the choosers of both engines."""
 
 from __future__ import annotations
 

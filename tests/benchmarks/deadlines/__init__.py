@@ -1,1 +1,1 @@
-"""Fourteen simulated days in which items are due: the world, who decides in it, and what became of it."""
+"""Fourteen simulated days of items with due times: the world, the contenders that decide in it, and the results."""

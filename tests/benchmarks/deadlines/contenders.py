@@ -1,4 +1,4 @@
-"""Who contends beside Lanes: the fixed setting that it had, and the rule of `firming`."""
+"""The contenders of Lanes: the fixed setting that it had, and the rule of `firming`."""
 
 import heapq
 from collections.abc import Iterable
@@ -8,15 +8,15 @@ from lanes.workload.window import LEAD
 from tests.benchmarks.deadlines.days import NEVER, DayState
 from tests.benchmarks.deadlines.world import BEGIN, MINUTE, moment
 
-STATIC_S = 60 * MINUTE  # how long any batch takes
+STATIC_S = 60 * MINUTE  # the assumed time of every batch
 LEAD_S = LEAD.total_seconds()
 # firming 0.4.0, `ticket.submit`: risk_buffer = max(60.0, min(600.0, 0.15 * window)) seconds. Everything goes to a batch at
-# once; `ticket.collect` cancels it when no more than that is left, and asks what is missing at list price.
+# once; when only the buffer is left, `ticket.collect` cancels the batch and sends the missing items at list price.
 SHARE, LEAST_S, MOST_S = 0.15, 60.0, 600.0
 
 
 class Static:
-    """A fixed rule: a batch is back after 60 minutes, and no second look.
+    """A fixed rule: a batch is back after 60 minutes, and there is no second look.
 
     Items due sooner go to real time. A batch leaves early where its items could not wait for the schedule.
     """
@@ -25,31 +25,31 @@ class Static:
         self._window = version.spec.window
 
     def takes_realtime(self, stand: DayState, item: int, now: float) -> bool:
-        """Due before a batch that leaves at once is back."""
+        """Return whether the item is due before a batch that leaves at once is back."""
         return stand.due(item) < now + LEAD_S + STATIC_S
 
     def presses(self, stand: DayState, now: float) -> bool:
-        """Due before one is back that leaves with the schedule."""
+        """Return whether a waiting item is due before a batch that leaves with the schedule is back."""
         scheduled = (self._window.next_departure(moment(now)) - BEGIN).total_seconds()
         return any(now < due < scheduled + LEAD_S + STATIC_S for due in stand.waiting.values())
 
     def rescued(self, stand: DayState, now: float) -> Iterable[int]:
-        """None."""
+        """Return no items."""
         return ()
 
 
 class Firming:
-    """Everything that is due leaves in a batch of its own, and is rescued when 15 % of its time are left: ten minutes at most.
+    """A rule by which each due item leaves in its own batch, and is rescued at 15 % of its time left, ten minutes at most.
 
-    It is given more than it has: the lane answers what is rescued as it is due, not one after the other by its place in a list,
-    and asks again what the provider refuses. What is never due leaves with the others.
+    The simulation gives it more than it has: the lane answers rescued items in the order of their due times, not one after the
+    other by their place in a list, and repeats calls that the provider refuses. Items without a due time leave with the others.
     """
 
     def __init__(self) -> None:
         self._rescues: list[tuple[float, int]] = []  # a heap
 
     def takes_realtime(self, stand: DayState, item: int, now: float) -> bool:
-        """Never at the door."""
+        """Return false: the rule sends no item to real time at the door."""
         due = stand.due(item)
         if due < NEVER:
             budget = due - float(stand.world.arrives[item])
@@ -57,11 +57,11 @@ class Firming:
         return False
 
     def presses(self, stand: DayState, now: float) -> bool:
-        """Whatever is due leaves at once."""
+        """Return whether any waiting item has a due time: these items leave at once."""
         return any(due < NEVER for due in stand.waiting.values())
 
     def rescued(self, stand: DayState, now: float) -> Iterable[int]:
-        """Return what is not back when its buffer begins."""
+        """Return the items that are not back when their buffer begins."""
         while self._rescues and self._rescues[0][0] <= now:
             _, item = heapq.heappop(self._rescues)
             if item in stand.out or item in stand.waiting:

@@ -1,4 +1,4 @@
-"""The simulated days, look by look; a contender decides at the door, when a batch leaves, and what is rescued."""
+"""The simulated days, look by look; a contender decides at the door, when a batch leaves, and which items are rescued."""
 
 import heapq
 from collections.abc import Iterable, Sequence
@@ -12,16 +12,15 @@ from lanes.workload.version import Version
 from tests.benchmarks.deadlines.realtime import RankedLane
 from tests.benchmarks.deadlines.world import BEGIN, DAY, HOUR, MINUTE, Seconds, SeededDays, moment
 
-LOOK_S = (
-    LOOKS_EVERY.total_seconds()
-)  # between two looks, also of the door: an item is routed with the next
-STARTS_S = MINUTE  # a run that is asked for begins with the next minute
+# Seconds between two looks, also of the door: the next look routes an item.
+LOOK_S = LOOKS_EVERY.total_seconds()
+STARTS_S = MINUTE  # a requested run begins with the next minute
 NEVER = float("inf")
 
 
 @dataclass(eq=False, slots=True)
 class SimulatedBatch:
-    """When it left, which is its name, when it is back, who is in it, and how many of these nothing answered yet."""
+    """A batch: when it left, which identifies it, when it is back, its items, and how many of them have no answer yet."""
 
     left_at: float
     back_at: float
@@ -31,7 +30,7 @@ class SimulatedBatch:
 
 @dataclass
 class DayState:
-    """The state for a decision: what waits, what is out, all batches that left, and the real-time lane."""
+    """The state for a decision: the waiting items, the items in open batches, all batches that left, and the real-time lane."""
 
     world: SeededDays
     lane: RankedLane
@@ -40,31 +39,31 @@ class DayState:
     left: list[SimulatedBatch] = field(default_factory=list[SimulatedBatch])
 
     def due(self, item: int) -> float:
-        """When an item is due; infinite where it is not."""
+        """Return when an item is due; infinite where it has no due time."""
         return float(self.world.due[item])
 
 
 class Contender(Protocol):
-    """Who decides. All are asked in the same order, with the same world."""
+    """A contender, which makes the decisions. All contenders are asked in the same order, in the same world."""
 
     def takes_realtime(self, stand: DayState, item: int, now: float) -> bool:
-        """Whether an item that arrived is answered in real time."""
+        """Return whether an item that arrived is answered in real time."""
         ...
 
     def presses(self, stand: DayState, now: float) -> bool:
-        """Whether what waits leaves before the schedule says."""
+        """Return whether the waiting items leave before the schedule says."""
         ...
 
     def rescued(self, stand: DayState, now: float) -> Iterable[int]:
-        """Which items, waiting for a batch or out with one, are asked in real time now."""
+        """Return the items, waiting for a batch or in an open one, to send in real time now."""
         ...
 
 
 @dataclass(frozen=True)
 class DayResult:
-    """The end of the items: first answer, return of the batch (infinite: none), and the number of paid calls and batches.
+    """The results of the items: first answer, return of the batch (infinite: none), and the number of paid calls and batches.
 
-    `rescued` and `batches` count them.
+    `rescued` counts the rescues, `batches` the batches.
     """
 
     answered: Seconds
@@ -76,9 +75,9 @@ class DayResult:
 
 
 def live(world: SeededDays, version: Version, by: Contender, *, alone: bool = False) -> DayResult:
-    """Run the days until everything that arrived is answered.
+    """Run the days until every item that arrived is answered.
 
-    A batch is cancelled, and not paid, once none of its items is needed; with each item `alone` in a batch, as soon as it is
+    A batch is canceled, and not paid, once none of its items is needed; with each item `alone` in a batch, as soon as it is
     rescued.
     """
     return _Days(world, version, by, alone=alone).passed()
@@ -96,7 +95,7 @@ class _Days:
         self._arrived = self._rescued = 0
 
     def passed(self) -> DayResult:
-        """Until everything was answered."""
+        """Run until everything is answered, and return the result."""
         stand, now = self._stand, 0.0
         while (
             self._arrived < len(self._world.arrives)
@@ -168,7 +167,7 @@ class _Days:
 
 
 def departures(version: Version, world: SeededDays) -> frozenset[float]:
-    """When the schedule fires, until two days after the last arrival."""
+    """Return when the schedule fires, until two days after the last arrival."""
     window, fires, at = version.spec.window, set[float](), moment(-HOUR)
     while at < moment((world.days + 2) * DAY):
         at = window.next_departure(at)

@@ -1,4 +1,4 @@
-"""Who knows the future: the cheapest plan without a miss that could be avoided."""
+"""The oracle, which knows the future: the cheapest plan without an avoidable miss."""
 
 import numpy
 
@@ -9,13 +9,14 @@ from tests.benchmarks.deadlines.world import MINUTE, SeededDays
 
 
 def plan(world: SeededDays, version: Version) -> DayResult:
-    """Plan with known return times, of the batch that an item could leave with at once and of those of the schedule.
+    """Plan with known return times, of the batch in which an item could leave at once and of the scheduled batches.
 
-    Items that one of them brings back in time wait for it. Real time answers as many of the others as it can, in the order of
-    their due times, without those that cannot be in time. What nothing brings in time is late in a batch, which costs less.
+    Items that one of these batches brings back in time wait for it. Real time answers as many of the others as it can, in the
+    order of their due times, without those that cannot be in time. Items that neither brings in time are late in a batch, which
+    costs less.
 
-    It may not wait for a lucky minute: with a batch leaving in each there is nearly always one soon, which helps only those who
-    know the future.
+    The oracle may not wait for a lucky minute: with a batch leaving in each minute there is nearly always a fast one soon,
+    which helps only a contender that knows the future.
     """
     scheduled = sorted(departures(version, world))
     number = len(world.arrives)

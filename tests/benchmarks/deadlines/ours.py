@@ -1,4 +1,4 @@
-"""Lanes in the simulated days: the decisions are the product's, and what they are given is what it would have measured."""
+"""Lanes in the simulated days: the product makes the decisions, from the measurements that it would have."""
 
 import heapq
 from collections.abc import Iterable
@@ -20,9 +20,8 @@ from lanes.workload.version import Version
 from tests.benchmarks.deadlines.days import NEVER, DayState, SimulatedBatch
 from tests.benchmarks.deadlines.world import HOUR, MINUTE, moment
 
-LEARNS_S = (
-    15 * MINUTE
-)  # between two readings of how long batches took: the product reads every minute
+# Seconds between two readings of how long batches took; the product reads every minute.
+LEARNS_S = 15 * MINUTE
 LOOKED_AT = 50  # items, in due order, of one look
 OF_LATE_S = HOUR  # calls since then are timed
 NEARLY_ALL = 0.95
@@ -39,14 +38,13 @@ class Ours:
         self._learned_at = self._prospects_at = 0.0
         self._estimates = Estimates(moment(0))
         self._sees_s, self._sees_at = 0.0, -NEVER  # how far a look sees, as of the last minute
-        self._due: list[tuple[float, int]] = []  # a heap of what was sent to batch
+        self._due: list[tuple[float, int]] = []  # a heap of the items sent to batch
         self.stated: dict[int, float] = {}
-        self._said_back: dict[
-            float, float
-        ] = {}  # of each batch: within how many seconds it was said to be back with 95 %
+        # The seconds within which the return of each batch was stated with 95 %.
+        self._said_back: dict[float, float] = {}
 
     def takes_realtime(self, stand: DayState, item: int, now: float) -> bool:
-        """As a route says."""
+        """Return whether the product's route is real time."""
         due, arrives = stand.due(item), moment(float(stand.world.arrives[item]))
         of = ArrivedItem(
             self._version.workload,
@@ -73,14 +71,14 @@ class Ours:
         return False
 
     def presses(self, stand: DayState, now: float) -> bool:
-        """As the clerk of departures asks for it."""
+        """Return whether the product would request an early departure."""
         until = self._seen_at(stand, now).of(self._version).presses_until
         return any(
             now < due and moment(due) < until for due in stand.waiting.values() if due < NEVER
         )
 
     def rescued(self, stand: DayState, now: float) -> Iterable[int]:
-        """As the second look has it. It looks at what is due first, and only where something of that can be urgent."""
+        """Return the items that the second look rescues: it checks the items due first, and only if one can be urgent."""
         while self._due and (self._due[0][0] <= now or not _is_open(stand, self._due[0][1])):
             heapq.heappop(self._due)
         if not self._due or (
@@ -144,7 +142,7 @@ def _is_open(stand: DayState, item: int) -> bool:
 
 
 def _load(stand: DayState, version: Version, now: float) -> Load:
-    """As it is read from the queue and from the calls of the last hour."""
+    """Return the load as the product reads it, from the queue and from the calls of the last hour."""
     took = sorted(took for at, took in stand.lane.asked if now - OF_LATE_S <= at <= now)
     mean_s = sum(took) / len(took) if took else EXPECTED_CALL.total_seconds()
     nearly_all = (

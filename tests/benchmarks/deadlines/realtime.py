@@ -1,4 +1,4 @@
-"""The real-time lane as all share it: what is due first is asked first, one call after the other."""
+"""The real-time lane of all contenders: the item due first is sent first, one call after the other."""
 
 import heapq
 from collections import deque
@@ -9,26 +9,25 @@ NEWEST = 200  # calls that are remembered
 
 
 class RankedLane:
-    """Items by their rank, which is when they are due.
+    """Items by their rank, which is their due time.
 
-    One that is `skipping` asks nothing in vain: who knows the future leaves out what cannot be in time any more.
+    With `skipping`, the lane makes no futile call: a contender that knows the future leaves out items that cannot be in time.
     """
 
     def __init__(self, world: SeededDays, *, skipping: bool = False) -> None:
         self._world, self._skipping = world, skipping
         self.waiting: list[tuple[float, int]] = []  # a heap
         self._free_at = 0.0
-        self.asked = deque[tuple[float, float]](
-            maxlen=NEWEST
-        )  # when a call was answered, and how many seconds it took
+        # When a call was answered, and how many seconds it took.
+        self.asked = deque[tuple[float, float]](maxlen=NEWEST)
         self.answered_at: dict[int, float] = {}
 
     def add(self, item: int, rank: float) -> None:
-        """Let it wait from now on."""
+        """Add an item, which waits from now on."""
         heapq.heappush(self.waiting, (rank, item))
 
     def work(self, since: float, until: float) -> None:
-        """Answer what could be asked in between."""
+        """Answer the items whose calls can begin in between."""
         while self.waiting:
             begins = self._world.asked_at(max(self._free_at, since))
             if begins >= until:

@@ -1,19 +1,19 @@
-"""What "95 %" truly was, by items: the door's law in worlds that it does not know.
+"""How often the door's "95 %" came true, by items: its law in worlds that it does not know.
 
 Each seed draws its own truth. Turnarounds are log-normal, Weibull, or a mixture in which up to a quarter of the batches takes
-two to six times as long; their median is half to twice what the workload assumes, their spread is drawn too, the hour of
-departure moves the median by up to a half, and larger batches take longer. 24 to 96 batches a day leave, at any time; a batch
-has 50 items in the median, and few batches have most of them. After a day a batch has expired. The door reads every hour, on
-the first judged day every half hour, what a program would know by then. What it states of a batch that leaves is kept, for its
-correction.
+two to six times as long. Their median is half to twice the value that the workload assumes, and their spread is drawn too; the
+hour of departure moves the median by up to a half, and larger batches take longer. 24 to 96 batches a day leave, at any time; a
+batch has a median of 50 items, and a few batches have most of the items. After a day a batch has expired. The door reads what a
+program would know by then: every hour, on the first judged day every half hour. The statement for a batch that leaves is kept
+for its correction.
 
-An item is due at the earliest moment for which the door says 95 %, because there the statement is put to the test: what is due
-later is surer. Where that moment is more than a day away, the door states nothing so surely of the item.
+An item is due at the earliest moment for which the door says 95 %, because that moment tests the statement: items due later are
+safer. Where that moment is more than a day away, the door makes no statement of 95 % about the item.
 
-    no data         no batch was seen; also with a truth of exactly twice what is assumed
-    3, 10, 50       that many batches were seen, over a day and more, and then a day follows in which nothing is learned
+    no data         no batch was seen; also with a truth of exactly twice the assumed median
+    3, 10, 50       that many batches were seen, over a day or more; during the day that follows the door learns nothing
     quiet           ten days, and then two days that are judged
-    drift           the same, and all batches that leave from the first judged midnight on take 1.5, 2 or 3 times as long
+    drift           the same, but all batches that leave from the first judged midnight on take 1.5, 2 or 3 times as long
     large at night  forty small batches over each day, and at 22:00 three of 2,000 to 9,000 items, two to four times as slow
     stale cell      twenty batches of one hour left 23 days ago; the 1,500 that left in the last eight days, all in other hours,
                     are two to four times as slow, and so are the judged batches, which leave in that hour
@@ -33,12 +33,13 @@ from tests.benchmarks.deadlines.world import DAY, HOUR, MINUTE
 
 MODEL, USUAL = "claude-haiku-5-5", timedelta(hours=1)
 BEGIN = 20_000 * DAY  # seconds since the epoch: midnight of the first judged day
+# Seconds between two readings of the law: before the judged days, on the first, on the second.
 LOOKS_S = (
     6 * HOUR,
     30 * MINUTE,
     HOUR,
-)  # between two readings of the law: before the judged days, on the first, on the second
-JUDGED = 30  # batches that follow where nothing is learned any more
+)
+JUDGED = 30  # batches that follow after the door has stopped learning
 Column = NDArray[numpy.float64]
 
 
@@ -53,7 +54,7 @@ class StatedBatches:
 
 @dataclass(frozen=True)
 class JudgedBatches:
-    """Batches of the judged days: which day, their items, within how many seconds the door said 95 %, how long they took."""
+    """Batches of the judged days: the day, the items, the seconds of the door's 95 % statement, and the seconds they took."""
 
     day: Column
     items: Column
@@ -62,7 +63,7 @@ class JudgedBatches:
 
 
 class Truth:
-    """How long batches take in the world of one seed."""
+    """The turnarounds of batches in the world of one seed."""
 
     def __init__(self, random: Generator, *, slower: float | None = None) -> None:
         drawn = 2.0 ** random.uniform(-1, 1)
@@ -74,7 +75,7 @@ class Truth:
         self._by_size = random.uniform(0, 0.15)
 
     def takes(self, random: Generator, left: Column, items: Column) -> Column:
-        """Draw how long batches take that leave then, in seconds."""
+        """Draw how many seconds batches take that leave at the times `left`."""
         number = len(left)
         if self._family == "weibull":
             drawn = (-numpy.log(random.random(number)) / numpy.log(2)) ** (1 / self._shape)
@@ -89,7 +90,7 @@ class Truth:
 
 
 def few(random: Generator, number: int, *, slower: float | None = None) -> JudgedBatches:
-    """Let some batches be seen, and state the following ones by them."""
+    """Let the door learn from some batches, and state the following ones from them."""
     truth, before = Truth(random, slower=slower), max(1.0, number / 24) * DAY
     seen = _drawn(random, truth, BEGIN - before + numpy.sort(random.uniform(0, before, number)))
     then = _drawn(random, truth, BEGIN + numpy.sort(random.uniform(0, DAY, JUDGED)))
@@ -97,7 +98,7 @@ def few(random: Generator, number: int, *, slower: float | None = None) -> Judge
 
 
 def days(random: Generator, factor: float) -> JudgedBatches:
-    """Return ten days, and two in which batches take several times as long."""
+    """Return ten days, and two in which batches take `factor` times as long."""
     truth, number = Truth(random), round(12 * 24 * 4 ** random.random())
     all_ = _drawn(random, truth, BEGIN + numpy.sort(random.uniform(-10 * DAY, 2 * DAY, number)))
     return _lived(
@@ -108,7 +109,7 @@ def days(random: Generator, factor: float) -> JudgedBatches:
 
 
 def large_at_night(random: Generator) -> JudgedBatches:
-    """Small batches by day, and large ones that are slow at night."""
+    """Return small batches by day, and large ones that are slow at night."""
     truth, slow = Truth(random), random.uniform(2, 4)
     midnights = numpy.arange(-10, 2) * DAY
     large = (midnights[:, None] + 22 * HOUR + numpy.arange(3) * MINUTE).ravel()
@@ -126,7 +127,7 @@ def large_at_night(random: Generator) -> JudgedBatches:
 
 
 def stale_cell(random: Generator) -> JudgedBatches:
-    """Old and quick batches of one hour, many that are new and slow of others."""
+    """Return old, fast batches of one hour, and many new, slow batches of other hours."""
     truth, slow, hour = Truth(random), random.uniform(2, 4), float(random.integers(24)) * HOUR
     old = _drawn(random, truth, BEGIN - 23 * DAY + hour + numpy.sort(random.uniform(0, HOUR, 20)))
     within = (
@@ -165,7 +166,7 @@ def judged(case: str, seed: int) -> JudgedBatches:
 
 
 def told(case: str, seeds: Sequence[JudgedBatches]) -> Iterator[tuple[str, dict[str, float]]]:
-    """Yield, for each judged day of a case, the items, those stated at 95 %, and the share of these back in time.
+    """Yield, for each judged day of a case, the items, those stated at 95 %, and the share of these that was back in time.
 
     The share is 0 where nothing was stated although there was enough to learn from.
     """
@@ -208,7 +209,7 @@ def _drawn(random: Generator, truth: Truth, left: Column) -> StatedBatches:
 
 
 def _lived(batches: StatedBatches) -> JudgedBatches:
-    """Look after look, the batches that leave until the next one are stated by what is known by then."""
+    """State, look by look, the batches that leave until the next look, from what is known by then."""
     stated = numpy.full(len(batches.left), numpy.nan)
     now = BEGIN - 8 * DAY
     while now < BEGIN + 2 * DAY:
@@ -225,7 +226,7 @@ def _lived(batches: StatedBatches) -> JudgedBatches:
 
 
 def _stated(batches: StatedBatches, stated: Column, now: float, leave: Column) -> Column:
-    """Within how many seconds batches are said to be back with 95 % that leave after a look."""
+    """Return the seconds within which the law at `now` expects, with 95 %, batches back that leave at the times `leave`."""
     law = Turnarounds({MODEL: _known(batches, stated, now)}, _moment(now))
     return numpy.array(
         [

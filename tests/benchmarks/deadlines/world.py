@@ -14,15 +14,14 @@ BEGIN = datetime(2026, 11, 2, tzinfo=UTC)
 MINUTE, HOUR, DAY = 60.0, 3_600.0, 86_400.0
 SOONEST_S, LATEST_S = 10 * MINUTE, 12 * HOUR  # due times, log-uniform in between
 WITHOUT = 0.3  # share of the items that are never due
-MEDIAN_S = (
-    60 * MINUTE
-)  # of a batch's turnaround, over the hours of a day half of it more or less: slow in the afternoon
+# Of a batch's turnaround; it varies by half over the hours of a day and is highest in the afternoon.
+MEDIAN_S = 60 * MINUTE
 SIGMA = 0.6
 LONGEST_S = DAY  # no batch takes longer
-REGIME_S, SLOWER = 6 * HOUR, 4  # for six hours batches that leave take four times as long
-CALL_S = 2.0  # a real-time call; one goes after the other
-# On one day the provider is overloaded: for eight hours most calls are refused, so that one takes a minute with its rests until
-# it is answered, and within them for half an hour nothing is answered at all.
+REGIME_S, SLOWER = 6 * HOUR, 4  # for six hours, batches that leave take four times as long
+CALL_S = 2.0  # a real-time call; calls run one after the other
+# On one day the provider is overloaded: for eight hours most calls are refused, so that a call takes a minute, with its
+# back-offs, until it is answered; for half an hour of these no call is answered at all.
 OVERLOAD_S, OVERLOADED_CALL_S = 8 * HOUR, 60.0
 REFUSES_AFTER_S, REFUSES_S = 3 * HOUR, 30 * MINUTE
 
@@ -34,8 +33,8 @@ Which = NDArray[numpy.bool_]
 class SeededDays:
     """The days of one seed.
 
-    `arrives` is in order, with `due` (infinite: never) beside it; `takes` is by the minute: the seconds of a batch that leaves
-    in it.
+    `arrives` is in order, and `due` is parallel to it (infinite: never). `takes` is by the minute: the seconds of a batch that
+    leaves in that minute.
     """
 
     days: int
@@ -47,30 +46,30 @@ class SeededDays:
 
     @cached_property
     def is_due(self) -> Which:
-        """Which items are."""
+        """Return which items have a due time."""
         return numpy.isfinite(self.due)
 
     @cached_property
     def in_regime(self) -> Which:
-        """Which items are due and arrived while batches took longer."""
+        """Return which items are due and arrived while batches took longer."""
         return self.is_due & _within(self.arrives, self.regime_from, REGIME_S)
 
     @cached_property
     def in_overload(self) -> Which:
-        """Which items are due and arrived while real time was overloaded."""
+        """Return which items are due and arrived while real time was overloaded."""
         return self.is_due & _within(self.arrives, self.overload_from, OVERLOAD_S)
 
     def back_at(self, leaves: float) -> float:
-        """When a batch is back that leaves then."""
+        """Return when a batch that leaves at `leaves` is back."""
         return leaves + float(self.takes[min(int(leaves // MINUTE), len(self.takes) - 1)])
 
     def asked_at(self, at: float) -> float:
-        """Return when a call begins that is wanted then."""
+        """Return when a call that is wanted at `at` begins."""
         refuses_from = self.overload_from + REFUSES_AFTER_S
         return refuses_from + REFUSES_S if refuses_from <= at < refuses_from + REFUSES_S else at
 
     def call_s(self, at: float) -> float:
-        """How long a call takes that begins then."""
+        """Return how long a call that begins at `at` takes."""
         return OVERLOADED_CALL_S if 0 <= at - self.overload_from < OVERLOAD_S else CALL_S
 
 

@@ -12,7 +12,7 @@ from tests.benchmarks.peers.bare_calls import bodies
 
 
 def seconds(endpoint_url: str, calls: int, at_once: int) -> float:
-    """How long they took; each answer is parsed."""
+    """Return the seconds that the calls took; each answer is parsed."""
     logging.getLogger("async_batch_llm").setLevel(logging.ERROR)
     return asyncio.run(_ask(endpoint_url, calls, at_once))
 

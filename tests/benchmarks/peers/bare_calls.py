@@ -1,4 +1,4 @@
-"""A bare AsyncAnthropic: concurrent calls, nothing checked and nothing stored."""
+"""A bare AsyncAnthropic: concurrent calls, without checks and without storage."""
 
 import asyncio
 import time
@@ -19,7 +19,7 @@ def bodies(calls: int) -> list[dict[str, Any]]:
 
 
 def seconds(endpoint_url: str, calls: int, at_once: int) -> float:
-    """How long they took."""
+    """Return the seconds that the calls took."""
     return asyncio.run(_ask(endpoint_url, bodies(calls), at_once))
 
 

@@ -17,7 +17,7 @@ CHUNK = 500
 
 
 def seconds(url: str, items: int, *, beside: bool) -> float:
-    """How long as many jobs took to submit and to complete; `beside`: a worker completes them while they are submitted."""
+    """Return the seconds to submit and complete `items` jobs; with `beside`, a worker completes jobs during the submission."""
     return asyncio.run(_lead(url, items, beside))
 
 

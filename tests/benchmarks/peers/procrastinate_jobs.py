@@ -11,11 +11,11 @@ from tests.benchmarks.letters import payloads
 from tests.benchmarks.peers.waiting import until_none
 
 CHUNK = 500
-AT_ONCE = 200  # jobs under way at once
+AT_ONCE = 200  # concurrent jobs
 
 
 def seconds(url: str, items: int, *, beside: bool) -> float:
-    """How long as many jobs took to submit and to complete; `beside`: a worker completes them while they are submitted."""
+    """Return the seconds to submit and complete `items` jobs; with `beside`, a worker completes jobs during the submission."""
     logging.getLogger("procrastinate").setLevel(logging.ERROR)
     return asyncio.run(_lead(url, items, beside))
 

@@ -19,7 +19,7 @@ POLL_S = 0.1
 
 
 class _Waited(AnthropicBatch):
-    """It knows how long the provider took: to answer the create, and then until the batch had ended."""
+    """A provider that records its own time: to answer the create, and then until the batch had ended."""
 
     waited_s = 0.0
 
@@ -40,7 +40,7 @@ class _Waited(AnthropicBatch):
 
 
 def seconds(endpoint_url: str, items: int, *, durable: bool) -> float:
-    """How long as many requests took to submit and to complete, without what the provider took."""
+    """Return the seconds to submit and to complete `items` requests, without the provider's own time."""
     of = version()
     bodies = [parameters(of, Lane.BATCH, [Question("1", payload)]) for payload in payloads(items)]
     requests = [

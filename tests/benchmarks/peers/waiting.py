@@ -1,4 +1,4 @@
-"""When a peer is done."""
+"""The end of a peer's work."""
 
 import asyncio
 from typing import LiteralString

@@ -1,1 +1,1 @@
-"""The references of docs/reference/, made from the code: `python -m tests.docs.references` writes them again."""
+"""The references in docs/reference/, generated from the code: `python -m tests.docs.references` rewrites them."""

@@ -1,4 +1,7 @@
-"""Every page of docs/reference/ is as the code has it; what differed is named. It needs no stand: its Postgres is its own."""
+"""The command that rewrites the pages of docs/reference/ from the code and prints the changed ones.
+
+It needs no stand: it starts a Postgres of its own.
+"""
 
 import tempfile
 from pathlib import Path
@@ -11,7 +14,7 @@ from tests.docs.references.pages import FOLDER, pages
 
 
 def main() -> None:
-    """Write the pages that differ."""
+    """Write the pages that differ from the code, and print their paths."""
     FOLDER.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)

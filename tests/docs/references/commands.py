@@ -1,4 +1,4 @@
-"""docs/reference/commands.md: every command with its arguments, as `--help` says them."""
+"""docs/reference/commands.md: every command with its arguments, as `--help` describes them."""
 
 import inspect
 import re
@@ -49,7 +49,7 @@ def summary(command: App) -> str:
 
 
 def section(name: str, command: App) -> str:
-    """All of a command."""
+    """Return the section about one command."""
     found = command.assemble_argument_collection(parse_docstring=True)
     arguments = [each for each in found if each.show and each.names]
     placed = [each for each in arguments if _is_placed(each)]

@@ -1,4 +1,4 @@
-"""docs/reference/errors.md: what Lanes raises on purpose, who raises it and what to do about it, and the reasons of doors."""
+"""docs/reference/errors.md: the errors of Lanes, who raises each and how to handle it, and the reasons of doors."""
 
 import inspect
 import re
@@ -52,7 +52,7 @@ def page() -> str:
 
 
 def tree(of: type[LanesError] = LanesError, depth: int = 0) -> list[tuple[int, type[LanesError]]]:
-    """Each with its depth, in the order of the file."""
+    """Return each error class with its depth, in the order of the file."""
     known = [
         each
         for each in vars(errors).values()
@@ -63,7 +63,7 @@ def tree(of: type[LanesError] = LanesError, depth: int = 0) -> list[tuple[int, t
 
 
 def parts(of: type[LanesError]) -> dict[str, str]:
-    """Who raises it, and what to do, as its docstring says."""
+    """Return the "Raised by" and "What to do" parts of the error's docstring."""
     return {
         each["name"]: " ".join(each["said"].split())
         for each in PART.finditer(inspect.cleandoc(of.__doc__ or ""))

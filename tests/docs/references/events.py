@@ -1,4 +1,4 @@
-"""docs/reference/events.md: events in and out, with what each says. `tests/docs/test_events.py` holds them against the code."""
+"""docs/reference/events.md: events in and out, with their payloads. `tests/docs/test_events.py` compares them with the code."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -70,7 +70,7 @@ REQUESTS = {"requests": "How many requests it holds."}
 
 @dataclass(frozen=True)
 class DocumentedEvent:
-    """An event out: when it is told, and what its payload says."""
+    """An outgoing event: when Lanes sends it, and the fields of its payload."""
 
     when: str
     says: Mapping[str, str]
@@ -219,7 +219,7 @@ OF_HAPPENINGS = {
 
 
 def out() -> dict[str, DocumentedEvent]:
-    """Every event that Lanes tells."""
+    """Return every event that Lanes sends."""
     said = of_each(
         Happened,
         {each.value: text for each, text in OF_HAPPENINGS.items()},

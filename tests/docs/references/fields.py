@@ -1,4 +1,4 @@
-"""Fields of pydantic models as a reader knows them: kinds, bounds and defaults in words."""
+"""The fields of pydantic models in readers' terms: kinds, bounds and defaults in words."""
 
 import types
 import typing
@@ -45,7 +45,7 @@ def kind(annotation: Any) -> str:
 
 
 def bounds(field: FieldInfo) -> str:
-    """Return the bounds of a value, and whose; empty where it has none."""
+    """Return the bounds of a value and their unit; empty for a value without bounds."""
     found = _constraints(field)
     if get_origin(field.annotation) is dict:
         return f"up to {found['max_length']} entries" if "max_length" in found else ""
@@ -86,7 +86,7 @@ def default(field: FieldInfo) -> str:
 
 
 def model_table(model: type[BaseModel], said: Mapping[str, str] | None = None) -> str:
-    """Its fields: as their own descriptions say, or as is said here of each."""
+    """Return the table of a model's fields, with the descriptions in `said` or, without it, the model's own."""
     told = (
         of_each(model.model_fields, said, what=model.__name__)
         if said
@@ -108,7 +108,7 @@ def described(field: FieldInfo) -> str:
 
 
 def _constraints(field: FieldInfo) -> dict[str, Any]:
-    """Those of the field and of what may stand beside None in it."""
+    """Return the constraints of the field and of the types in its annotation, such as the other type in a union with None."""
     found: dict[str, Any] = {}
     for each in (*_within(field.annotation), *field.metadata):
         for name in ("ge", "le", "min_length", "max_length", "pattern"):

@@ -1,18 +1,17 @@
-"""What the members of an enumeration say of themselves: the comment behind each, as a person wrote it."""
+"""The meanings of an enumeration's members, from the comment that follows or precedes each member in the source."""
 
 import inspect
 import re
 from enum import Enum
 
 MEMBER = re.compile(r"^ {4}(?P<name>[A-Z0-9_]+) = [^#\n]+(?:  # (?P<behind>.+))?$")
-IN_PARENTHESES = re.compile(
-    r"= \(\n +(?P<value>.+)\n +\)$", re.MULTILINE
-)  # a line that was too long
+# The formatter puts the value of a line that is too long in parentheses.
+IN_PARENTHESES = re.compile(r"= \(\n +(?P<value>.+)\n +\)$", re.MULTILINE)
 ABOVE = re.compile(r"^ {4}# (?P<said>.+)$")
 
 
 def comments(words: type[Enum]) -> dict[str, str]:
-    """By name; a comment above a member counts where none stands behind it."""
+    """Return the comments by member name; a comment above a member counts if none follows it on its line."""
     said, above = dict[str, str](), ""
     for line in IN_PARENTHESES.sub(r"= \g<value>", inspect.getsource(words)).splitlines():
         if found := ABOVE.match(line):

@@ -1,4 +1,4 @@
-"""How a page of the references is written."""
+"""Functions that write the Markdown of a reference page."""
 
 import html
 import inspect
@@ -11,12 +11,12 @@ MADE = "<!-- made by `python -m tests.docs.references`: change the code it names
 
 
 def document(title: str, *parts: str) -> str:
-    """Return a page: its title, and its parts with a line between them."""
+    """Return a page: its title and its parts, separated by blank lines."""
     return "\n\n".join([f"# {title}", MADE, *(part.strip("\n") for part in parts)]) + "\n"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table; a cell is one line."""
+    """Return a table; each cell is one line."""
     lines = [_row(head), "|" + "---|" * len(head), *map(_row, rows)]
     return "\n".join(lines)
 
@@ -27,12 +27,12 @@ def block(language: str, text: str) -> str:
 
 
 def code(text: object) -> str:
-    """As code, within a line."""
+    """Return a text as inline code."""
     return f"`{text}`"
 
 
 def listed(words: Iterable[object]) -> str:
-    """One or the other, as code."""
+    """Return the words as inline code, joined by commas and a final "or"."""
     *others, last = map(code, words)
     return f"{', '.join(others)} or {last}" if others else last
 
@@ -43,10 +43,10 @@ def said_of(thing: object) -> str:
 
 
 def of_each(names: Iterable[str], said: Mapping[str, str], *, what: str) -> dict[str, str]:
-    """Return the sentence of each name, in order.
+    """Return the sentence of each name, in the order of `names`.
 
     Raises:
-    LookupError: a sentence has no name any more, or a new name has none.
+        LookupError: a sentence belongs to no name, or a name has no sentence.
     """
     wanted = list(names)
     if differing := set(wanted) ^ set(said):
@@ -67,5 +67,8 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _as_html(piped: re.Match[str]) -> str:
-    """Code with a stroke in it, which ends a cell for one reader of Markdown, and needs a backslash that another shows."""
+    """Return code that contains a pipe as HTML.
+
+    A plain pipe ends the table cell in one Markdown renderer, and another renderer shows the backslash that escapes it.
+    """
     return f"<code>{MARKUP.sub(lambda each: f'&#{ord(each[0])};', html.escape(piped[1], quote=False))}</code>"

@@ -1,4 +1,4 @@
-"""Which pages there are, and what makes each."""
+"""The list of reference pages, and the function that makes each page."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ FOLDER = Path(__file__).resolve().parents[3] / "docs" / "reference"
 
 
 def pages(connection: Connection) -> dict[str, str]:
-    """Each page's text by its name; the connection is to a database of the newest schema."""
+    """Return each page's text by its name; the connection must lead to a database of the newest schema."""
     return {
         "settings.md": settings.page(),
         "workload.md": workload.page(),

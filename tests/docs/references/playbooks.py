@@ -1,4 +1,4 @@
-"""docs/reference/playbooks.md: the fields of a playbook, what its gates measure, and the shipped ones."""
+"""docs/reference/playbooks.md: the fields of a playbook, the measures of its gates, and the shipped playbooks."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -31,7 +31,7 @@ once.
 
 
 def listed(measures: Iterable[Measure]) -> str:
-    """Return the names of the measures as a sentence has them."""
+    """Return the names of the measures as a list in a sentence."""
     *first, last = (f"`{each}`" for each in measures)
     return f"{', '.join(first)} and {last}"
 

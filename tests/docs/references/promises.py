@@ -1,4 +1,4 @@
-"""docs/reference/promises.md: what is promised, by default, and of each breach what Slack says and what to do."""
+"""docs/reference/promises.md: the default promises, and for each breach the Slack message and the advice."""
 
 import math
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from lanes.promises.answers import (
     RecentItems,
     authoritative_failed,
     items_failed,
-    realtime_failing,
+    judge_failing,
     realtime_slow,
 )
 from lanes.promises.assessment import FAST, Assessment
@@ -52,7 +52,7 @@ from lanes.promises.decisions import (
     shares_grew,
 )
 from lanes.promises.feeds import LONGER, WEEK, WEEKS, ArrivalPattern, Feed, feed_silent
-from lanes.promises.incident import TERMS, Incident, IncidentState, Promise, Severity, in_words
+from lanes.promises.incident import TERMS, Incident, IncidentState, Promise, Severity, format_value
 from lanes.promises.quality import AnswerWatch, Drift, QualityMeasure, WatchedFigure, quality_drift
 from lanes.promises.remedy import FormLink, FormTarget, commands, form
 from lanes.rollouts.gates import Judgement, Measurement
@@ -154,7 +154,7 @@ RAISED = RaisedRules(
 
 
 def _routed(reason: Reason, usual: int, now: int) -> RoutedHours:
-    """Return hours in which a reason decides about more items than in those before."""
+    """Return hours of which the latest route more items for a reason than the earlier ones."""
     hour = AT.replace(minute=0)
     split, its = f"{Lane.REALTIME} {Reason.SPLIT}", f"{Lane.REALTIME} {reason}"
     hours = {at - ago: {split: 1_000, its: usual} for ago in EARLIER for at in (hour - HOUR, hour)}
@@ -162,7 +162,7 @@ def _routed(reason: Reason, usual: int, now: int) -> RoutedHours:
 
 
 def _question(name: str) -> Assessment:
-    """Return what the shipped playbook asks at its first step that needs approval, as `migrate` decides it and tells it."""
+    """Return the question of the shipped playbook's first step that needs approval, as `migrate` decides and posts it."""
     playbook = parse(name, (SHIPPED / f"{name}.yaml").read_text())
     number, step = next(
         (number, each) for number, each in enumerate(playbook.steps) if each.approval
@@ -191,7 +191,7 @@ BILL = BillDifference(
 def _drifted(
     measure: QualityMeasure, field: str, name: str, before: tuple[int, int], since: tuple[int, int]
 ) -> WatchedFigure:
-    """Return a figure whose class `name` was (hits, answers) before, and is since then."""
+    """Return a figure whose class `name` had the (hits, answers) of `before`, and has those of `since` since the drift."""
     hits, whole = since
     drift = Drift(
         place=0,
@@ -221,7 +221,7 @@ EXAMPLES: Mapping[Promise, Assessment] = {
         [LATE], AT, looked_at=AT - timedelta(minutes=25), watched_since=LATE.begun_at
     ),
     Promise.REALTIME_SLOW: realtime_slow(VERSION, REALTIME),
-    Promise.REALTIME_FAILING: realtime_failing(VERSION, REALTIME),
+    Promise.REALTIME_FAILING: judge_failing(VERSION, REALTIME),
     Promise.AUTHORITATIVE_FAILED: authoritative_failed(
         NAME, RecentItems(NAME, 4, "t-17", "the answer was cut at 300 tokens")
     ),
@@ -336,7 +336,7 @@ def _limit(promise: Promise) -> str:
         unit = (
             ""
             if TERMS[promise].unit == "percent"
-            else f" ({in_words(promise, float(_value(field)))})"
+            else f" ({format_value(promise, float(_value(field)))})"
         )
         return f"{code(field)}: {_value(field)}{' %' if TERMS[promise].unit == 'percent' else unit}"
     return OTHERWISE.get(promise, ANY)

@@ -1,4 +1,4 @@
-"""docs/reference/report.md: the tables of the report's two pages, with what each figure means."""
+"""docs/reference/report.md: the tables of the report's two pages, with the meaning of each figure."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime

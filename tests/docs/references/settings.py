@@ -1,4 +1,4 @@
-"""docs/reference/settings.md: the environment, and the blocks of the Prefect UI that hold settings."""
+"""docs/reference/settings.md: the environment variables, and the blocks of the Prefect UI that hold settings."""
 
 import ast
 import inspect
@@ -65,7 +65,7 @@ def page() -> str:
 
 
 def _docstrings(model: type) -> dict[str, str]:
-    """Return the docstrings of fields: pydantic would read the source too, each time that a process begins."""
+    """Return the docstrings of fields. Pydantic could provide them, but it would read the source whenever a process starts."""
     (of_class,) = ast.parse(inspect.getsource(model)).body
     assert isinstance(of_class, ast.ClassDef)
     return {

@@ -1,4 +1,4 @@
-"""docs/reference/sizing.md: what an item costs, as BENCHMARKS.json has it, and what a number of items a month needs."""
+"""docs/reference/sizing.md: the cost of an item according to BENCHMARKS.json, and the needs of a number of items a month."""
 
 import json
 from collections.abc import Mapping
@@ -9,11 +9,11 @@ from typing import Any
 from tests.docs.references.markdown import document, table
 
 FILE = Path(__file__).resolve().parents[3] / "BENCHMARKS.json"
-ARCHIVED = 1_414  # bytes that remain of an item in the archive: docs/decisions/0025-archive.md
-ARCHIVE_DAYS = 32  # the least that `archive_after_days` takes
+ARCHIVED = 1_414  # bytes of an archived item: docs/decisions/0025-archive.md
+ARCHIVE_DAYS = 32  # the lower bound of `archive_after_days`
 MONTH_DAYS, MONTHS = 30, 12
-PEAK = 4  # times the mean of the month
-FULL = 0.7  # of a core
+PEAK = 4  # times the month's mean rate
+FULL = 0.7  # the planned utilization of a core
 SIZES = {"1 million": 10**6, "100 million": 10**8, "1 billion": 10**9}
 
 ABOUT = """
@@ -79,7 +79,7 @@ def _of_an_item(seen: Mapping[str, float]) -> list[tuple[str, str]]:
 
 
 def _at_rest(queue: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return a row once the queue bench has measured it."""
+    """Return the row of bytes per item, or no row before the queue benchmark has measured it."""
     bytes_ = queue["figures"].get("bytes_per_item")
     what = "bytes that it adds to a vacuumed database, beside its input (`make bench NAME=queue`)"
     return [(what, _round(bytes_))] if bytes_ else []
@@ -100,7 +100,7 @@ def _of_a_month(seen: Mapping[str, float]) -> list[tuple[str, ...]]:
 
 
 def _needs(items: int, seen: Mapping[str, float]) -> dict[str, str]:
-    """Return what that many items a month need, by name."""
+    """Return the needs of `items` items a month, by name."""
     mean = items / (MONTH_DAYS * 86_400)
     peak = PEAK * mean
     cores = {
@@ -134,5 +134,5 @@ def _bytes(value: float) -> str:
 
 
 def _round(value: float) -> str:
-    """Return two digits that count."""
+    """Return a number rounded to two significant digits."""
     return f"{float(f'{value:.2g}'):,g}"

@@ -1,4 +1,4 @@
-"""docs/reference/views.md: every view, and every column with its type, as the database itself says it."""
+"""docs/reference/views.md: every view, and every column with its type, as the database reports them."""
 
 import re
 from itertools import groupby
@@ -48,7 +48,7 @@ CALLED = [
     "own_items_since",
     "own_results_since",
     "own_corrections_since",
-]  # by senders, readers and tenants
+]  # for senders, readers and tenants
 DEFAULT = re.compile(r"(?P<name>\w+) (?P<kind>[\w ]+?) DEFAULT [^,]+")
 OF_FUNCTIONS = """
 Call these in your own transaction, in the same database: what they do is committed with it, or not at all. Arguments in

@@ -1,4 +1,4 @@
-"""The words that stand in columns, with what each means, as the glossary in the code has them."""
+"""The words that occur in columns, with their meanings from the comments in the code."""
 
 from collections.abc import Mapping
 from enum import StrEnum

@@ -1,4 +1,4 @@
-"""docs/reference/workload.md: the fields of a definition, its promises, and rules with examples that are evaluated."""
+"""docs/reference/workload.md: the fields of a definition, its promises, and rules with evaluated examples."""
 
 from typing import Any
 

@@ -130,7 +130,7 @@ async def test_a_batch_whose_items_were_all_canceled_is_canceled_and_bills_only_
     endpoint.fault("batch_request", "stall", match="b.")
     await sender.items("a", lane=Lane.BATCH, payload={"text": "a."})
     await sender.items("b", lane=Lane.BATCH, payload={"text": "b."})
-    (kind,) = await at.db.run(ready_work.waiting_kinds, None, now=await at.db.now())
+    (kind,) = await at.db.run(ready_work.list_waiting_kinds, None, now=await at.db.now())
     await send_batch.fn(at, kind)
     await sender.rows("select lanes.cancel('letters', key) from lanes.item")
     await cancel_unwanted(at.db, await at.db.now())
@@ -171,7 +171,7 @@ SEARCHED = (
 async def intended(at: Connections, sender: Sender) -> None:
     """Leave a batch unresolved: its create returned no answer."""
     await sender.items("in batch", lane=Lane.BATCH)
-    (kind,) = await at.db.run(ready_work.waiting_kinds, None, now=await at.db.now())
+    (kind,) = await at.db.run(ready_work.list_waiting_kinds, None, now=await at.db.now())
     assert await prepare(at, kind, now=await at.db.now())
 
 

@@ -126,7 +126,7 @@ async def neglected(at: Connections, sender: Sender, passing_time: PassingTime) 
     """Leave a batch without an answer, batch work that was put off until now, and a claim whose lease has expired."""
     await sender.items("in batch", lane=Lane.BATCH)
     now = await at.db.now()
-    (kind,) = await at.db.run(ready_work.waiting_kinds, None, now=now)
+    (kind,) = await at.db.run(ready_work.list_waiting_kinds, None, now=now)
     assert await prepare(at, kind, now=now)
     await sender.items("late", lane=Lane.BATCH)
     await at.db.run(ready_work.put_off, {"letters": now}, of=None)

@@ -12,7 +12,7 @@ import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from websockets.asyncio.server import ServerConnection, serve
 
-from lanes.doors.stream import OVERLAP, span_of
+from lanes.doors.stream import OVERLAP, span_start
 from lanes.realtime.drains import ARRIVALS_THROTTLE, CALLS_THROTTLE, IN_VAIN_AFTER, LOOK_EVERY_S
 from lanes.standing.roles import BEGINNING_FOR, DOUBTED_AFTER
 from lanes.store.database import Database
@@ -239,7 +239,7 @@ async def test_stored_events_that_the_last_drain_has_read_wake_no_other_drain(
     prefect.has_stored(ARRIVED, NOON)
     left = NOON + timedelta(seconds=90)
     await read_until(db, left)
-    await db.run(items.record_spans, {span_of(NOON): 1}, since=span_of(NOON))
+    await db.run(items.record_spans, {span_start(NOON): 1}, since=span_start(NOON))
     await looks(Waker(db), left, left + timedelta(minutes=2))
     assert prefect.asked("answer") == []
 

@@ -313,7 +313,7 @@ def test_a_version_with_too_few_bills_is_priced_by_its_own_estimates(
     answered_by(connection, "claude-haiku-5-5", *(f"old{n}" for n in range(60)), minutes=0)
     publish(connection, now=later(minutes=5), split_percent=100, realtime_model="claude-opus-5-5")
     found = seen(connection)
-    (letters,) = workloads.in_force(connection).values()
+    (letters,) = workloads.read_versions(connection).values()
     expected = Estimates(NOON).of(letters, len('{"text": "letter old59"}'))
     assert found.estimated_realtime_usd == pytest.approx(float(expected.realtime), rel=0.01)
     assert found.estimated_batch_usd == pytest.approx(float(expected.batch), rel=0.01)

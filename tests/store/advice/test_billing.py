@@ -7,7 +7,7 @@ from sqlalchemy import Connection, text
 
 from lanes.advice.evidence import Evidence
 from lanes.store import asking
-from lanes.store.advice.advice import evidence, in_force, of_each
+from lanes.store.advice.advice import evidence, read_each, read_in_force
 from lanes.store.figures import folding
 from lanes.words import Lane, Outcome
 from tests.conftest import NOON, later
@@ -104,7 +104,7 @@ def test_evidence_without_the_shared_tokens_omits_only_the_savings(
     lived_in: Connection,
 ) -> None:
     whole, ask = seen(lived_in), asking.through(lived_in)
-    found = of_each(ask, in_force(ask, "letters"), since=NOON, now=later(days=3))["letters"]
+    found = read_each(ask, read_in_force(ask, "letters"), since=NOON, now=later(days=3))["letters"]
     assert found == replace(whole, savings=None)
 
 

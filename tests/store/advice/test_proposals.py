@@ -149,7 +149,7 @@ def test_an_approved_proposal_starts_the_consumers_rollout_signed_by_the_approve
     seed(connection, "nightly")
     (made,) = refresh(connection).proposed
     said = decide(connection, made, "approve")
-    begun = rollouts.open_of(connection, "letters")
+    begun = rollouts.read_open(connection, "letters")
     assert begun is not None
     assert said == (
         f"proposal {made.id} is approved as rollout {begun.id}, which saves {dollars(made.figures.saving_usd)} a month at "
@@ -194,7 +194,7 @@ def test_an_edited_proposal_stays_open_and_keeps_its_playbook_when_it_is_refresh
     assert [each.percent for each in again.playbook.steps] == [80, 60]
     assert {each.hold.at_most_minutes for each in again.playbook.steps} == {42_000}
     decide(connection, made, "approve", percents=[70, 10], now=later(days=3))
-    begun = rollouts.open_of(connection, "letters")
+    begun = rollouts.read_open(connection, "letters")
     assert begun is not None
     assert [each.percent for each in begun.playbook.steps] == [70, 10]
     (kept,) = proposals.listing(connection, "letters", now=later(days=3))
@@ -281,7 +281,7 @@ def test_two_concurrent_approvals_start_one_rollout(pool: Engine) -> None:
     found = both(pool, approve, approve)
     assert sorted(type(each).__name__ for each in found) == ["ActionRefused", "str"]
     with pool.begin() as connection:
-        assert [each.state for each in rollouts.all_open(connection)] == [RolloutState.RUNNING]
+        assert [each.state for each in rollouts.list_open(connection)] == [RolloutState.RUNNING]
 
 
 def test_a_refresh_concurrent_with_a_decline_proposes_nothing_new(pool: Engine) -> None:

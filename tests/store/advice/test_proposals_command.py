@@ -53,7 +53,7 @@ def test_an_approval_starts_the_rollout_and_requests_a_migrate_run(
     assert proposals("approve", made.id, who="bob", why="it saves", as_json=True) == 0
     done = json.loads(capsys.readouterr().out)
     with pool.begin() as connection:
-        begun = rollouts.open_of(connection, "letters")
+        begun = rollouts.read_open(connection, "letters")
     assert begun is not None
     assert done["rollout"] == begun.id
     assert (begun.started_by, begun.why) == ("bob", "it saves")

@@ -53,7 +53,7 @@ def test_an_intent_is_stored_before_the_paid_call_and_owns_its_work(
     ] * 3
     assert [each.claim.number for each in work] == [1, 1, 1]
     assert row(connection, "item_status", key="a").state == "working"
-    assert ready_work.waiting_kinds(connection, None, now=NOON) == []
+    assert ready_work.list_waiting_kinds(connection, None, now=NOON) == []
     assert events(connection, "lanes.batch.submitted") == []
 
 
@@ -194,11 +194,11 @@ def test_work_for_a_batch_is_selected_by_workload_and_version_in_order_of_urgenc
     publish(connection, "invoices", now=NOON)
     waiting(connection, "new")
     waiting(connection, "other", workload="invoices")
-    assert ready_work.waiting_kinds(connection, "letters", now=NOON) == [
+    assert ready_work.list_waiting_kinds(connection, "letters", now=NOON) == [
         BatchKind("letters", letters.id),
         BatchKind("letters", newer.id),
     ]
-    assert len(ready_work.waiting_kinds(connection, None, now=NOON)) == 3
+    assert len(ready_work.list_waiting_kinds(connection, None, now=NOON)) == 3
     taken = lock_for_batch(connection, BatchKind("letters", letters.id), limit=10, now=NOON)
     assert keys(taken) == ["due", "old"]
 
@@ -206,7 +206,7 @@ def test_work_for_a_batch_is_selected_by_workload_and_version_in_order_of_urgenc
 def test_a_paused_workload_has_nothing_to_submit(connection: Connection, letters: Version) -> None:
     waiting(connection, "a")
     workloads.pause(connection, "letters", since=NOON)
-    assert ready_work.waiting_kinds(connection, None, now=NOON) == []
+    assert ready_work.list_waiting_kinds(connection, None, now=NOON) == []
 
 
 def test_a_release_returns_the_work_to_ready_without_a_failure(
@@ -305,9 +305,9 @@ def test_claims_without_an_attempt_are_outstanding_grouped_by_request(
     waiting(connection, "a", "b", "c")
     batch_id, (a, b, c) = submit(connection, letters, pack=2)
     save(connection, tried(b), batch_id=batch_id)
-    assert collection.outstanding(connection, batch_id) == {0: [a.claim], 1: [c.claim]}
+    assert collection.read_outstanding(connection, batch_id) == {0: [a.claim], 1: [c.claim]}
     save(connection, *(tried(each, Outcome.MISSING) for each in (a, c)), batch_id=batch_id)
-    assert collection.outstanding(connection, batch_id) == {}
+    assert collection.read_outstanding(connection, batch_id) == {}
     assert row(connection, "batch_status").missing == 2
     assert [(each.state, each.failures) for each in rows(connection, "work", "item_id")] == [
         ("ready", 1),
@@ -324,9 +324,9 @@ def test_a_superseded_claim_is_outstanding_until_its_outcome_is_saved(
     doubts.release(connection, batch_id, note="never created", now=NOON)
     again, (second,) = submit(connection, letters, now=NOON)
     save(connection, tried(second), batch_id=again)
-    assert collection.outstanding(connection, batch_id) == {0: [first.claim]}
+    assert collection.read_outstanding(connection, batch_id) == {0: [first.claim]}
     save(connection, tried(first, Outcome.EXPIRED), batch_id=batch_id)
-    assert collection.outstanding(connection, batch_id) == {}
+    assert collection.read_outstanding(connection, batch_id) == {}
 
 
 def test_consecutive_short_reads_are_counted_and_stored_with_the_batch(
@@ -436,7 +436,7 @@ def test_an_item_canceled_while_its_batch_runs_stays_canceled_and_its_result_is_
     waiting(connection, "a")
     batch_id, (work,) = submit(connection, letters)
     items.cancel(connection, "letters", "a")
-    assert collection.outstanding(connection, batch_id) == {0: [work.claim]}
+    assert collection.read_outstanding(connection, batch_id) == {0: [work.claim]}
     save(connection, tried(work), batch_id=batch_id)
     assert row(connection, "work").state == "done"
     assert row(connection, "item_status").state == "canceled"

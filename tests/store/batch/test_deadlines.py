@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import Connection
 
-from lanes.store.batch.ready_work import pressing, put_off
+from lanes.store.batch.ready_work import list_pressing, put_off
 from lanes.store.replays import replays
 from lanes.store.workload import workloads
 from lanes.words import Lane, Outcome
@@ -41,7 +41,7 @@ def test_work_is_pressing_only_if_the_off_peak_window_would_miss_its_deadline(
 ) -> None:
     publish(connection, now=NOON)
     wait_for_batch(connection, "k", due_at=due_at)
-    assert pressing(connection, now=NOON) == expected
+    assert list_pressing(connection, now=NOON) == expected
 
 
 def test_an_item_due_in_65_minutes_at_22_05_is_pressing_although_the_window_is_open(
@@ -49,30 +49,30 @@ def test_an_item_due_in_65_minutes_at_22_05_is_pressing_although_the_window_is_o
 ) -> None:
     publish(connection, now=NOON)
     wait_for_batch(connection, "k", due_at=AT_22_05 + timedelta(minutes=65))
-    assert pressing(connection, now=AT_22_05) == ["letters"]
+    assert list_pressing(connection, now=AT_22_05) == ["letters"]
 
 
 def test_an_item_is_not_pressing_if_the_next_run_returns_it_in_time(connection: Connection) -> None:
     publish(connection, now=NOON)
     wait_for_batch(connection, "k", due_at=AT_22_05 + timedelta(minutes=396, seconds=40))
-    assert pressing(connection, now=AT_22_05) == []
+    assert list_pressing(connection, now=AT_22_05) == []
 
 
 def test_an_overdue_item_does_not_hide_pressing_neighbours(connection: Connection) -> None:
     publish(connection, now=NOON)
     publish(connection, "bills", now=NOON)
     wait_for_batch(connection, "overdue", due_at=later(minutes=-30))
-    assert pressing(connection, now=NOON) == []
+    assert list_pressing(connection, now=NOON) == []
     wait_for_batch(connection, "k", due_at=later(hours=5))
     wait_for_batch(connection, "k", due_at=later(days=2), workload="bills")
-    assert pressing(connection, now=NOON) == ["letters"]
+    assert list_pressing(connection, now=NOON) == ["letters"]
 
 
 def test_items_of_a_paused_workload_are_not_pressing(connection: Connection) -> None:
     publish(connection, now=NOON)
     wait_for_batch(connection, "k", due_at=later(hours=5))
     workloads.pause(connection, "letters", since=NOON)
-    assert pressing(connection, now=NOON) == []
+    assert list_pressing(connection, now=NOON) == []
 
 
 def test_the_authoritative_pass_of_an_answered_item_waits_for_the_window(
@@ -87,7 +87,7 @@ def test_the_authoritative_pass_of_an_answered_item_waits_for_the_window(
         ("realtime", "done"),
         ("batch", "ready"),
     ]
-    assert pressing(connection, now=later(minutes=1)) == []
+    assert list_pressing(connection, now=later(minutes=1)) == []
 
 
 def test_work_of_a_replay_is_not_pressing(connection: Connection) -> None:
@@ -96,7 +96,7 @@ def test_work_of_a_replay_is_not_pressing(connection: Connection) -> None:
     route(connection, now=NOON)
     begun = begin_replay(connection)
     replays.read_some(connection, begun.id, now=NOON)
-    assert pressing(connection, now=later(hours=23)) == []
+    assert list_pressing(connection, now=later(hours=23)) == []
 
 
 def test_an_item_that_real_time_gave_up_is_pressing_by_its_due_time(connection: Connection) -> None:
@@ -109,15 +109,15 @@ def test_an_item_that_real_time_gave_up_is_pressing_by_its_due_time(connection: 
         ("realtime", "failed"),
         ("batch", "ready"),
     ]
-    assert pressing(connection, now=later(minutes=1)) == ["letters"]
+    assert list_pressing(connection, now=later(minutes=1)) == ["letters"]
 
 
 def test_postponed_work_is_not_pressing_before_its_time(connection: Connection) -> None:
     publish(connection, now=NOON)
     wait_for_batch(connection, "k", due_at=later(hours=5))
     put_off(connection, {"letters": later(minutes=10)}, of="letters")
-    assert pressing(connection, now=later(minutes=9)) == []
-    assert pressing(connection, now=later(minutes=10)) == ["letters"]
+    assert list_pressing(connection, now=later(minutes=9)) == []
+    assert list_pressing(connection, now=later(minutes=10)) == ["letters"]
 
 
 def test_postponed_work_is_pressing_from_its_time_until_a_run_has_sent_it(
@@ -127,18 +127,18 @@ def test_postponed_work_is_pressing_from_its_time_until_a_run_has_sent_it(
     admit(connection, "k", now=NOON, lane=Lane.BATCH)
     route(connection, now=NOON)
     put_off(connection, {"letters": later(minutes=2)}, of=None)
-    assert pressing(connection, now=later(minutes=1)) == []
-    assert pressing(connection, now=later(minutes=2)) == ["letters"]
+    assert list_pressing(connection, now=later(minutes=1)) == []
+    assert list_pressing(connection, now=later(minutes=2)) == ["letters"]
     workloads.pause(connection, "letters", since=NOON)
-    assert pressing(connection, now=later(minutes=2)) == []
+    assert list_pressing(connection, now=later(minutes=2)) == []
     workloads.pause(connection, "letters", since=None)
     put_off(connection, {}, of="bills")
-    assert pressing(connection, now=later(minutes=2)) == ["letters"]
+    assert list_pressing(connection, now=later(minutes=2)) == ["letters"]
     put_off(connection, {}, of=None)
-    assert pressing(connection, now=later(minutes=2)) == []
+    assert list_pressing(connection, now=later(minutes=2)) == []
 
 
 def test_a_postponed_workload_without_waiting_work_is_not_pressing(connection: Connection) -> None:
     publish(connection, now=NOON)
     put_off(connection, {"letters": NOON}, of="letters")
-    assert pressing(connection, now=NOON) == []
+    assert list_pressing(connection, now=NOON) == []

@@ -128,7 +128,7 @@ def test_a_reader_waits_while_its_item_is_archived_and_then_gets_the_answer(
         reader.commit()
         assert found is not None
         assert found.output == A
-    with pool.begin() as connection, archives.with_archived(connection, "letters", "k"):
+    with pool.begin() as connection, archives.restore_archived(connection, "letters", "k"):
         assert len(rows(connection, "read")) == 1
         assert len(rows(connection, "result")) == 1
 
@@ -157,7 +157,7 @@ def test_a_locked_archived_item_is_waited_for_with_a_limit(pool: Engine) -> None
         assert archive(archiver) == 1
     with pool.connect() as holder, pool.connect() as reader:
         holder.execute(text("select from lanes.item for update")).all()
-        with pytest.raises(StillLocked), archives.with_archived(reader, "letters", "k"):
+        with pytest.raises(StillLocked), archives.restore_archived(reader, "letters", "k"):
             pass
         assert emptying.empty_archive(reader, {"letters": LATER}, after=0, now=LATER)[0] == 0
         holder.rollback()

@@ -127,13 +127,13 @@ def test_archived_items_read_as_before_after_any_history(
 
 
 def listing_of(connection: Connection, key: str) -> Any:
-    with archives.with_archived(connection, "letters", key):
+    with archives.restore_archived(connection, "letters", key):
         ids = connection.execute(text("select id from lanes.item where key = :key"), {"key": key})
         return listing.among(connection, ListingQuery("letters"), [*ids.scalars()])
 
 
 def story_of(connection: Connection, key: str) -> Any:
-    with archives.with_archived(connection, "letters", key):
+    with archives.restore_archived(connection, "letters", key):
         return happenings(story.records(connection, "letters", key, now=LATER))
 
 
@@ -365,7 +365,7 @@ def test_a_late_answer_to_an_archived_item_is_billed_once_and_changes_nothing(
     assert save(connection, again, batch_id=batch_id, now=LATER).archived == 1
     billed = [each for each in rows(connection, "spend") if each.message_id == "msg_again"]
     assert [(each.workload, each.batch_id) for each in billed] == [("letters", batch_id)]
-    assert collection.outstanding(connection, batch_id) == {}
+    assert collection.read_outstanding(connection, batch_id) == {}
     assert kept(connection) == left
 
 

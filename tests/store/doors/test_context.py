@@ -92,7 +92,9 @@ def test_earlier_items_show_their_answer_and_newest_label_where_declared(
     assert (first.answer, first.label) == (A, {"category": "b"})
     plain = publish(connection, now=NOON, context={"entity": {"items": 5}})
     ids = {each.key: each.id for each in rows(connection, "item")}
-    lengths = [full_data.lengths_of(connection, {ids["b"]: each})[ids["b"]] for each in (of, plain)]
+    lengths = [
+        full_data.read_lengths(connection, {ids["b"]: each})[ids["b"]] for each in (of, plain)
+    ]
     assert lengths[0][-1] == part_chars(first)
     assert lengths[0][-1] > lengths[1][-1] == part_chars(ContextPart(first.said))
 
@@ -123,7 +125,7 @@ def test_an_amended_item_shows_its_earlier_revisions_with_the_newest_last(
     ]
     (id_,) = (each.id for each in rows(connection, "item"))
     more = frame_chars(ContextTag.BEFORE) - frame_chars(ContextTag.HISTORY)
-    measured = full_data.lengths_of(connection, {id_: of})[id_]
+    measured = full_data.read_lengths(connection, {id_: of})[id_]
     assert measured == tuple(part_chars(each) + more for each in reversed(parts))
 
 

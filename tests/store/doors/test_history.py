@@ -47,7 +47,7 @@ def seen(connection: Connection, letters: Version, most: int = 5) -> dict[str, l
     found = full_data.earlier_of_work(
         connection, [each.claim.work_id for each in waiting], limited(letters, most)
     )
-    sizes = full_data.lengths_of(
+    sizes = full_data.read_lengths(
         connection, dict.fromkeys(ids(connection).values(), limited(letters, most))
     )
     for each in waiting:  # the measured lengths are those of the texts read

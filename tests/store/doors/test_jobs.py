@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, text
 from lanes import client
 from lanes.client import Lanes
 from lanes.commands.items import submit as submit_file
-from lanes.doors.filedoor import Layout, job_of
+from lanes.doors.filedoor import Layout, name_job
 from lanes.errors import Refused, UnknownItem
 from lanes.store.doors import items
 from lanes.store.doors.items import admit_file
@@ -71,11 +71,11 @@ def test_another_file_of_the_same_name_becomes_its_own_job_unless_the_job_was_na
 ) -> None:
     list(admit_file(pool, jsonl(tmp_path, "one"), "letters", Layout(), now=NOON))
     other = jsonl(tmp_path, "two", "three")
-    named = job_of(other, Layout(), "week.jsonl")
+    named = name_job(other, Layout(), "week.jsonl")
     with pytest.raises(Refused, match="name another job"):
         list(admit_file(pool, other, "letters", Layout(), job=named, now=NOON))
     (told,) = admit_file(pool, other, "letters", Layout(), now=NOON)
-    assert told.job == f"week.jsonl-{job_of(other, Layout()).digest.hex()[:8]}"
+    assert told.job == f"week.jsonl-{name_job(other, Layout()).digest.hex()[:8]}"
 
 
 def test_a_file_sent_for_another_workload_under_its_job_is_refused(
@@ -83,7 +83,7 @@ def test_a_file_sent_for_another_workload_under_its_job_is_refused(
 ) -> None:
     path = jsonl(tmp_path, "one")
     list(admit_file(pool, path, "letters", Layout(), now=NOON))
-    named = job_of(path, Layout(), "week.jsonl")
+    named = name_job(path, Layout(), "week.jsonl")
     said = 'holds this content for workload "letters"; name another job for workload "notes"'
     with pytest.raises(Refused, match=said):
         list(admit_file(pool, path, "notes", Layout(), job=named, now=NOON))

@@ -20,7 +20,7 @@ SINCE = later(minutes=-30)
 
 
 def figures(connection: Connection, *, now: datetime) -> list[DeadlineFigures]:
-    return due.by_reason(asking.through(connection), since=SINCE, now=now)
+    return due.read_outcomes(asking.through(connection), since=SINCE, now=now)
 
 
 def seen(connection: Connection, *, now: datetime) -> list[DueCounts]:
@@ -147,7 +147,7 @@ def test_a_rescued_item_that_failed_in_real_time_is_overdue_until_its_batch_answ
     assert seen(connection, now=late.DUE + timedelta(minutes=1)) == [
         DueCounts("letters", 0, 0, 2, in_realtime=2)
     ]
-    at = due.by_reason(
+    at = due.read_outcomes(
         asking.through(connection), since=late.DUE, now=late.DUE + timedelta(minutes=1)
     )
     assert at == [DeadlineFigures("letters", Lane.REALTIME, "rescue", 0, 0, 2)]

@@ -90,7 +90,7 @@ class Life:
 
     def _batch(self, outcome: Outcome, differs: bool) -> None:
         self._batches += 1
-        version = workloads.in_force(self._connection)["letters"]
+        version = workloads.read_versions(self._connection)["letters"]
         if not work_waits(self._connection, version, self._now):
             return
         batch_id, works = submit(

@@ -66,7 +66,9 @@ def looked(connection: Connection, **after: float) -> None:
     """Judge as `watch` does, at that time after noon."""
     now = later(**after)
     open_before = recording.list_open(connection)
-    judged = assess(workloads.in_force(connection), measurements.measure(connection, now=now), now)
+    judged = assess(
+        workloads.read_versions(connection), measurements.measure(connection, now=now), now
+    )
     incidents.record(connection, judged, now=now)
     recording.end_gone(connection, judged, open_before, now=now)
 

@@ -39,7 +39,7 @@ def put(
 
 
 def taken(connection: Connection, *names: str) -> list[float]:
-    found = overheads.of_each(asking.through(connection), names, now=NOON)
+    found = overheads.read_each(asking.through(connection), names, now=NOON)
     return [found[name].engineering_usd(Lane.BATCH) for name in names]
 
 

@@ -91,7 +91,7 @@ def test_a_pack_size_that_lowers_agreement_is_halved_and_the_decision_keeps_its_
     assert (
         kept.why == "packs of 20 hurt: packed agrees 0.55 (n 200), single with single 1.00 (n 100)"
     )
-    assert sharing.in_force(connection) == {PackPlace.of(of, Lane.REALTIME): made}
+    assert sharing.read_pack_sizes(connection) == {PackPlace.of(of, Lane.REALTIME): made}
 
 
 @pytest.mark.slow
@@ -132,7 +132,7 @@ def test_pack_sizes_are_decided_per_lane_and_not_for_workloads_without_packs(
     claimed_item(connection)
     compared(connection, of, n=200, bad=90, twice=100, lane=Lane.BATCH)
     assert [each.size for each in decide(connection, of, later(minutes=1))] == [10]
-    assert set(sharing.in_force(connection)) == {PackPlace.of(of, Lane.BATCH)}
+    assert set(sharing.read_pack_sizes(connection)) == {PackPlace.of(of, Lane.BATCH)}
     single = publish(connection, "single", now=NOON)
     assert decide(connection, single, NOON) == []
 
@@ -145,7 +145,7 @@ def test_a_new_version_keeps_the_pack_size_and_starts_its_own_evidence(
     compared(connection, of, n=200, bad=90, twice=100)
     decide(connection, of, later(minutes=1))
     new = publish(connection, now=later(minutes=2), realtime_pack=20, instructions="Sort it well.")
-    assert sharing.in_force(connection)[PackPlace.of(new, Lane.REALTIME)].size == 10
+    assert sharing.read_pack_sizes(connection)[PackPlace.of(new, Lane.REALTIME)].size == 10
     assert decide(connection, new, later(days=9)) == []
 
 

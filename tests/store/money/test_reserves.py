@@ -72,7 +72,7 @@ def test_a_workload_without_a_hard_budget_reserves_nothing(connection: Connectio
     publish(connection, now=NOON)
     put(connection, None, "1")
     waits(connection, "a")
-    assert work.waiting(connection, Lane.REALTIME, now=NOON).limited == set()
+    assert work.read_waiting(connection, Lane.REALTIME, now=NOON).limited == set()
     (only,) = claim(connection)
     assert connection.execute(text("select bound_usd from lanes.work")).scalar_one() is None
     save(connection, tried(only))
@@ -87,7 +87,7 @@ def test_a_budget_set_while_calls_are_in_flight_reserves_their_bounds(
     waits(connection, "a", "b")
     (before,) = claim(connection, places=1)
     put(connection, str(of))
-    assert work.waiting(connection, Lane.REALTIME, now=NOON).limited == {"letters"}
+    assert work.read_waiting(connection, Lane.REALTIME, now=NOON).limited == {"letters"}
     assert take(connection) == []
     assert stands(connection).calls_usd == of
     save(connection, tried(before))

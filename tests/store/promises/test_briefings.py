@@ -58,7 +58,7 @@ PAGES = IncidentPages(
 def evaluated(connection: Connection, now: datetime = NOON) -> None:
     """Judge the promises as `watch` does."""
     seen = measurements.measure(connection, now=now)
-    incidents.record(connection, assess(workloads.in_force(connection), seen, now), now=now)
+    incidents.record(connection, assess(workloads.read_versions(connection), seen, now), now=now)
 
 
 def opened(connection: Connection, promise: Promise) -> Incident:
@@ -131,7 +131,7 @@ def waiting(
 
 def a_batch(connection: Connection, outcomes: list[Outcome], *, at: datetime) -> int:
     """Submit a batch with one item per outcome at that time, collect it an hour later, and return its id."""
-    version = workloads.in_force(connection)["letters"]
+    version = workloads.read_versions(connection)["letters"]
     # Withdraw the items that returned from an earlier batch.
     connection.execute(text("update lanes.work set state = 'canceled' where state = 'ready'"))
     word = uuid4().hex[:6]
@@ -184,7 +184,9 @@ def batch_slow(connection: Connection) -> None:
 
 def _open_batch(connection: Connection) -> int:
     waiting(connection, Lane.BATCH, at=later(hours=-3))
-    batch_id, _ = submit(connection, workloads.in_force(connection)["letters"], now=later(hours=-3))
+    batch_id, _ = submit(
+        connection, workloads.read_versions(connection)["letters"], now=later(hours=-3)
+    )
     connection.execute(
         text("update lanes.batch set flow_run_id = :run where id = :id"),
         {"run": SUBMIT, "id": batch_id},
@@ -235,7 +237,7 @@ def batch_incomplete(connection: Connection) -> None:
 def batch_never_started(connection: Connection) -> None:
     publish(connection, now=later(days=-1), off_peak_start="00:00", off_peak_end="00:00")
     waiting(connection, Lane.BATCH, at=later(hours=-5))
-    version = workloads.in_force(connection)["letters"]
+    version = workloads.read_versions(connection)["letters"]
     refused, _ = intend(connection, version, now=later(hours=-4))
     connection.execute(
         text(
@@ -259,7 +261,7 @@ def authoritative_failed(connection: Connection) -> None:
     publish(connection, now=later(days=-1), mode="lambda", max_failures=1)
     answered(connection, "k", 2, at=later(hours=-3))
     batch_id, work = submit(
-        connection, workloads.in_force(connection)["letters"], now=later(hours=-2)
+        connection, workloads.read_versions(connection)["letters"], now=later(hours=-2)
     )
     broken = "the answer breaks the schema at category: 'category' is a required property"
     save(
@@ -436,7 +438,7 @@ def chance_wrong(connection: Connection) -> None:
     for number in range(12):
         admit(connection, f"k{number}", now=later(hours=-2), lane=Lane.BATCH)
         route(connection, now=later(hours=-2))
-        version = workloads.in_force(connection)["letters"]
+        version = workloads.read_versions(connection)["letters"]
         submit(connection, version, now=later(hours=-2), account=f"a{number}")
     connection.execute(text("update lanes.batch set stated_back_at = :at"), {"at": later(hours=-1)})
     evaluated(connection)

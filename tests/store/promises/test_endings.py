@@ -33,7 +33,9 @@ def look(connection: Connection, **after: float) -> set[tuple[str, str]]:
     """Open and end incidents as `watch` does at that time after noon; return the promise and state of each."""
     now = later(**after)
     open_before = recording.list_open(connection)
-    judged = assess(workloads.in_force(connection), measurements.measure(connection, now=now), now)
+    judged = assess(
+        workloads.read_versions(connection), measurements.measure(connection, now=now), now
+    )
     incidents.record(connection, judged, now=now)
     recording.end_gone(connection, judged, open_before, now=now)
     recording.thaw(connection, now=now)
@@ -184,7 +186,7 @@ def test_an_incident_opened_during_a_measurement_is_not_ended_by_it(pool: Engine
         with pool.begin() as collect:
             publish(collect, now=later(days=-1))
             TOLD[Promise.BATCH_INCOMPLETE].happens(collect)
-        judged = assess(workloads.in_force(watch), seen, NOON)
+        judged = assess(workloads.read_versions(watch), seen, NOON)
         incidents.record(watch, judged, now=NOON)
         assert recording.end_gone(watch, judged, open_before, now=NOON) == []
         assert row(watch, "incident_log", promise="batch_incomplete").state == "open"

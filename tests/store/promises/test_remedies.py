@@ -54,7 +54,7 @@ def departs(connection: Connection, of: Incident) -> None:
     """Send the waiting items in a batch with a usual number of other items; all get a valid answer."""
     admit(connection, *(f"new{number}" for number in range(20)), now=NOON, lane=Lane.BATCH)
     route(connection, now=NOON)
-    batch_id, work = submit(connection, workloads.in_force(connection)["letters"], now=SOON)
+    batch_id, work = submit(connection, workloads.read_versions(connection)["letters"], now=SOON)
     save(connection, *(tried(each, at=SOON) for each in work), batch_id=batch_id, now=SOON)
     home(connection, batch_id, now=SOON)
     if of.promise is Promise.DEADLINE_AT_RISK:
@@ -81,7 +81,7 @@ def sets_the_key(connection: Connection, of: Incident) -> None:
 def replays_and_promotes(connection: Connection, of: Incident) -> None:
     begun = begin_replay(connection, of.workload, now=SOON, selection=Selection(only="failed"))
     replays.read_some(connection, begun.id, now=SOON)
-    batch_id, work = submit(connection, workloads.in_force(connection)[of.workload], now=SOON)
+    batch_id, work = submit(connection, workloads.read_versions(connection)[of.workload], now=SOON)
     save(connection, *(tried(each, at=SOON) for each in work), batch_id=batch_id, now=SOON)
     home(connection, batch_id, now=SOON)
     replays.finish(connection, now=SOON)
@@ -128,7 +128,7 @@ def accepts_the_answers(connection: Connection, of: Incident) -> None:
 
 def publishes_the_version_before(connection: Connection, of: Incident) -> None:
     """Write the stored definition of the version before into a file, and publish the file."""
-    before = workloads.in_force(connection)[of.workload].number - 1
+    before = workloads.read_versions(connection)[of.workload].number - 1
     written, published = [parsed(line)[1] for line in commands(of)[1:]]
     assert written["arguments"][-1] == str(published["file"])
     found = connection.execute(text(written["arguments"][1])).scalar_one()

@@ -27,14 +27,14 @@ from tests.store.tries import home, row, rows, submit
 
 def judged(connection: Connection, promise: Promise, *, now: datetime) -> Assessment:
     measured = measurements.measure(connection, now=now)
-    found = assess(workloads.in_force(connection), measured, now)
+    found = assess(workloads.read_versions(connection), measured, now)
     return next(each for each in found if each.promise is promise and each.workload == "letters")
 
 
 def leaves(connection: Connection, key: str, *, at: datetime) -> BatchId:
     admit(connection, key, now=at, lane=Lane.BATCH)
     route(connection, now=at)
-    return submit(connection, workloads.in_force(connection)["letters"], now=at)[0]
+    return submit(connection, workloads.read_versions(connection)["letters"], now=at)[0]
 
 
 @pytest.fixture

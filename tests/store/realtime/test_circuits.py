@@ -183,7 +183,7 @@ def test_the_versions_of_ready_work_decide_which_models_are_needed(
     admit(connection, "new", now=NOON, lane=Lane.REALTIME)
     route(connection, now=NOON)
     assert needed() == {MODEL, OTHER}
-    of_old = circuits.by_models(connection, [MODEL])
+    of_old = circuits.list_versions(connection, [MODEL])
     assert [
         each.key
         for each in work.claim(
@@ -191,7 +191,7 @@ def test_the_versions_of_ready_work_decide_which_models_are_needed(
         )
     ] == ["new"]
     assert needed() == {MODEL}
-    assert work.waiting(connection, Lane.REALTIME, but=of_old, now=later()).versions == {}
+    assert work.read_waiting(connection, Lane.REALTIME, but=of_old, now=later()).versions == {}
     assert [
         each.key
         for each in work.claim(

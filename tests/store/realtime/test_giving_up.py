@@ -50,7 +50,7 @@ def comes_back(
     """Submit a batch at each of these hours after noon, and return all of its work with this outcome."""
     for hour in hours:
         batch_id, waiting = submit(
-            connection, workloads.in_force(connection)["letters"], now=later(hours=hour)
+            connection, workloads.read_versions(connection)["letters"], now=later(hours=hour)
         )
         back = later(hours=hour + at_home)
         attempts = [tried(each, outcome, at=back) for each in waiting]

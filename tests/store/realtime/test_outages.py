@@ -53,7 +53,7 @@ def told(connection: Connection) -> list[str]:
 def judged(connection: Connection, *, now: datetime) -> set[tuple[str, str]]:
     """Open and end incidents as `watch` does; return the promise and state of each."""
     seen = measurements.measure(connection, now=now)
-    incidents.record(connection, assess(workloads.in_force(connection), seen, now), now=now)
+    incidents.record(connection, assess(workloads.read_versions(connection), seen, now), now=now)
     outages.end(connection, now=now)
     return {(each.promise, each.state) for each in rows(connection, "incident_log")}
 

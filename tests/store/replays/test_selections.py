@@ -281,9 +281,9 @@ def test_a_paused_workload_pauses_its_replay(connection: Connection, letters: Ve
     read(connection, begin(connection, forced()))
     kind = BatchKind("letters", letters.id)
     workloads.pause(connection, "letters", since=NOON)
-    assert ready_work.waiting_kinds(connection, None, now=later(days=9)) == []
+    assert ready_work.list_waiting_kinds(connection, None, now=later(days=9)) == []
     connection.execute(text("update lanes.workload set paused_at = null"))
-    assert ready_work.waiting_kinds(connection, None, now=later(days=9)) == [kind]
+    assert ready_work.list_waiting_kinds(connection, None, now=later(days=9)) == [kind]
 
 
 @pytest.mark.slow

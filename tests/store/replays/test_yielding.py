@@ -214,7 +214,7 @@ def test_a_replay_shadows_about_the_requested_share_of_later_items(connection: C
 def test_a_claim_bounded_by_rank_finds_no_replay_work(connection: Connection) -> None:
     begun(connection)
     before = AT + timedelta(hours=12)
-    assert work.waiting(connection, Lane.REALTIME, before=before, now=AT).versions == {}
+    assert work.read_waiting(connection, Lane.REALTIME, before=before, now=AT).versions == {}
     within = work.ClaimBounds(before=before)
     asked = {"worker": "w", "lease": timedelta(seconds=20), "now": AT}
     found = work.claim(connection, Lane.REALTIME, {"letters": 9}, within=within, **asked)

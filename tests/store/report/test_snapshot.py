@@ -14,7 +14,7 @@ from lanes.report.snapshot import Snapshot
 from lanes.routing.shedding import Shed
 from lanes.routing.split import Split
 from lanes.store import incidents
-from lanes.store.asking import by_driver
+from lanes.store.asking import ask_by_driver
 from lanes.store.batch import collection
 from lanes.store.doors import items
 from lanes.store.realtime import outages
@@ -164,7 +164,7 @@ def test_a_replay_is_booked_aside_and_changes_no_lane_figure_or_saving(
     lived_in: Connection,
 ) -> None:
     before = snapshot.take(lived_in, since=NOON, now=later(hours=1))
-    letters = workloads.in_force(lived_in)["letters"]
+    letters = workloads.read_versions(lived_in)["letters"]
     lived_in.exec_driver_sql(
         """
         insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, generation, state, ready_at, rank_at,
@@ -323,7 +323,7 @@ def test_a_snapshot_by_the_driver_equals_the_one_by_sqlalchemy(
         outages.record_fault(connection, "acme", "claude-haiku-5-5", fault, now=later(seconds=9))
     with pool.begin() as connection:
         taken = snapshot.take(connection, since=NOON, now=later(hours=1))
-    with by_driver(database_url) as ask:
+    with ask_by_driver(database_url) as ask:
         assert snapshot.take_through(ask, since=NOON, now=later(hours=1)) == taken
     assert (len(taken.lanes), len(taken.rollouts), len(taken.incidents), len(taken.advice)) == (
         1,

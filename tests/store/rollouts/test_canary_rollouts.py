@@ -94,7 +94,7 @@ def test_a_finished_canary_puts_its_version_in_force_for_every_new_item(
     assert share(connection) == 10_000
     last = rollouts.find(connection, begun.id)
     assert rollout_moves.apply(connection, last, Finish("well"), [], now=later(minutes=9))
-    new = workloads.in_force(connection)["letters"]
+    new = workloads.read_versions(connection)["letters"]
     assert (new.number, share(connection), candidates.find(connection, "letters")) == (
         2,
         None,
@@ -117,7 +117,7 @@ def test_a_rolled_back_or_aborted_canary_routes_new_items_to_the_old_version(
         assert ended.state is RolloutState.ABORTED
     else:
         assert rollout_moves.apply(connection, begun, RollBack("ill"), [], now=NOON)
-    old = workloads.in_force(connection)["letters"]
+    old = workloads.read_versions(connection)["letters"]
     assert (old.number, share(connection)) == (1, None)
     assert rollouts.find(connection, begun.id).back_to == "back to version 1 for all items"
     arrive(connection, *keys("late", 8))
@@ -302,7 +302,7 @@ def test_a_batch_and_each_of_its_requests_contain_items_of_only_one_version(
 ) -> None:
     canary(connection, split_percent=0)
     arrive(connection, *keys("i", 20))
-    kinds = ready_work.waiting_kinds(connection, None, now=later(hours=12))
+    kinds = ready_work.list_waiting_kinds(connection, None, now=later(hours=12))
     numbered = workloads.find_by_number(connection, "letters", (1, 2))
     assert {each.version_id for each in kinds} == {each.id for each in numbered.values()}
     waiting = {
@@ -322,13 +322,13 @@ def test_a_batch_and_each_of_its_requests_contain_items_of_only_one_version(
 
 def test_a_critical_incident_on_either_lane_hinders_a_canary(connection: Connection) -> None:
     begun = canary(connection)
-    assert rollouts.hindering_incidents(connection, begun) == []
+    assert rollouts.list_hindering(connection, begun) == []
     slow = [
         Assessment(promise, "letters", Verdict.FAILED, 900, 5, 40, "It is slow.")
         for promise in (Promise.REALTIME_SLOW, Promise.BATCH_FAILING)
     ]
     incidents.record(connection, slow, now=later(seconds=3))
-    found = rollouts.hindering_incidents(connection, begun)
+    found = rollouts.list_hindering(connection, begun)
     assert {each.promise for each in found} == {each.promise for each in slow}
 
 
@@ -374,7 +374,7 @@ def test_a_canary_plan_also_counts_urgent_items(connection: Connection) -> None:
     publish(connection, now=NOON)
     arrive(connection, *keys("urgent", 40), urgent=True)
     book = playbook(step(5), step(100), direction="version")
-    made, refusal = plans.of_playbook(
+    made, refusal = plans.plan_playbook(
         connection, book, name="letters", consumer=None, now=later(hours=48)
     )
     assert made.traffic.items == 40

@@ -39,7 +39,7 @@ def sent(connection: Connection, *keys: str, now: datetime, **fields: Any) -> Ba
     """Route these items and submit them as a batch."""
     admit(connection, *keys, now=now, **fields)
     route(connection, now=now)
-    batch_id, works = submit(connection, workloads.in_force(connection)["letters"], now=now)
+    batch_id, works = submit(connection, workloads.read_versions(connection)["letters"], now=now)
     return batch_id, now, works
 
 

@@ -38,7 +38,7 @@ def planned(
     now: datetime | None = None,
 ) -> RolloutPlan:
     book, now = book or playbook(step(10), step(50)), now or later(days=2)
-    made, _ = plans.of_playbook(connection, book, name="letters", consumer=consumer, now=now)
+    made, _ = plans.plan_playbook(connection, book, name="letters", consumer=consumer, now=now)
     return made
 
 
@@ -161,7 +161,7 @@ def test_a_plan_needs_a_published_workload(connection: Connection) -> None:
 def test_a_plan_reports_why_a_rollout_cannot_start(connection: Connection) -> None:
     publish(connection, now=NOON)
     begin(connection)
-    _, refusal = plans.of_playbook(
+    _, refusal = plans.plan_playbook(
         connection, playbook(), name="letters", consumer=None, now=NOON + timedelta(hours=1)
     )
     assert "has an open rollout already" in str(refusal)
@@ -230,7 +230,7 @@ def test_the_conditions_on_the_batch_lane_count_only_the_days_of_the_playbook(
     batch_came_back(connection, "b", after=timedelta(minutes=30), at=later(minutes=40))
     book = playbook(step(10), before=BEFORE)
     assert planned(connection, book, now=later(hours=2)).before is not None
-    _, refusal = plans.of_playbook(
+    _, refusal = plans.plan_playbook(
         connection, book, name="letters", consumer=None, now=later(days=8)
     )
     assert refusal is not None

@@ -133,7 +133,7 @@ def test_finishing_keeps_the_last_share(connection: Connection) -> None:
     begun = begin(connection, playbook(step(30)))
     rollout_moves.apply(connection, begun, Finish("well"), [], now=NOON)
     assert share(connection) == 30
-    assert rollouts.all_open(connection) == []
+    assert rollouts.list_open(connection) == []
     assert len(events(connection, "lanes.rollout.finished")) == 1
 
 
@@ -291,14 +291,14 @@ def test_only_a_critical_incident_of_the_receiving_lane_hinders_a_rollout(
     publish(connection, now=NOON, realtime_model="claude-haiku-5-5")
     begun = begin(connection)
     incidents.record(connection, [found], now=NOON)
-    assert [each.promise for each in rollouts.hindering_incidents(connection, begun)] == (
+    assert [each.promise for each in rollouts.list_hindering(connection, begun)] == (
         [found.promise] if hinders else []
     )
     ended = replace(found, verdict=Verdict.PASSED, value=0)
     incidents.resolve(
         connection, ended.promise, ended.workload, ended.subject, sentence="well", now=NOON
     )
-    assert rollouts.hindering_incidents(connection, begun) == []
+    assert rollouts.list_hindering(connection, begun) == []
 
 
 @pytest.mark.parametrize(
@@ -312,7 +312,7 @@ def test_an_outage_hinders_only_rollouts_that_use_its_model(
     outages.record_fault(
         connection, "acme", model, Fault("it is overloaded", 5, NOON, NOON), now=NOON
     )
-    assert [each.promise for each in rollouts.hindering_incidents(connection, begun)] == [
+    assert [each.promise for each in rollouts.list_hindering(connection, begun)] == [
         "provider_down"
     ] * hinders
 
@@ -412,7 +412,9 @@ def answered(
 
 def figures(connection: Connection, *gates: dict[str, object], now: datetime) -> Figures:
     publish(connection, now=NOON)
-    seen = rollouts.open_of(connection, "letters") or begin(connection, playbook(step(100, *gates)))
+    seen = rollouts.read_open(connection, "letters") or begin(
+        connection, playbook(step(100, *gates))
+    )
     return rollout_measures.take(connection, seen, now=now)
 
 
@@ -578,7 +580,7 @@ def test_a_shed_item_counts_as_a_failed_sample_of_the_lane_that_shed_it(
     assert (errors.samples, errors.wrong) == (6, 1)
     _, slow = rollout_measures.take(connection, begun, now=now + timedelta(seconds=3)).measurements
     assert slow.wrong == 7  # includes the five answers, each ten minutes late
-    letters = workloads.in_force(connection)["letters"]
+    letters = workloads.read_versions(connection)["letters"]
     batch_id, works = submit(connection, letters, now=now)
     save(connection, *(tried(each, at=now) for each in works), now=now, batch_id=batch_id)
     taken = rollout_measures.take(connection, begun, now=now)
@@ -641,7 +643,7 @@ def test_a_measurement_is_stored_when_its_verdict_changes_or_the_rollout_moves(
     begun_figures = figures(
         connection, {"measure": "error_rate", "max": 0.5, "at_least": 1}, now=NOON
     )
-    seen = rollouts.open_of(connection, "letters")
+    seen = rollouts.read_open(connection, "letters")
     assert seen is not None
     none = judged(seen, begun_figures)
     for _ in range(3):

@@ -49,7 +49,7 @@ def answered(connection: Connection, of: Rollout, *names: str, output: Any = A) 
 
 def came_back(connection: Connection, **different: Any) -> None:
     """Submit all waiting batch work and collect it: output `A`, except for the keys in `different`."""
-    version = workloads.in_force(connection)["letters"]
+    version = workloads.read_versions(connection)["letters"]
     batch_id, works = submit(connection, version, now=later(days=2))
     answers = (tried(each, output=different.get(each.key, A), at=SOON) for each in works)
     save(connection, *answers, now=SOON, batch_id=batch_id)

@@ -30,14 +30,14 @@ def test_urgent_work_that_ranks_before_the_cursor_is_still_claimed(connection: C
     admit(connection, "urgent", now=NOON, lane=Lane.REALTIME, urgent=True)
     route(connection, now=NOON)
     begin = {"letters": later(hours=1)}
-    found = work.waiting(connection, Lane.REALTIME, since=begin, now=NOON)
+    found = work.read_waiting(connection, Lane.REALTIME, since=begin, now=NOON)
     assert found.since == {"letters": NOON}
     how = {"worker": "w", "lease": timedelta(minutes=1), "now": NOON}
     (first,) = work.claim(
         connection, Lane.REALTIME, {"letters": 1}, within=work.ClaimBounds(found.since), **how
     )
     assert first.key == "urgent"
-    assert work.waiting(connection, Lane.REALTIME, since=begin, now=NOON).since == {}
+    assert work.read_waiting(connection, Lane.REALTIME, since=begin, now=NOON).since == {}
 
 
 def test_a_claim_contains_the_data_that_a_call_needs(connection: Connection) -> None:
@@ -111,7 +111,7 @@ def test_a_claim_that_starts_at_a_rank_includes_that_rank_and_skips_earlier_work
     realtime(connection, "bill", workload="bills", due_at=later(seconds=5))
     (second,) = [row.rank_at for row in rows(connection, "work", "rank_at")][2:3]
     begin = {"letters": second}
-    assert work.waiting(connection, Lane.REALTIME, since=begin, now=NOON).versions.keys() == {
+    assert work.read_waiting(connection, Lane.REALTIME, since=begin, now=NOON).versions.keys() == {
         "letters",
         "bills",
     }
@@ -122,8 +122,8 @@ def test_a_claim_that_starts_at_a_rank_includes_that_rank_and_skips_earlier_work
     assert keys(
         work.claim(connection, Lane.REALTIME, most, within=work.ClaimBounds(begin), **how)
     ) == ["bill", "due in 20 s", "due in 30 s"]
-    assert work.waiting(connection, Lane.REALTIME, since=begin, now=NOON).versions == {}
-    assert work.waiting(connection, Lane.REALTIME, now=NOON).versions.keys() == {"letters"}
+    assert work.read_waiting(connection, Lane.REALTIME, since=begin, now=NOON).versions == {}
+    assert work.read_waiting(connection, Lane.REALTIME, now=NOON).versions.keys() == {"letters"}
     assert keys(work.claim(connection, Lane.REALTIME, most, **how)) == ["due in 10 s"]
 
 
@@ -139,8 +139,8 @@ def test_waiting_work_is_reported_with_the_first_ready_rank_of_each_workload(
         connection, [each.claim for each in claim(connection, places=1)], ready_at=later(minutes=1)
     )
     _, resting, first = (row.rank_at for row in rows(connection, "work", "rank_at"))
-    assert work.waiting(connection, Lane.REALTIME, now=NOON).since == {"letters": first}
-    assert work.waiting(connection, Lane.REALTIME, now=later(minutes=1)).since == {
+    assert work.read_waiting(connection, Lane.REALTIME, now=NOON).since == {"letters": first}
+    assert work.read_waiting(connection, Lane.REALTIME, now=later(minutes=1)).since == {
         "letters": resting
     }
 

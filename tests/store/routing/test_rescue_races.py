@@ -129,4 +129,4 @@ def test_an_item_with_a_cancellation_in_progress_is_not_rescued(pool: Engine) ->
         assert second_look.rescue(looker, seen, now=LATE) == 0
     with pool.begin() as after:
         assert second_look.rescue(after, seen, now=LATE) == 0
-        assert set(collection.outstanding(after, batch_id)) == {0}
+        assert set(collection.read_outstanding(after, batch_id)) == {0}

@@ -158,7 +158,7 @@ def test_a_route_names_the_version_in_force_when_it_was_decided(connection: Conn
     admit(connection, "b", now=NOON)
     route(connection, now=NOON)
     assert [each.version for each in rows(connection, "route_log", "key")] == [1, 2]
-    assert workloads.in_force(connection)["letters"].number == 2
+    assert workloads.read_versions(connection)["letters"].number == 2
 
 
 def test_received_items_are_returned_oldest_first_up_to_the_limit(connection: Connection) -> None:
@@ -275,8 +275,8 @@ def test_queries_for_received_items_use_the_index_among_50000_received_and_50000
     connection.execute(text(f"set local plan_cache_mode = {plans}"))
     parts = {
         "urgent": unrouted.URGENT,
-        "due": unrouted.due(literal(NOON)),
-        "behind": unrouted.behind(literal(60_000)),
+        "due": unrouted.match_due(literal(NOON)),
+        "behind": unrouted.match_backlog(literal(60_000)),
     }
     asked = {
         "looking": unrouted.have_received(),
@@ -289,7 +289,7 @@ def test_queries_for_received_items_use_the_index_among_50000_received_and_50000
         assert "ix_item_received" in plan
         assert "Seq Scan on item" not in plan
         assert "Sort" not in plan
-    assert unrouted.any_received(connection)
+    assert unrouted.has_received(connection)
     assert {each.arrived.urgent for each in unrouted.lock_received(connection, 500)} == {True}
 
 
@@ -385,6 +385,6 @@ def test_a_read_from_the_cursor_does_not_find_items_up_to_the_cursor(
     since = unrouted.came_last([only], before={})
     waiting = unrouted.find_received(connection, since=since)
     assert unrouted.lock_received(connection, 10, waiting=waiting) == []
-    assert not unrouted.any_received(connection, since=since)
-    assert unrouted.any_received(connection, since={"other": RoutedUpTo(None, only.id)})
-    assert unrouted.any_received(connection)
+    assert not unrouted.has_received(connection, since=since)
+    assert unrouted.has_received(connection, since={"other": RoutedUpTo(None, only.id)})
+    assert unrouted.has_received(connection)

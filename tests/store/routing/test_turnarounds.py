@@ -200,12 +200,16 @@ def test_calibration_counts_items_as_on_time_or_late_once_they_are_due(
     connection.execute(text("select lanes.cancel('letters', 'canceled')"))
 
     def found(now: datetime) -> tuple[int, float, float]:
-        (each,) = turnarounds.of_period(asking.through(connection), since=NOON - HOUR, now=now)
+        (each,) = turnarounds.read_calibrations(
+            asking.through(connection), since=NOON - HOUR, now=now
+        )
         assert sum(bin.items for bin in each.bins) == each.items
         return each.items, each.back, each.brier
 
     assert (
-        turnarounds.of_period(asking.through(connection), since=NOON - HOUR, now=later(hours=1))
+        turnarounds.read_calibrations(
+            asking.through(connection), since=NOON - HOUR, now=later(hours=1)
+        )
         == []
     )
     assert found(later(hours=2, minutes=30))[:2] == (2, 0)  # "late" and "never left"
@@ -243,6 +247,8 @@ def test_items_answered_without_a_batch_do_not_count_in_the_calibration(
     stated(connection, "k", due_at=later(hours=9))
     connection.execute(text("update lanes.item set answered_at = :at"), {"at": later(hours=1)})
     assert (
-        turnarounds.of_period(asking.through(connection), since=NOON - HOUR, now=later(hours=10))
+        turnarounds.read_calibrations(
+            asking.through(connection), since=NOON - HOUR, now=later(hours=10)
+        )
         == []
     )

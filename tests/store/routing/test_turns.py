@@ -43,12 +43,12 @@ def claim(connection: Connection, most: int, within: work.ClaimBounds) -> list[C
 def test_consumers_with_waiting_work_are_listed_by_name_with_their_first_rank(
     flooded: Connection,
 ) -> None:
-    found = work.waiting_consumers(flooded, {"letters": "", "bills": ""})
+    found = work.read_waiting_consumers(flooded, {"letters": "", "bills": ""})
     assert list(found) == ["letters"]
     listed = {each.consumer: each.rank_at for each in found["letters"]}
     plain = later(minutes=1)
     assert listed == {"": plain, "crm": NOON, "shop": plain}
-    behind = work.waiting_consumers(flooded, {"letters": "crm"})["letters"]
+    behind = work.read_waiting_consumers(flooded, {"letters": "crm"})["letters"]
     assert [each.consumer for each in behind] == ["shop"]
 
 
@@ -57,9 +57,9 @@ def test_waiting_consumers_are_listed_in_pages_of_limited_size(connection: Conne
     for number in range(MOST_CONSUMERS + 2):
         sent(connection, f"c{number:03d}", f"k{number}")
     route(connection, now=NOON)
-    first = work.waiting_consumers(connection, {"letters": ""})["letters"]
+    first = work.read_waiting_consumers(connection, {"letters": ""})["letters"]
     assert len(first) == MOST_CONSUMERS
-    rest = work.waiting_consumers(connection, {"letters": first[-1].consumer})["letters"]
+    rest = work.read_waiting_consumers(connection, {"letters": first[-1].consumer})["letters"]
     assert [each.consumer for each in rest] == ["c064", "c065"]
 
 

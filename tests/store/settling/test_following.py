@@ -22,7 +22,7 @@ def owed(connection: Connection, *keys: str) -> list[tuple[Lane, Purpose, WorkSt
 
 
 def of(connection: Connection, *keys: str, most: int = 5) -> list[AnswerExample]:
-    return listing.of_each_kind(connection, "letters", keys, most=most)
+    return listing.list_examples(connection, "letters", keys, most=most)
 
 
 def test_open_work_is_counted_by_lane_and_state_for_the_given_items_only(pool: Engine) -> None:

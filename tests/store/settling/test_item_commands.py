@@ -260,7 +260,7 @@ def test_a_late_answer_to_a_forgotten_item_stores_none_of_its_content(
     pool: Engine, lane: Lane, outcome: Outcome
 ) -> None:
     with pool.begin() as connection:
-        letters = workloads.in_force(connection)["letters"]
+        letters = workloads.read_versions(connection)["letters"]
         admit(connection, "gone", now=NOON, lane=lane)
         route(connection, now=NOON)
         batch_id, works = (

@@ -7,7 +7,7 @@ from lanes.doors.item import Amendment
 from lanes.settling.listing import NoResult, ResultRequest
 from lanes.store.doors import items
 from lanes.store.settling import results
-from lanes.store.workload.workloads import in_force
+from lanes.store.workload.workloads import read_versions
 from lanes.words import Lane, Outcome, Standing
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
@@ -270,7 +270,7 @@ def test_a_reader_gets_only_the_newest_correction_and_none_if_the_first_answer_i
     for minute, output, told in ((70, {"category": "b", "note": "x"}, 1), (80, A, 0)):
         said = Amendment("letters", "k", {"text": f"at {minute}"})
         items.amend(connection, said, door="client", now=later(minutes=minute))
-        letters = in_force(connection)["letters"]
+        letters = read_versions(connection)["letters"]
         batch_id, (work,) = submit(
             connection, letters, now=later(minutes=minute), account=output["category"]
         )

@@ -257,7 +257,7 @@ def test_a_batch_of_a_refused_version_spends_no_retry_budget_and_its_packs_stay_
     connection: Connection, mode: Mode
 ) -> None:
     waiting(connection, *KEYS, lane=Lane.BATCH, mode=mode)
-    letters = workloads.in_force(connection)["letters"]
+    letters = workloads.read_versions(connection)["letters"]
     batch_id, taken = submit(connection, letters)
     said = [
         Judgment(Outcome.PACK_REFUSED, error=SCHEMA_400, refused_call=str(number // 2))

@@ -106,7 +106,7 @@ def test_the_queue_contains_the_newest_answers_of_a_drifting_class_until_the_dri
     connection: Connection,
 ) -> None:
     quality_drift(connection)
-    version = workloads.in_force(connection)["letters"]
+    version = workloads.read_versions(connection)["letters"]
     found = [
         each.key
         for each in decisions.review_queue(connection, version, now=NOON)

@@ -177,6 +177,6 @@ def test_explain_prints_the_trace_as_a_tree(
 def test_the_log_ids_of_work_are_its_item_and_its_trace(connection: Connection) -> None:
     publish(connection, now=NOON)
     work = claimed_item(connection, traceparent=PARENT)
-    told = traces.log_ids_of(connection, work.claim.work_id)
+    told = traces.read_log_ids(connection, work.claim.work_id)
     assert told == {"item": row(connection, "item").id, "trace": TRACE.hex()}
-    assert traces.log_ids_of(connection, WorkId(-1)) == {}
+    assert traces.read_log_ids(connection, WorkId(-1)) == {}

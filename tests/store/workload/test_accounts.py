@@ -28,11 +28,11 @@ def test_a_workload_gets_its_blocks_account_once_a_run_has_noted_that_account(
 ) -> None:
     publish(connection, "letters", now=NOON)
     publish(connection, "bills", now=NOON, provider="eu")
-    assert accounts.of_workload(connection, "bills") == LaneAccount("", 0, "eu")
+    assert accounts.read_account(connection, "bills") == LaneAccount("", 0, "eu")
     assert accounts.note(connection, {"lanes": "acme"}, now=NOON) == {"lanes", "eu"}
     accounts.note(connection, {"lanes": "acme", "eu": "acme-eu"}, now=NOON)
-    assert accounts.of_workload(connection, "letters").name == "acme"
-    assert accounts.of_workload(connection, "bills").name == "acme-eu"
+    assert accounts.read_account(connection, "letters").name == "acme"
+    assert accounts.read_account(connection, "bills").name == "acme-eu"
     assert accounts.last_change(connection) is None
     assert accounts.list_workloads(connection, "eu") == ["bills"]
     assert sorted(accounts.list_workloads(connection, None)) == ["bills", "letters"]
@@ -46,7 +46,7 @@ def test_a_version_with_another_block_moves_its_workload_to_the_account_of_that_
     accounts.note(connection, known, now=NOON)
     publish(connection, "letters", now=later(hours=1), provider="eu")
     accounts.note(connection, known, now=later(hours=2))
-    assert accounts.of_workload(connection, "letters") == LaneAccount("acme-eu", 0, "eu")
+    assert accounts.read_account(connection, "letters") == LaneAccount("acme-eu", 0, "eu")
     assert accounts.last_change(connection) == later(hours=2)
     accounts.note(connection, known, now=later(hours=3))
     assert accounts.last_change(connection) == later(hours=2)
@@ -59,7 +59,7 @@ def test_a_run_with_an_outdated_account_name_does_not_overwrite_the_new_name(
     accounts.note(connection, {"lanes": "old"}, new=["lanes"], now=NOON)
     accounts.note(connection, {"lanes": "new"}, new=["lanes"], now=NOON)
     accounts.note(connection, {"lanes": "old"}, now=NOON)
-    assert accounts.of_workload(connection, "letters").name == "new"
+    assert accounts.read_account(connection, "letters").name == "new"
     assert accounts.last_change(connection) is None
 
 
@@ -77,8 +77,8 @@ def test_the_next_call_notes_a_workload_that_another_transaction_had_locked(pool
         with noting.begin():
             noting.execute(text("set local lock_timeout = '1s'"))
             accounts.note(noting, {"lanes": "acme"}, now=NOON)
-        assert accounts.of_workload(noting, "letters").name == "acme"
-        assert accounts.of_workload(noting, "bills").name == ""
+        assert accounts.read_account(noting, "letters").name == "acme"
+        assert accounts.read_account(noting, "bills").name == ""
         noting.rollback()
         holder.rollback()
         with noting.begin():
@@ -101,7 +101,7 @@ def trouble_abroad(connection: Connection, abroad: str = "bills") -> list[Incide
 
 def test_incidents_of_an_account_concern_only_its_own_workloads(connection: Connection) -> None:
     for each in trouble_abroad(connection):
-        assert causes.workloads_of(connection, each) == ["bills"]
+        assert causes.list_workloads(connection, each) == ["bills"]
 
 
 def test_waiting_items_are_explained_by_faults_of_their_own_account_only(
@@ -143,5 +143,5 @@ def test_a_rollout_is_hindered_only_by_incidents_of_its_own_account(
     connection: Connection, abroad: str, hindered: list[str]
 ) -> None:
     trouble_abroad(connection, abroad)
-    found = rollouts.hindering_incidents(connection, begin(connection))
+    found = rollouts.list_hindering(connection, begin(connection))
     assert [each.promise for each in found] == hindered

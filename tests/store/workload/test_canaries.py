@@ -54,7 +54,7 @@ def test_a_candidate_is_stored_once_and_not_in_force(connection: Connection) -> 
     old, new = stored(connection)
     again = candidates.store(connection, "letters", spec(**NEW), now=NOON)
     assert (again.id, again.number) == (new, 2)
-    assert workloads.in_force(connection)["letters"].id == old
+    assert workloads.read_versions(connection)["letters"].id == old
     assert candidates.find(connection, "letters") == again
     admit(connection, "a", now=NOON)
     route(connection, now=NOON)
@@ -132,7 +132,7 @@ def test_all_new_items_get_the_candidate_once_it_is_in_force(connection: Connect
     route(connection, now=NOON)
     before = versions_of_work(connection)
     candidates.put_in_force(connection, "letters")
-    assert workloads.in_force(connection)["letters"].id == new
+    assert workloads.read_versions(connection)["letters"].id == new
     assert candidates.find(connection, "letters") is None
     admit(connection, "later", now=NOON)
     route(connection, now=NOON)

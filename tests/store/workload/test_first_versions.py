@@ -39,7 +39,7 @@ def test_a_first_version_is_in_force_once_it_has_answered_its_golden_set_at_any_
     )
     assert {each.version_id for each in rows(connection, "work")} == {newest(connection).version_id}
     # No schedule covers a candidate.
-    assert ready_work.pressing(connection, now=NOON) == ["letters"]
+    assert ready_work.list_pressing(connection, now=NOON) == ["letters"]
     assert golden.decide(connection, now=NOON) == []
     answer(connection, 1, *KEYS[:3])
     (run,) = golden.decide(connection, now=NOON)

@@ -64,7 +64,7 @@ def test_a_version_is_read_once_for_all_connections_of_an_engine(
         assert workloads.versions(second, ids) == {each.id: each for each in letters}
         assert workloads.one(second, ids[0]) == letters[0]
         assert said == []
-        assert workloads.in_force(second) == {"letters": letters[2]}
+        assert workloads.read_versions(second) == {"letters": letters[2]}
         assert ["spec" in each for each in said] == [False]
 
 
@@ -101,12 +101,12 @@ def test_a_rolled_back_version_is_not_mistaken_for_the_next_version(
 ) -> None:
     with pool.connect() as failing:
         lost = publish(failing, now=NOON, patience_s=4)
-        assert workloads.in_force(failing) == {"letters": lost}
+        assert workloads.read_versions(failing) == {"letters": lost}
         failing.rollback()
     with pool.begin() as connection:
-        assert workloads.in_force(connection) == {"letters": letters[2]}
+        assert workloads.read_versions(connection) == {"letters": letters[2]}
         kept = publish(connection, now=NOON, patience_s=5)
-        assert workloads.in_force(connection) == {"letters": kept}
+        assert workloads.read_versions(connection) == {"letters": kept}
 
 
 def columns(connection: Connection, of: str) -> dict[str, Any]:

@@ -25,7 +25,7 @@ def test_changed_content_becomes_a_new_version_in_force_and_the_old_version_is_k
     first = publish(connection, now=NOON)
     second = publish(connection, now=NOON, patience_s=5)
     assert (first.number, second.number) == (1, 2)
-    assert workloads.in_force(connection)["letters"].id == second.id
+    assert workloads.read_versions(connection)["letters"].id == second.id
     known = workloads.versions(connection, [first.id, second.id])
     assert known[first.id].spec.patience_s != known[second.id].spec.patience_s == 5
 
@@ -34,7 +34,7 @@ def test_publishing_old_content_again_puts_its_old_version_in_force(connection: 
     first = publish(connection, now=NOON)
     publish(connection, now=NOON, patience_s=5)
     assert publish(connection, now=NOON).id == first.id
-    assert workloads.in_force(connection)["letters"].id == first.id
+    assert workloads.read_versions(connection)["letters"].id == first.id
     assert len(rows(connection, "version")) == 2
 
 
@@ -60,11 +60,11 @@ def test_a_paused_workload_is_not_served_until_it_is_resumed(connection: Connect
     letters = publish(connection, now=NOON, split_percent=100)
     admit(connection, "a", now=NOON)
     route(connection, now=NOON)
-    assert work.waiting(connection, Lane.REALTIME, now=NOON).versions == {"letters": letters}
+    assert work.read_waiting(connection, Lane.REALTIME, now=NOON).versions == {"letters": letters}
     assert workloads.pause(connection, "letters", since=NOON)
-    assert work.waiting(connection, Lane.REALTIME, now=NOON).versions == {}
+    assert work.read_waiting(connection, Lane.REALTIME, now=NOON).versions == {}
     assert workloads.pause(connection, "letters", since=None)
-    assert work.waiting(connection, Lane.REALTIME, now=NOON).versions == {"letters": letters}
+    assert work.read_waiting(connection, Lane.REALTIME, now=NOON).versions == {"letters": letters}
     assert not workloads.pause(connection, "ghosts", since=NOON)
 
 
@@ -89,7 +89,7 @@ def test_a_stored_version_with_outdated_content_remains_readable(
 ) -> None:
     stored = publish(connection, now=NOON)
     spoil(connection, "letters", kept)
-    assert workloads.in_force(connection)["letters"].number == 1
+    assert workloads.read_versions(connection)["letters"].number == 1
     assert (
         workloads.versions(connection, [stored.id])[stored.id].spec.instructions
         == stored.spec.instructions

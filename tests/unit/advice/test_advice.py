@@ -55,7 +55,7 @@ def leanings(advice: Advice) -> dict[str, Leaning]:
 
 def shown(advice: Advice) -> str:
     page = StringIO()
-    Console(file=page, width=240).print(report.in_console(advice))
+    Console(file=page, width=240).print(report.render_console(advice))
     return page.getvalue()
 
 
@@ -178,11 +178,11 @@ def test_the_second_pass_stays_unchanged_if_the_worth_of_a_correction_is_not_sta
     assert {each.wrong_usd for each in advice.plans} == {None}
     assert all(each.expected_usd == each.paid_usd for each in advice.plans)
     assert leanings(advice)["A later, authoritative pass changes answers"] is Leaning.UNKNOWN
-    for page in (shown(advice), report.in_page(advice)):
+    for page in (shown(advice), report.render_page(advice)):
         assert "Lost by wrong answers" not in page
         assert "A corrected answer is worth" not in page
     stated = advise(advice.evidence or evidence(), correction_usd=1)
-    for page in (shown(stated), report.in_page(stated)):
+    for page in (shown(stated), report.render_page(stated)):
         assert "Lost by wrong answers" in page
 
 
@@ -196,7 +196,7 @@ def test_the_advice_names_its_version_and_counts_the_excluded_answers_of_other_v
             version=3, of_others=4_210, realtime=LaneUse(12, 1.0, 1.0), batch=LaneUse(), **ESTIMATED
         )
     )
-    for page in (" ".join(shown(few).split()), report.in_page(few)):
+    for page in (" ".join(shown(few).split()), report.render_page(few)):
         assert (
             "About version 3, which is in force: 12 answers of it. 4,210 answers of other versions are left out"
             in page
@@ -230,7 +230,7 @@ def test_only_consumers_with_enough_late_reads_are_movable() -> None:
     )
     advice = advise(evidence(*consumers))
     assert [each.consumer for each in advice.movable] == ["digest"]
-    assert "| digest | 200 | 25\u00a0h | 1\u00a0% | 3 | 500 |" in report.in_page(advice)
+    assert "| digest | 200 | 25\u00a0h | 1\u00a0% | 3 | 500 |" in report.render_page(advice)
 
 
 def test_undecided_items_need_real_time_as_often_as_their_consumer_reads_at_once() -> None:
@@ -296,7 +296,7 @@ def test_names_are_shown_as_they_are_and_never_as_markup() -> None:
     name = "[red]<b>|desk"
     late = ConsumerUse(name, 304_000, realtime=304_000, reads=100, median_s=9_000.0)
     advice = advise(evidence(late))
-    markdown = report.in_page(advice)
+    markdown = report.render_page(advice)
     assert name not in markdown
     assert "&lt;b&gt;" in markdown
     assert name in shown(advice)
@@ -409,5 +409,5 @@ def test_advice_on_any_evidence_states_every_criterion_and_can_be_rendered(
     )
     assert len(advice.criteria) == CRITERIA
     assert all(each.evidence for each in advice.criteria)
-    assert report.in_page(advice).startswith("# Advice on letters")
+    assert report.render_page(advice).startswith("# Advice on letters")
     json.dumps(as_data(advice), allow_nan=False)

@@ -46,7 +46,7 @@ def whole() -> Advice:
 
 
 def test_the_terminal_and_the_artifact_show_every_part_of_the_advice(whole: Advice) -> None:
-    terminal, artifact = shown(whole), report.in_page(whole)
+    terminal, artifact = shown(whole), report.render_page(whole)
     for page in (terminal, artifact):
         for said in (
             "Total with 95 %",
@@ -78,7 +78,7 @@ def test_every_figure_is_explained_below_its_table(whole: Advice) -> None:
     )
     figures = set[str]()
     for of in (whole, late):
-        for page in (in_terminal(report.in_console(of)), in_artifact(report.in_page(of))):
+        for page in (in_terminal(report.render_console(of)), in_artifact(report.render_page(of))):
             assert unexplained(page) == []
             figures |= {name for each in page for name in each.figures}
     assert {
@@ -95,7 +95,7 @@ def test_every_figure_is_explained_below_its_table(whole: Advice) -> None:
 def test_the_artifact_is_small_and_its_charts_are_well_formed_and_690_px_wide(
     whole: Advice,
 ) -> None:
-    artifact = report.in_page(whole)
+    artifact = report.render_page(whole)
     assert len(artifact.encode()) < 50_000
     drawn = [base64.b64decode(each) for each in re.findall(r"base64,([A-Za-z0-9+/=]+)\)", artifact)]
     assert [ElementTree.fromstring(each).get("width") for each in drawn] == ["690"] * 3
@@ -131,11 +131,11 @@ def test_the_saving_steps_add_up_from_the_first_amount_to_the_last(whole: Advice
 
 def test_unknown_amounts_are_shown_without_a_number() -> None:
     nothing = advise(Evidence("letters", Mode.PLAIN, days=0, items=0))
-    for page in (shown(nothing), report.in_page(nothing)):
+    for page in (shown(nothing), report.render_page(nothing)):
         assert "No intervals: 0 days seen; they need 7 with billed calls." in page
         assert "twice the volume" not in page
         assert "as it is" not in page
-    artifact = report.in_page(nothing)
+    artifact = report.render_page(nothing)
     assert artifact.count("Not enough data") >= 3
     told = as_data(nothing)
     assert (told["plan"], told["now"], told["savings"], told["plans"], told["sensitivities"]) == (

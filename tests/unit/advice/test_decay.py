@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import optimize, stats
 
-from lanes.advice.evidence import LONGEST_S, ConsumerUse, Leaning, Waits, by_consumer, decay
+from lanes.advice.evidence import LONGEST_S, ConsumerUse, Leaning, Waits, decay, list_decays
 from lanes.advice.recommendation import advise
 from lanes.commands.advise import as_data
 from lanes.report import advice as report
@@ -68,12 +68,12 @@ def test_more_unknown_reads_never_make_a_slow_decay_more_certain(
 
 def test_the_advised_half_life_is_at_most_the_longest_that_a_definition_accepts() -> None:
     hardly = advise(evidence(use(HOUR, 20, unknown=10_000, unread_s=1e12)))
-    assert f"half_life_s: {LONGEST_S}" in report.in_page(hardly)
+    assert f"half_life_s: {LONGEST_S}" in report.render_page(hardly)
     assert spec(half_life_s=LONGEST_S).half_life_s == LONGEST_S
 
 
 def test_a_consumer_with_too_few_reads_has_no_half_life() -> None:
-    assert by_consumer([use(HOUR, 19), use(HOUR, 20)]) == by_consumer([use(HOUR, 20)])
+    assert list_decays([use(HOUR, 19), use(HOUR, 20)]) == list_decays([use(HOUR, 20)])
     assert decay([use(HOUR, 19)]) is None
     assert decay([]) is None
 
@@ -104,16 +104,16 @@ def test_urgent_items_decay_quickly_regardless_of_their_recorded_reads() -> None
 
 def test_the_advice_shows_the_decay_by_consumer_and_the_half_life_to_write() -> None:
     advice = advise(evidence(use(HOUR), batch_expected_s=HOUR))
-    for page in (" ".join(shown(advice).split()), report.in_page(advice)):
+    for page in (" ".join(shown(advice).split()), report.render_page(advice)):
         assert "How fast answers lose their value" in page
         assert "half_life_s: 2495, with 95 % confidence: 39 min to 44 min" in page
-    assert "37\u00a0%" in report.in_page(advice)  # value left after an hour
+    assert "37\u00a0%" in report.render_page(advice)  # value left after an hour
     data = as_data(advice)
     assert data["decays"][0]["consumer"] == "desk"
     assert data["decay"]["half_life_s"] == pytest.approx(2_495, abs=1)
     now = data["now"]
     assert now["value_left"] == pytest.approx(now["share"] + (1 - now["share"]) * 0.368, abs=1e-3)
-    assert "half_life_s:" not in report.in_page(advise(evidence()))
+    assert "half_life_s:" not in report.render_page(advise(evidence()))
 
 
 def minimize_closely(minus_log_likelihood: Any, start: Any, args: Any = (), disp: int = 0) -> Any:
@@ -202,7 +202,7 @@ def test_unknown_reads_are_no_evidence_that_no_reader_waits() -> None:
         f"0 % of 1,000 answers are theirs{of_reads}",
         Leaning.UNKNOWN,
     )
-    for page in (" ".join(shown(advice).split()), report.in_page(advice)):
+    for page in (" ".join(shown(advice).split()), report.render_page(advice)):
         assert "the reads of 980 of 1,000 answers are unknown" in page
 
 

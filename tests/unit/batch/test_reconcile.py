@@ -12,9 +12,9 @@ from lanes.batch.reconcile import (
     FoundBatch,
     ListedBatch,
     LostCreate,
+    create_end,
     digest,
     find,
-    over_at,
     read_label,
     span,
     write_label,
@@ -87,8 +87,8 @@ def test_the_grace_period_runs_from_the_end_of_the_create() -> None:
 
 def test_a_create_ends_when_its_submitter_saw_the_end_or_else_after_the_longest_create() -> None:
     longest = timedelta(minutes=10)
-    assert over_at(NOON, later(seconds=61), longest=longest) == later(seconds=61)
-    assert over_at(NOON, None, longest=longest) == later(minutes=10)
+    assert create_end(NOON, later(seconds=61), longest=longest) == later(seconds=61)
+    assert create_end(NOON, None, longest=longest) == later(minutes=10)
 
 
 def test_a_batch_that_is_already_taken_is_never_adopted() -> None:

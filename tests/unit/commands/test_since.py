@@ -9,7 +9,7 @@ import pytest
 from cyclopts import CycloptsError
 
 from lanes.cli import app
-from lanes.commands.options import NONE_GIVEN, by, check_reason, since
+from lanes.commands.options import NONE_GIVEN, by, check_reason, parse_since
 from lanes.workload.window import zone_of
 from tests.conftest import NOON, later
 
@@ -36,7 +36,7 @@ NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)  # 13:00 in Berlin
 def test_a_span_counts_back_from_now_and_a_moment_without_an_offset_is_in_utc(
     text: str, moment: datetime
 ) -> None:
-    assert since(text, NOON) == moment
+    assert parse_since(text, NOON) == moment
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_a_span_counts_back_from_now_and_a_moment_without_an_offset_is_in_utc(
 )
 def test_an_invalid_moment_is_refused_with_the_accepted_formats(text: str) -> None:
     with pytest.raises(ValueError, match="write a span such as 30m, 2h or 1d"):
-        since(text, NOON)
+        parse_since(text, NOON)
 
 
 @pytest.mark.parametrize(

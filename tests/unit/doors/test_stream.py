@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from lanes.doors.stream import OVERLAP, SMALL, SPAN, Stream, find_unread_spans, span_of
+from lanes.doors.stream import OVERLAP, SMALL, SPAN, Stream, find_unread_spans, span_start
 from tests.conftest import NOON, later
 
 
@@ -93,7 +93,7 @@ def test_an_event_beyond_the_limit_of_kept_events_counts_as_missed() -> None:
 
 
 def test_a_five_minute_span_is_unread_while_it_contains_more_events_than_were_read() -> None:
-    assert span_of(later(minutes=4, seconds=59)) == NOON
+    assert span_start(later(minutes=4, seconds=59)) == NOON
     stored = {later(minutes=-10): 3, later(minutes=-15): 1, later(minutes=-20): 2}
     assert find_unread_spans(stored, {}, NOON) == [
         later(minutes=-10),

@@ -13,8 +13,8 @@ from lanes.money.overhead import (
     Overhead,
     OverheadKind,
     Overheads,
-    in_force,
     refusal,
+    select_in_force,
 )
 from lanes.words import Lane
 from tests.conftest import NOON
@@ -32,11 +32,11 @@ def dated(
 
 
 def amount(*rows: DatedOverhead, on: int = 0, workload: str = "letters") -> float:
-    return in_force(rows, workload, DAY + timedelta(days=on)).engineering_usd(Lane.BATCH)
+    return select_in_force(rows, workload, DAY + timedelta(days=on)).engineering_usd(Lane.BATCH)
 
 
 def test_all_overheads_are_assumed_without_any_row() -> None:
-    found = in_force([], "letters", DAY)
+    found = select_in_force([], "letters", DAY)
     assert found == Overheads()
     assert (found.monthly_usd(Lane.REALTIME), found.monthly_usd(Lane.BATCH)) == (120, 450)
     assert len(found.assumed) == 4
@@ -65,7 +65,7 @@ def test_a_workloads_own_overhead_overrides_the_general_one() -> None:
 
 
 def test_assumed_overheads_are_listed_by_lane_and_kind() -> None:
-    found = in_force([dated(100), dated(0, lane=Lane.REALTIME)], "letters", DAY)
+    found = select_in_force([dated(100), dated(0, lane=Lane.REALTIME)], "letters", DAY)
     assert found.assumed == (
         (Lane.REALTIME, OverheadKind.INFRASTRUCTURE),
         (Lane.BATCH, OverheadKind.INFRASTRUCTURE),

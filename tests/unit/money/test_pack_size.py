@@ -18,11 +18,11 @@ from lanes.money.pack_size import (
     PackPlace,
     PackSizes,
     decide,
-    in_force,
     is_checked,
     is_checked_twice,
     most_bytes,
     most_items,
+    size_in_force,
     sizes,
     total,
 )
@@ -46,7 +46,7 @@ def test_the_sizes_are_the_allowed_size_and_its_halves() -> None:
 
 
 def test_a_workload_without_evidence_uses_its_allowed_size() -> None:
-    assert in_force(None, 20) == 20
+    assert size_in_force(None, 20) == 20
     assert decide(None, 20, PackEvidence(), {}, now=NOON) is None
 
 
@@ -68,7 +68,7 @@ def test_the_pack_size_falls_to_one_if_every_size_hurts() -> None:
     for size in (20, 10, 5, 2):
         last = decide(last, allowed, PackEvidence({size: BAD}, SINGLE), {}, now=NOON)
         assert last is not None
-    assert (last.size, in_force(last, allowed)) == (1, 1)
+    assert (last.size, size_in_force(last, allowed)) == (1, 1)
 
 
 def test_packs_that_are_rarely_full_count_by_their_actual_size() -> None:
@@ -118,10 +118,10 @@ def test_packs_are_tried_again_after_their_rest_if_all_calls_are_single() -> Non
 
 
 def test_the_allowed_size_limits_the_decided_size() -> None:
-    assert in_force(at(10), 4) == 4
-    assert in_force(at(10), 40) == 10
-    assert in_force(at(20, allowed=20), 40) == 40  # no evidence speaks against more
-    assert in_force(at(10), 16) == 8  # the next smaller size of this ladder
+    assert size_in_force(at(10), 4) == 4
+    assert size_in_force(at(10), 40) == 10
+    assert size_in_force(at(20, allowed=20), 40) == 40  # no evidence speaks against more
+    assert size_in_force(at(10), 16) == 8  # the next smaller size of this ladder
 
 
 def test_a_decided_size_applies_only_to_the_measured_model_and_lane() -> None:
@@ -154,7 +154,7 @@ def test_a_decision_is_an_allowed_size_and_halves_the_size_that_hurt(
     allowed: int, last: tuple[int, int] | None, packed: dict[int, SampleShare], alone: SampleShare
 ) -> None:
     before = None if last is None else PackDecision(last[0], max(last), NOON)
-    size = in_force(before, allowed)
+    size = size_in_force(before, allowed)
     assert 1 <= size <= allowed
     made = decide(before, allowed, PackEvidence(packed, alone), {}, now=later(days=1))
     if made is None:
@@ -176,7 +176,7 @@ def weeks(
     packed, single, found = NOTHING, NOTHING, list[int]()
     for _ in range(days * 24):
         now += timedelta(hours=1)
-        size = in_force(last, allowed)
+        size = size_in_force(last, allowed)
         found.append(size)
         for _ in range(a_day // 24):
             if size > 1:

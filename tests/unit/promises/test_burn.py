@@ -11,7 +11,7 @@ from scipy.stats import binom
 
 from lanes.money.budget import Budget, BudgetStatus, Period
 from lanes.promises import assessment
-from lanes.promises.answers import RealtimeFigures, realtime_failing, realtime_slow
+from lanes.promises.answers import RealtimeFigures, judge_failing, realtime_slow
 from lanes.promises.assessment import (
     ALERTS,
     FAST,
@@ -49,7 +49,7 @@ def windows(*of: Tried) -> list[SampleShare]:
 
 def attempts(*of: Tried, percent: float = 5) -> Assessment:
     figures = RealtimeFigures("letters", 1, 0, 0, 0, 0, tried=windows(*of))
-    return realtime_failing(version(promises={"realtime_max_error_percent": percent}), figures)
+    return judge_failing(version(promises={"realtime_max_error_percent": percent}), figures)
 
 
 def growing() -> st.SearchStrategy[list[SampleShare]]:
@@ -250,11 +250,9 @@ def test_one_more_hit_never_mends_a_share_and_one_more_clean_sample_never_breaks
 
 
 def test_the_incident_of_a_share_stays_open_for_a_while_unless_its_limit_is_zero() -> None:
-    assert realtime_failing(LETTERS, RealtimeFigures("letters", 1.0, 0, 0, 100, 0)).stays == STAYS
+    assert judge_failing(LETTERS, RealtimeFigures("letters", 1.0, 0, 0, 100, 0)).stays == STAYS
     none = version(promises={"realtime_max_error_percent": 0})
-    assert realtime_failing(none, RealtimeFigures("letters", 1.0, 0, 0, 100, 0)).stays == timedelta(
-        0
-    )
+    assert judge_failing(none, RealtimeFigures("letters", 1.0, 0, 0, 100, 0)).stays == timedelta(0)
 
 
 def seen(

@@ -13,7 +13,7 @@ from lanes.promises.answers import RealtimeFigures, RecentItems
 from lanes.promises.assessment import WINDOWS, Assessment, verdict
 from lanes.promises.batches import BatchProgress, WaitingBatchWork
 from lanes.promises.breaches import invalid_workload
-from lanes.promises.incident import TERMS, Promise, Severity, in_words
+from lanes.promises.incident import TERMS, Promise, Severity, format_value
 from lanes.promises.judge import PromiseMeasurements, assess
 from lanes.statistics.shares import SampleShare
 from lanes.words import BatchState, Verdict
@@ -367,7 +367,7 @@ def test_an_invalid_block_is_a_breach_that_names_its_fields() -> None:
     found = invalid_workload("letters", ["patience_s: too small", "urgent_when: a &&"])
     assert found.verdict is Verdict.FAILED
     assert "patience_s" in found.sentence
-    assert in_words(found.promise, found.value) == "2 fields"
+    assert format_value(found.promise, found.value) == "2 fields"
 
 
 @pytest.mark.parametrize(
@@ -413,5 +413,5 @@ def test_no_assessment_both_breaks_a_promise_and_ends_its_incident(
 def test_every_promise_has_a_unit_and_advice() -> None:
     assert set(TERMS) == set(Promise)
     for promise in Promise:
-        assert in_words(promise, 3.0).startswith("3")
+        assert format_value(promise, 3.0).startswith("3")
         assert TERMS[promise].advice.endswith((".", "?"))

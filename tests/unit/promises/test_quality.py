@@ -16,11 +16,11 @@ from lanes.promises.quality import (
     QualityMeasure,
     Value,
     WatchedFigure,
-    class_of,
+    find_class,
     has_told,
+    iter_values,
+    list_fields,
     quality_drift,
-    values_of,
-    with_class,
 )
 from lanes.words import Lane, Verdict
 from tests.conftest import NOON, later
@@ -126,7 +126,7 @@ def test_fewer_corrections_are_not_a_drift_and_more_corrections_are() -> None:
 def test_a_class_whose_answers_are_corrected_more_often_is_named() -> None:
     usual = fed(AnswerWatch(), {"agreed": 0.98, "corrected": 0.02}, 100, good="agreed")
     worse = fed(usual, {"agreed": 0.91, "corrected": 0.09}, 60, good="agreed", at=later(hours=2))
-    _, field = with_class("", "complaint")
+    _, field = list_fields("", "complaint")
     judged = quality_drift(figure(worse, QualityMeasure.CORRECTION, field), later(hours=4))
     assert judged.subject == 'correction of "complaint", realtime, version 7'
     assert judged.sentence.startswith(
@@ -135,13 +135,13 @@ def test_a_class_whose_answers_are_corrected_more_often_is_named() -> None:
 
 
 def test_a_drift_is_reported_for_the_whole_or_for_its_classes_but_not_for_both() -> None:
-    _, complaint = with_class("category", "complaint")
-    _, praise = with_class("category", "praise")
+    _, complaint = list_fields("category", "complaint")
+    _, praise = list_fields("category", "praise")
     assert has_told({"category"}, complaint)
     assert has_told({complaint}, "category")
     assert not has_told({complaint}, praise)
     assert not has_told({"category"}, "category_2")
-    assert has_told({""}, with_class("", "complaint")[1])
+    assert has_told({""}, list_fields("", "complaint")[1])
     assert not has_told({complaint, "category"}, "category")
     assert not has_told({complaint, "category"}, complaint)
 
@@ -184,7 +184,7 @@ def test_an_evaluation_waits_for_a_minute_and_twenty_answers() -> None:
 
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.integers() | st.text(), st.lists))
 def test_any_value_in_an_answer_is_counted_or_ignored(value: object) -> None:
-    found = dict(values_of({"category": value, "note": value}, SCHEMA))
+    found = dict(iter_values({"category": value, "note": value}, SCHEMA))
     watch = AnswerWatch()
     for said in found.values():
         for _ in range(30):
@@ -193,7 +193,7 @@ def test_any_value_in_an_answer_is_counted_or_ignored(value: object) -> None:
 
 
 def test_closed_sets_count_by_class_and_texts_by_length() -> None:
-    found = dict(values_of({"category": "a", "note": "four", "more": 1}, SCHEMA))
+    found = dict(iter_values({"category": "a", "note": "four", "more": 1}, SCHEMA))
     assert found == {"category": "a", "note": 4.0}
 
 
@@ -215,13 +215,13 @@ def test_the_class_of_an_answer_is_that_of_its_first_closed_field(
 ) -> None:
     fields = {"note": {"type": "string"}, "kind": rules, "later": {"enum": ["c"]}}
     output = {"note": "long", "kind": value, "later": "c"}
-    assert class_of(output, {"properties": fields}) == ("kind", of)
-    assert class_of(output, {"properties": {"note": fields["note"]}}) == ("", "")
+    assert find_class(output, {"properties": fields}) == ("kind", of)
+    assert find_class(output, {"properties": {"note": fields["note"]}}) == ("", "")
 
 
 def test_a_field_with_a_name_too_long_for_an_index_is_not_watched() -> None:
     properties = {"n" * 513: {"enum": ["a"]}, "note": {"type": "string"}}
-    assert [*values_of({"n" * 513: "a", "note": "four"}, {"properties": properties})] == [
+    assert [*iter_values({"n" * 513: "a", "note": "four"}, {"properties": properties})] == [
         ("note", 4.0)
     ]
 

@@ -16,7 +16,7 @@ from lanes.promises.briefing import (
     FailureReport,
     SampleItem,
     kind_of,
-    sample_of,
+    pick_sample,
 )
 from lanes.promises.incident import (
     EVERYBODY,
@@ -69,8 +69,8 @@ def test_no_workload_name_or_key_changes_the_effect_of_a_command(name: str) -> N
 
 def test_a_sample_item_has_a_key_that_can_be_typed_as_shown() -> None:
     for untypable in ("--all", "a\nb", "a  b", " a", "", "x" * 200, "a\u202eb"):
-        assert sample_of([("letters", untypable)]) is None
-        assert sample_of([("letters", untypable), ("bills", "k-1")]) == SampleItem(
+        assert pick_sample([("letters", untypable)]) is None
+        assert pick_sample([("letters", untypable), ("bills", "k-1")]) == SampleItem(
             workload="bills", key="k-1"
         )
 

@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lanes.ids import WorkId
-from lanes.realtime.health import DOWN_AFTER, LONGEST_PAUSE_S, Blame, Health, PastFaults, at_fault
+from lanes.realtime.health import (
+    DOWN_AFTER,
+    LONGEST_PAUSE_S,
+    Blame,
+    Health,
+    PastFaults,
+    find_faulty,
+)
 from lanes.realtime.pace import MOST_PATIENCE
 from tests.conftest import NOON, later
 
@@ -218,7 +225,7 @@ def test_requests_of_an_unanswered_batch_are_blamed_only_with_evidence_against_a
     faulted: list[PastFaults], meanwhile: bool, others: bool, at_fault_: bool
 ) -> None:
     requests = dict(enumerate(faulted))
-    found = at_fault(requests, answered_meanwhile=meanwhile, others_faulted=others)
+    found = find_faulty(requests, answered_meanwhile=meanwhile, others_faulted=others)
     assert found == (set(requests) if at_fault_ else set())
 
 
@@ -227,6 +234,6 @@ def test_requests_that_fault_for_the_first_time_are_never_blamed(
     faulted: list[PastFaults], meanwhile: bool, others: bool
 ) -> None:
     assert (
-        at_fault(dict(enumerate(faulted)), answered_meanwhile=meanwhile, others_faulted=others)
+        find_faulty(dict(enumerate(faulted)), answered_meanwhile=meanwhile, others_faulted=others)
         == set()
     )

@@ -1,6 +1,6 @@
 """The chart of docs/concepts/monitoring.md, drawn as in the report by `python -m tests.unit.report.monitoring_chart`."""
 
-from lanes.report.charts import bars, by_batch
+from lanes.report.charts import bars, list_bars
 from tests.unit.modules import ROOT
 from tests.unit.report.test_report import a_batch
 
@@ -25,7 +25,7 @@ def drawn() -> str:
         )
         for number, items, ended, collected in JOBS
     ]
-    return bars(by_batch(batches)) + "\n"
+    return bars(list_bars(batches)) + "\n"
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from lanes.report import details, page, replay, rollout
 from lanes.report.figures import CircuitFigures, OpenProposal
 from lanes.report.snapshot import Snapshot
 from lanes.report.table import LEFT, Column, Table, render_legend
-from lanes.report.table import in_terminal as in_console
+from lanes.report.table import render_terminal as in_console
 from lanes.rollouts.replays import diff
 from lanes.routing.forecast import FilePlan, Forecast
 from lanes.words import ItemState, Lane, Reason

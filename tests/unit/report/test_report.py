@@ -318,7 +318,9 @@ def test_the_rate_of_a_short_burst_never_exceeds_its_number_of_answers():
 def test_the_cost_of_shadows_and_replays_is_reported_apart_from_the_saving():
     costs = [replace(each, aside_usd=Decimal("0.5")) for each in two_workloads().costs]
     replayed = replace(two_workloads(), costs=costs)
-    assert str(summary.saving(replayed)) == str(summary.saving(two_workloads()))
+    assert str(summary.measure_total_saving(replayed)) == str(
+        summary.measure_total_saving(two_workloads())
+    )
     for report in (" ".join(written(replayed).split()), page.main_page(replayed)):
         assert "Shadows and replays of these items cost $1.00 more" in report
     assert "Shadows and replays" not in written(two_workloads())
@@ -566,7 +568,7 @@ def test_the_headline_states_the_saving_the_batches_and_the_worst_real_time_p95(
 
 def test_no_saving_is_claimed_while_items_are_still_to_pay():
     waiting = [StateFigures("tickets", "working", 107), StateFigures("tickets", "settled", 106)]
-    said = str(summary.saving(replace(two_workloads(), states=waiting)))
+    said = str(summary.measure_total_saving(replace(two_workloads(), states=waiting)))
     assert said == "saving open: 107 of 213 items still to pay"
 
 
@@ -582,7 +584,7 @@ def test_no_saving_is_claimed_while_items_are_still_to_pay():
 )
 def test_a_cost_of_at_least_twice_all_real_time_is_stated_as_a_multiple(actual, said):
     costs = [CostFigures("tickets", Decimal(actual), Decimal(2), Decimal(1), Decimal(0))]
-    assert str(summary.saving(replace(two_workloads(), costs=costs))) == said
+    assert str(summary.measure_total_saving(replace(two_workloads(), costs=costs))) == said
 
 
 def test_a_batch_shows_its_duration_or_its_expected_end():

@@ -38,7 +38,7 @@ def refused(
     book = book or (playbook(step(10, AGREEMENT)) if agreement else playbook())
     made = plan.make(book, "letters", None, basis_points, traffic or SplitTraffic())
     more = {"values": values, "leaves_out": leaves_out}
-    return refusals.of_start(made, mode=mode, present=present, **more)
+    return refusals.refuse_start(made, mode=mode, present=present, **more)
 
 
 def incident(promise: Promise, subject: str = "", **fields: Any) -> Incident:
@@ -158,8 +158,8 @@ def test_a_skipped_step_may_be_unreachable() -> None:
 def test_a_split_may_be_set_by_hand_unless_a_rollout_moves_the_same_split(
     of: str | None, moved_by: str | None, forbidden: bool
 ) -> None:
-    assert (refusals.of_split("letters", of, open_rollout(moved_by)) is not None) is forbidden
-    assert refusals.of_split("letters", of, None) is None
+    assert (refusals.refuse_split("letters", of, open_rollout(moved_by)) is not None) is forbidden
+    assert refusals.refuse_split("letters", of, None) is None
 
 
 @pytest.mark.parametrize(

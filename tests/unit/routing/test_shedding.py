@@ -120,7 +120,7 @@ def walked(pressed: Shedding, ranks: Sequence[datetime]) -> list[int]:
     """Return the indexes of the items that leave when the queue is walked from its end."""
     queue = [replace(waiting(at), id=WorkId(nth)) for nth, at in enumerate(ranks)]
     line = pressed.line({"letters": LETTERS}, {"letters": len(queue)})
-    return sorted(pressed.leaving(reversed(queue), {LETTERS.id: LETTERS}, line))
+    return sorted(pressed.choose(reversed(queue), {LETTERS.id: LETTERS}, line))
 
 
 def test_a_slow_lane_sheds_only_items_that_it_would_serve_later_than_their_rank_allows() -> None:
@@ -196,7 +196,7 @@ def test_only_workloads_under_pressure_are_listed() -> None:
 def test_work_whose_version_cannot_be_read_is_not_shed() -> None:
     pressed = pressure(DOWN)
     unreadable = replace(waiting(), id=WorkId(2), version_id=VersionId(2))
-    left = pressed.leaving(
+    left = pressed.choose(
         [waiting(), unreadable],
         {LETTERS.id: LETTERS},
         pressed.line({"letters": LETTERS}, {"letters": 2}),

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from lanes.ids import WorkId
 from lanes.packing import Claim
-from lanes.settling.outcome import WHOLE, Attempt, Judgment, PackShare, Response, without_repeats
+from lanes.settling.outcome import WHOLE, Attempt, Judgment, PackShare, Response, drop_repeats
 from lanes.words import Outcome
 from lanes.workload.prices import Usage
 from tests.conftest import NOON
@@ -34,7 +34,7 @@ def attempts(lines: list[tuple[int, int, str | None]]) -> list[Attempt]:
 def test_repeats_are_dropped_and_the_shares_of_a_response_are_complete(
     lines: list[tuple[int, int, str | None]],
 ) -> None:
-    once = without_repeats(attempts(lines))
+    once = drop_repeats(attempts(lines))
     assert [each.name for each in once] == list(
         dict.fromkeys(each.name for each in attempts(lines))
     )
@@ -50,6 +50,6 @@ def test_repeats_are_dropped_and_the_shares_of_a_response_are_complete(
 def test_an_attempt_keeps_its_share_when_it_is_saved_separately(
     lines: list[tuple[int, int, str | None]], data: st.DataObject
 ) -> None:
-    once = without_repeats(attempts(lines))
+    once = drop_repeats(attempts(lines))
     apart = [each for each in once if data.draw(st.booleans())]
-    assert without_repeats(apart) == apart
+    assert drop_repeats(apart) == apart

@@ -14,7 +14,7 @@ from lanes.promises.incident import (
     Promise,
     Severity,
     SlackStep,
-    news_of,
+    find_news,
     next_step,
 )
 from lanes.report import incident as incident_page
@@ -74,7 +74,7 @@ JOB = JobStatus(
 def told(incident_change: dict[str, object], **post: object) -> IncidentNews | None:
     """Return the news, an hour after noon, of a post whose incident changed like this."""
     of = replace(TOLD, incident=replace(OPEN, **incident_change), **post)  # pyright: ignore[reportArgumentType]
-    return news_of(of, later(hours=1))
+    return find_news(of, later(hours=1))
 
 
 def test_people_are_notified_when_an_incident_worsens_or_ends_and_not_of_a_new_figure() -> None:
@@ -89,12 +89,12 @@ def test_people_are_notified_when_an_incident_worsens_or_ends_and_not_of_a_new_f
 def test_a_silenced_incident_is_not_posted_and_notifies_no_one_until_its_silence_ends() -> None:
     silent = replace(TOLD, incident=replace(SILENCED, severity=Severity.CRITICAL))
     untold = replace(silent, posted_state=None)
-    assert news_of(silent, later(hours=1)) is None
+    assert find_news(silent, later(hours=1)) is None
     assert next_step(silent, edits=True, now=later(hours=1)) is SlackStep.EDIT
     assert next_step(untold, edits=True, now=later(hours=1)) is SlackStep.NOTHING
     assert next_step(untold, edits=True, now=later(hours=2)) is SlackStep.POST
     acknowledged = replace(silent.incident, handling=Handling.ACKNOWLEDGED)
-    assert news_of(replace(silent, incident=acknowledged), later(hours=1)) is IncidentNews.WORSE
+    assert find_news(replace(silent, incident=acknowledged), later(hours=1)) is IncidentNews.WORSE
 
 
 def test_a_message_is_edited_at_once_when_a_person_handles_its_incident() -> None:

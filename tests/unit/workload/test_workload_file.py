@@ -296,7 +296,7 @@ def test_a_file_with_few_aliases_is_accepted() -> None:
 def test_a_file_that_is_too_large_is_read_only_to_one_byte_beyond_the_limit(tmp_path: Path) -> None:
     file = tmp_path / "huge.yaml"
     file.write_bytes(b"#" * (workload_file.MOST_BYTES + 100))
-    content = workload_file.bytes_of(file)
+    content = workload_file.read_bytes(file)
     assert len(content) == workload_file.MOST_BYTES + 1
     with pytest.raises(SpecInvalid, match="larger than 1,024 KiB; a workload's file is not"):
         workload_file.read(content, file="huge.yaml")
