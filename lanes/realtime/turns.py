@@ -8,8 +8,9 @@ was filled: if a claim took all waiting work, no turns are needed.
 Cursors prevent reads from passing the same dead index entries again and again. The index entry of claimed work or of a routed
 item stays as long as an open snapshot may still see it, such as that of a long report or a dump. Reading past half a million
 dead entries takes a tenth of a second or more, for every claim and every routed chunk. So after a slow read from the head of a
-queue, reads start behind the last position taken, for one second. Positions are ranks of work, the item routed last, or ids of
-published events. A list of consumers can only be read from the head, so it is reused for a time in proportion to a slow read.
+queue, reads start behind the last position taken, for one to five seconds: slow reads take about 2 % of the time. Positions are
+ranks of work, the item routed last, or ids of published events. A list of consumers can only be read from the head, so it is
+reused for that time.
 """
 
 from collections import Counter
@@ -23,10 +24,15 @@ from lanes.workload.version import Spec
 
 MOST_CONSUMERS = 64  # consumers that take turns at once; the next read lists the next ones
 SLOW_S = 0.01  # a read from the head that takes longer is not repeated at once
-REST_S = 1.0  # from a slow read from the head until the next one
-REUSES = 20  # the time for which a list is reused, over the duration of its slow read
-LONGEST_REUSE_S = 10.0
+REST_S = 1.0  # the shortest time from a slow read from the head until the next one
+RESTS = 50  # that time over the duration of the slow read
+LONGEST_REST_S = 5.0  # a read of a locked table must not hide work for longer
 P = TypeVar("P")
+
+
+def rest_after(took_s: float) -> float:
+    """Return the seconds from a slow read from the head until the next one."""
+    return min(max(REST_S, RESTS * took_s), LONGEST_REST_S)
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,7 @@ class ConsumerLists:
     def select_due(self, wanted: Mapping[str, str], at: float) -> Mapping[str, str]:
         """Return the entries of `wanted` that must be read now; after a slow read, only those without a recent list."""
         recent = {
-            name for name, (_, read_at) in self._lists.items() if at < read_at + LONGEST_REUSE_S
+            name for name, (_, read_at) in self._lists.items() if at < read_at + LONGEST_REST_S
         }
         return {
             name: it for name, it in wanted.items() if at >= self._again_at or name not in recent
@@ -80,7 +86,7 @@ class ConsumerLists:
         """Record the lists of these workloads, which were read in `took_s` seconds."""
         self._lists |= {name: (found.get(name, ()), at) for name in names}
         if took_s > SLOW_S:
-            self._again_at = at + min(max(REST_S, REUSES * took_s), LONGEST_REUSE_S)
+            self._again_at = at + rest_after(took_s)
 
     def read(self, name: str, at: float) -> list[WaitingConsumer] | None:
         """Return the list of a workload, or None if it was never read. Ranks move on with the age of the list."""
@@ -196,7 +202,7 @@ class QueueCursor(Generic[P]):
     head finds it. Every read includes urgent work.
     """
 
-    def __init__(self, *, slow_s: float = SLOW_S, rest_s: float = REST_S) -> None:
+    def __init__(self, *, slow_s: float = SLOW_S, rest_s: float | None = None) -> None:
         self._slow_s, self._rest_s = slow_s, rest_s
         self._taken: dict[str, P] = {}
         self._whole_again_at = float("-inf")
@@ -212,7 +218,7 @@ class QueueCursor(Generic[P]):
         """Record the end of a read `at` this time, its duration, and the last position taken of each workload."""
         self.take(taken)
         if look.whole and took_s > self._slow_s:
-            self._whole_again_at = at + self._rest_s
+            self._whole_again_at = at + (self._rest_s or rest_after(took_s))
 
     def take(self, taken: Mapping[str, P]) -> None:
         """Move the cursor to the last position taken of each workload."""
