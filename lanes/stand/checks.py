@@ -183,7 +183,12 @@ def blocks(patient: Patient) -> str:
         )
     with patient.usable_prefect() as api:
         database = api.block("lanes-database", BLOCK, with_secrets=True) or {}
-    user = check_login(str(database.get("direct_url") or database.get("url")))
+    address = database.get("direct_url") or database.get("url")
+    if not address:
+        raise StandError(
+            f"Prefect's block `{BLOCK}` of type lanes-database has no address: run `lanes deploy`, or run `lanes up`"
+        )
+    user = check_login(str(address))
     return f"present; runs connect to the database as {user}"
 
 

@@ -13,6 +13,7 @@ from lanes.realtime.circuit import Fault
 from lanes.settings import Settings
 from lanes.stand import local
 from lanes.stand.after_restore import CHECKS as AFTER_RESTORE
+from lanes.stand.checks import REQUIRED_BLOCKS
 from lanes.stand.doctor import CheckVerdict, Finding, examine, is_healthy
 from lanes.stand.info import STAND_IN_KEY, StandInfo
 from lanes.stand.postgres import Running
@@ -236,6 +237,16 @@ def test_missing_workers_deployments_and_blocks_are_named(
     # A block with another name does not belong to Lanes.
     lacking = "Prefect lacks blocks named `lanes` of type lanes-database, lanes-provider: "
     assert blocks.startswith(f"{lacking}set ANTHROPIC_API_KEY")
+
+
+def test_a_database_block_without_an_address_is_reported(
+    home: Path, serve: Callable[[Answers], str]
+) -> None:
+    named = "/api/block_types/slug/{}/block_documents/name/lanes"
+    empty = {named.format(slug): (200, {"data": {}}) for slug in REQUIRED_BLOCKS}
+    url = serve({"/api/health": (200, True), **empty}) + "/api"
+    said = found(home, "blocks", PREFECT_API_URL=url).sentence
+    assert said.startswith("Prefect's block `lanes` of type lanes-database has no address: ")
 
 
 def test_a_provider_that_refuses_the_key_is_reported_without_the_key(

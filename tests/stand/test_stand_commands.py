@@ -99,7 +99,7 @@ def test_sigterm_during_up_stops_the_processes_that_up_had_started(
         assert site.canceled.wait(10)
         return "started"
 
-    monkeypatch.setattr("lanes.stand.stand.all_steps", lambda: [StandStep("one", "one", start)])
+    monkeypatch.setattr("lanes.stand.stand.list_steps", lambda: [StandStep("one", "one", start)])
     assert app(["up"]) == 1
     assert "what this command had started was stopped again" in capsys.readouterr().err
     assert len(pids) == 1
