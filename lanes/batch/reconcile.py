@@ -57,7 +57,7 @@ class ListedBatch:
 
 @dataclass(frozen=True)
 class LostCreate:
-    """A create without an answer, by our clock. After `create_end` no process can still be creating the batch."""
+    """A create without an answer, by our clock. After `over_at` no process can still be creating the batch."""
 
     requests: int
     intended_at: datetime
