@@ -58,7 +58,7 @@ def test_a_change_is_found_with_its_class_its_moment_and_both_shares() -> None:
     assert evidence > log(1e7)
     assert shift is not None
     assert (shift.portion, shift.place) in {(11, 0), (11, 2)}
-    assert shift.before.samples, shift.since.samples == (1_500, 1_000)
+    assert (shift.before.samples, shift.since.samples) == (1_500, 1_000)
 
 
 def test_a_falling_share_is_no_evidence_where_only_a_rise_counts() -> None:
