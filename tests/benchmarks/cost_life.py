@@ -13,6 +13,7 @@ from sqlalchemy import Connection, text
 
 from lanes.money.estimates import Estimates
 from lanes.store.doors import items as door
+from lanes.store.doors.unrouted import has_received
 from tasks.account_drain import DrainPace
 from tasks.drain import Drain, drain
 from tasks.router import route_received
@@ -140,7 +141,8 @@ async def send(
         door.admit(connection, sent, door="client", now=now)
 
     await ground.at.db.run(admit)
-    while await route_received(ground.at.db):
+    # While the drain's own router holds the lock, nothing is routed here.
+    while await route_received(ground.at.db) or await ground.at.db.run(has_received):
         pass
 
 

@@ -86,7 +86,7 @@ def starts_slowly(stand: RunningStand, run: dict[str, Any]) -> bool:
 def test_no_more_runs_are_requested_than_died_or_started_slowly(stand: RunningStand) -> None:
     """Run after the kills above: each flow has its first run, one run per kill, and one per slow start.
 
-    There are fewer when an hourly scheduled run took over.
+    There are fewer when an hourly scheduled run took over. Drains that were requested because work waited do not count.
     """
     for each in STANDING:
         made = stand.prefect.post(
@@ -103,7 +103,12 @@ def test_no_more_runs_are_requested_than_died_or_started_slowly(stand: RunningSt
                 "limit": 200,
             },
         )
-        asked = [run for run in made.raise_for_status().json() if not run["auto_scheduled"]]
+        asked = [
+            run
+            for run in made.raise_for_status().json()
+            if not run["auto_scheduled"]
+            and each.next.parameters.items() <= run["parameters"].items()
+        ]
         began = [run for run in asked if run["start_time"]]
         assert len(began) <= 3 + sum(starts_slowly(stand, run) for run in asked), (
             each.flow,

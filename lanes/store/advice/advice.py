@@ -288,10 +288,8 @@ def _of(
     priced, compared = select_kind(ours, "route"), select_kind(ours, "compared")
     billed, prices = sum_spending(counted, version.version), ListPrices(version.models, now)
     of_others = count_answers_of_others(counted, version.version)
-    timed = {
-        kind: select_kind(rows_by_query["timed"], kind)
-        for kind in (Kind.FIRST, Kind.READ, Kind.DUE)
-    }
+    kinds = Kind.FIRST, Kind.READ, Kind.DUE
+    timed = {kind: select_kind(rows_by_query["timed"], kind) for kind in kinds}
     due = [
         pair for each in add_up(timed[Kind.DUE], "workload").values() for pair in each.list_counts()
     ]
