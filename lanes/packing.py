@@ -14,10 +14,9 @@ from lanes.words import ANSWERING, MEASURING, FlushReason, PackScope, Purpose
 
 T = TypeVar("T")
 
-AFTER_LIVE_WORK = timedelta(
-    days=1
-)  # how much later than live work shadows, golden items and replays are ranked
-# for real-time replays: however long a replay takes, no live work is ranked behind it
+# How much later than live work shadows, golden items and replays are ranked.
+AFTER_LIVE_WORK = timedelta(days=1)
+# For real-time replays: however long a replay takes, no live work is ranked behind it.
 AFTER_ALL_LIVE_WORK = timedelta(days=365)
 
 MOST_BYTES = 8 * 1024**2  # in one chunk at a door; a single input may be larger

@@ -78,7 +78,7 @@ async def archive_out(db: Database) -> int:
 async def _read_limits(
     db: Database, field: Literal["keep_payload_days", "archive_after_days"]
 ) -> tuple[dict[str, datetime], datetime]:
-    """Return, by workload with that number of days set, the time so many days before now; and return now."""
+    """Return the end of each workload's retention, if `field` sets its days: now less these days; and return now."""
     now = await db.now()
     versions = await db.run(workloads.read_versions)
     days = {name: getattr(each.spec, field) for name, each in versions.items()}

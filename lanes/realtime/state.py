@@ -64,10 +64,8 @@ class DrainState:
         self.idle_since = now  # time of the last work
         self._stopped = False
         self.cursor, self.turns = QueueCursor[datetime](), ConsumerTurns()
-        self._consumers, self._listed = (
-            ConsumerLists(),
-            set[str](),
-        )  # workloads listed by the current read
+        self._consumers = ConsumerLists()
+        self._listed: set[str] = set()  # workloads whose consumers the current read lists
         self._orders: dict[str, TurnOrder] = {}  # of the current read
         self._look: QueueLook[datetime] | None = None  # the current read, None between reads
         self._seen = events.QueueSeen({}, {})
@@ -222,11 +220,9 @@ class DrainState:
         self._orders = {}
         in_turns = self.turns.next_looks.keys() | self._seen.consumers.keys()
         for name in in_turns & self._wanted.keys() & self._seen.waiting.keys():
-            spec, waiting = (
-                self._seen.waiting[name].spec,
-                self._consumers.read(name, now.timestamp()),
-            )
-            order = self.turns.order(name, spec, waiting or [], self._wanted[name])
+            spec = self._seen.waiting[name].spec
+            waiting = self._consumers.read(name, now.timestamp())
+            order = self.turns.order(name, spec, waiting, self._wanted[name])
             if order is not None:
                 self._orders[name] = order
         unasked = self.scheduler.list_idle_probes(now) if self._needed else set[str]()

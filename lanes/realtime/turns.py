@@ -68,12 +68,11 @@ class ConsumerLists:
 
     def select_due(self, wanted: Mapping[str, str], at: float) -> Mapping[str, str]:
         """Return the entries of `wanted` that must be read now; after a slow read, only those without a recent list."""
-        recent = {
-            name for name, (_, read_at) in self._lists.items() if at < read_at + LONGEST_REST_S
-        }
-        return {
-            name: it for name, it in wanted.items() if at >= self._again_at or name not in recent
-        }
+        if at >= self._again_at:
+            return wanted
+        oldest = at - LONGEST_REST_S
+        recent = {name for name, (_, read_at) in self._lists.items() if read_at > oldest}
+        return {name: after for name, after in wanted.items() if name not in recent}
 
     def record(
         self,
@@ -88,11 +87,9 @@ class ConsumerLists:
         if took_s > SLOW_S:
             self._again_at = at + rest_after(took_s)
 
-    def read(self, name: str, at: float) -> list[WaitingConsumer] | None:
-        """Return the list of a workload, or None if it was never read. Ranks move on with the age of the list."""
-        if name not in self._lists:
-            return None
-        consumers, read_at = self._lists[name]
+    def read(self, name: str, at: float) -> list[WaitingConsumer]:
+        """Return the list of a workload, empty if it was never read. The ranks advance by the age of the list."""
+        consumers, read_at = self._lists.get(name, ((), at))
         age = timedelta(seconds=max(0.0, at - read_at))
         return [WaitingConsumer(each.consumer, each.rank_at + age) for each in consumers]
 
@@ -106,9 +103,8 @@ class ConsumerTurns:
         self._times: dict[str, dict[str, float]] = {}
         self._orders: dict[str, TurnOrder] = {}
         self._weights: dict[str, Spec] = {}
-        self._taken: dict[
-            str, dict[str, datetime]
-        ] = {}  # by workload and consumer, as in `QueueCursor`
+        # The positions by workload and consumer, as in `QueueCursor`.
+        self._taken: dict[str, dict[str, datetime]] = {}
 
     @property
     def next_looks(self) -> Mapping[str, str]:

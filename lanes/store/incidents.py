@@ -48,10 +48,8 @@ HANDLED = (
 )
 FIGURES = ("severity", "value", "limit_value", "sentence")  # these change while it is open
 
-CAUSES = (
-    Promise.BUDGET,
-    Promise.COLLECT_STOPPED,
-)  # causes that are measured together with the breaches that they explain
+# Causes that are measured together with the breaches that they explain.
+CAUSES = (Promise.BUDGET, Promise.COLLECT_STOPPED)
 ROLES = ", ".join(
     f"('{role_subject(role)}', array{[str(lane) for lane in Lane if lane in lanes]}::text[])"
     for role, (_, lanes) in LOSSES.items()

@@ -127,9 +127,8 @@ def move(connection: Connection, most: int) -> int:
         return 1
 
 
-MINUTES_KEPT = timedelta(
-    days=35
-)  # longer than 30 days, the longest period that is read from a given minute on
+# Longer than 30 days, the longest period that may start at any minute.
+MINUTES_KEPT = timedelta(days=35)
 OLD_MINUTES = """
 delete from lanes.{table} where ctid = any(array(
   select old.ctid

@@ -373,11 +373,8 @@ def _events(entries: sa.CTE, items: sa.CTE) -> sa.CTE:
         "payload": events.c.payload,
         "occurred_at": _now,
     }
-    in_order = (
-        events.c.turn,
-        events.c.n,
-        events.c.event,
-    )  # alphabetically, answered precedes corrected
+    # In alphabetical order, answered precedes corrected.
+    in_order = (events.c.turn, events.c.n, events.c.event)
     return (
         insert(event_outbox)
         .from_select(list(values), sa.select(*values.values()).order_by(*in_order))

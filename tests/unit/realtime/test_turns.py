@@ -224,9 +224,9 @@ def test_the_ranks_of_a_reused_list_move_on_with_its_age() -> None:
     lists = ConsumerLists()
     lists.record(["letters"], {"letters": waiting("crm", "shop")}, took_s=0.1, at=0.0)
     assert lists.read("letters", 0.0) == waiting("crm", "shop")
-    ranks = [each.rank_at for each in lists.read("letters", 2.0) or []]
+    ranks = [each.rank_at for each in lists.read("letters", 2.0)]
     assert ranks == [later(seconds=2), later(seconds=3)]
-    assert lists.read("bills", 2.0) is None
+    assert lists.read("bills", 2.0) == []
 
 
 class InTurns:
