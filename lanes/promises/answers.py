@@ -41,15 +41,14 @@ class RealtimeFigures:
     `p95_s` covers the `answered` items, the late items and the given-up items. `late` items have already waited longer than
     promised, the oldest for `waits_s`; so have the `given_up` items, whose wait continues. A sample of `timely` is an item, in
     the window in which it was answered or began to wait longer than promised (a hit). A sample of `tried` is an attempt; a hit
-    failed. `aged` minutes are over 15 minutes old, and not in the figures yet.
+    failed. `aged` minutes are over 15 minutes old, and not in the figures yet. Of a busy workload, `p95_s` and the shares are
+    those of a sample, and `answered` is estimated from it.
     """
 
     workload: str
     p95_s: float | None
     answered: int
     late: int
-    attempts: int
-    failed: int
     given_up: int = 0
     waits_s: float | None = None
     timely: Sequence[SampleShare] = assessment.NO_WINDOWS

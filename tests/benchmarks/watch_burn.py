@@ -67,17 +67,13 @@ Judge = Callable[[tuple[SampleShare, ...]], Assessment]
 def failing(percent: float) -> Judge:
     """Return the judge of the share of failed attempts."""
     of = version(promises={"realtime_max_error_percent": percent})
-    return lambda windows: judge_failing(
-        of, RealtimeFigures("letters", 1, 0, 0, 0, 0, tried=windows)
-    )
+    return lambda windows: judge_failing(of, RealtimeFigures("letters", 1, 0, 0, tried=windows))
 
 
 def slow() -> Judge:
     """Return the judge of the share of slow answers."""
     of = version()
-    return lambda windows: realtime_slow(
-        of, RealtimeFigures("letters", 1, 1, 0, 0, 0, timely=windows)
-    )
+    return lambda windows: realtime_slow(of, RealtimeFigures("letters", 1, 1, 0, timely=windows))
 
 
 def openings(traffic: SampledTraffic, judge: Judge, budget: float) -> Iterator[int]:

@@ -37,6 +37,8 @@ FREED_WITHIN = timedelta(days=2)  # after a refusal, waiting batch work is submi
 UNCOUNTED = timedelta(minutes=3)
 # After now, as an upper bound: generic plans expect few rows in a range.
 SOON = timedelta(minutes=1)
+# Real-time attempts of a workload that are read for its latency; a share of 5 % is then exact to half a percent.
+SAMPLE = 20_000
 
 # The windows of `burn`; windows longer than an hour consist of whole hours.
 SINCE = {f"since_{place}": each for place, each in enumerate(assessment.WINDOWS)}
@@ -100,18 +102,39 @@ SUMS = ", ".join(
 # waited longer than promised count with their age, also after a fall-back to batch, and so do recently given up items. Delays
 # and failures during a provider outage belong to the outage's incident: counting begins again after it. Faults without a later
 # answer do not count as failures yet: the next answer turns them into failures, or they begin an outage.
+#
+# Of a workload with more attempts than `SAMPLE`, only those of every nth tenth of a second are read, in the spans of `slices`;
+# `every` is n, a power of two, so that a later look reads no other part of a minute. The shares and the p95 are then those of the
+# sample, so that their bounds stay valid: they include every nth late or given-up item. Each `offset 0` makes the planner read
+# one span after the other.
 REALTIME = f"""
 with {PROMISED},
-answered as (
-  select a.workload, {BEGUN} as begun, a.ended_at as known_at
+sampled as (
+  select p.*, (2 ^ ceil(log(2, greatest(1, coalesce(sum(f.n), 0) / cast(:sample as int)))))::int as every
     from promised p
-    join lanes.attempt a on a.workload = p.name and a.lane = 'realtime' and a.ended_at between :since and :soon
-    join lanes.item i on i.id = a.item_id
-    join lanes.work w on w.id = a.work_id
-   where a.purpose = 'answer' and a.shown and i.revision = 0 and i.failure is null and i.received_at >= p.well_since
-     and not exists (select from lanes.route r where r.item_id = i.id and r.lane = 'batch')),
+    left join lanes.figure f on f.grain = 'minute' and f.kind = '{Kind.ATTEMPT}' and f.lane = 'realtime' and f.workload = p.name
+                            and f.at >= :since
+   group by p.name, p.promised, p.well_since),
+slices as (
+  select s.*, at, case every when 1 then :soon else at + interval '100 ms' end as before
+    from sampled s
+   cross join generate_series(
+     case every when 1 then :since else date_bin(every * interval '100 ms', :since, 'epoch') end, :soon,
+     case every when 1 then interval '1 day' else every * interval '100 ms' end) at
+   where at >= :since),
+answered as (
+  select s.name as workload, a.begun, a.ended_at as known_at
+    from slices s
+   cross join lateral (
+     select {BEGUN} as begun, a.ended_at
+       from lanes.attempt a
+       join lanes.item i on i.id = a.item_id
+       join lanes.work w on w.id = a.work_id
+      where a.workload = s.name and a.lane = 'realtime' and a.ended_at >= s.at and a.ended_at < s.before
+        and a.purpose = 'answer' and a.shown and i.revision = 0 and i.failure is null and i.received_at >= s.well_since
+        and not exists (select from lanes.route r where r.item_id = i.id and r.lane = 'batch') offset 0) a),
 late as (
-  select w.workload, {BEGUN} as begun
+  select w.workload, i.id, {BEGUN} as begun
     from promised p
     join {UNASKED} w on w.workload = p.name and w.lane = 'realtime'
     join lanes.item i on i.id = w.item_id
@@ -120,7 +143,7 @@ late as (
      and i.received_at >= p.well_since
      and not exists (select from lanes.route r where r.item_id = i.id and r.lane = 'batch')
   union all
-  select i.workload, i.received_at
+  select i.workload, i.id, i.received_at
     from lanes.route r
     join lanes.item i on i.id = r.item_id
     join promised p on p.name = i.workload
@@ -128,54 +151,58 @@ late as (
      and i.revision = 0 and i.failure is null and i.answered_at is null and i.canceled_at is null
      and i.received_at >= p.well_since
   union all
-  select i.workload, i.received_at
+  select i.workload, i.id, i.received_at
     from promised p join lanes.item i on i.workload = p.name
    where i.position is null and i.canceled_at is null and i.pin is distinct from 'batch'
      and i.received_at < :now - p.promised and i.received_at >= p.well_since),
 given_up as (
-  select i.workload, i.received_at as begun, i.failed_at as known_at
+  select i.workload, i.id, i.received_at as begun, i.failed_at as known_at
     from promised p join lanes.item i on i.workload = p.name and i.failed_at >= :since
    where i.answered_at is null and i.canceled_at is null and i.revision = 0 and i.received_at >= p.well_since
      and not exists (select from lanes.route r where r.item_id = i.id and r.lane = 'batch' and r.reason <> 'fallback')),
 ended as (
-  select workload, 'answered' as kind, begun, known_at, known_at as waits_until from answered
-  union all select workload, 'late', begun, :now, :now from late
-  union all select workload, 'given up', begun, known_at, :now from given_up),
+  select workload, 'answered' as kind, true as chosen, begun, known_at, known_at as waits_until from answered
+  union all
+  select workload, 'late', id % every = 0, begun, :now, :now from late join sampled on name = workload
+  union all
+  select workload, 'given up', id % every = 0, begun, known_at, :now from given_up join sampled on name = workload),
 latency as (
-  select workload, percentile_cont(0.95) within group (order by took_s) as p95_s,
+  select workload, percentile_cont(0.95) within group (order by took_s) filter (where chosen) as p95_s,
          count(*) filter (where kind = 'answered') as answered, count(*) filter (where kind = 'late') as late,
          count(*) filter (where kind = 'given up') as given_up, max(took_s) filter (where kind = 'late') as waits_s
-    from (select workload, kind, extract(epoch from waits_until - begun)::float8 as took_s from ended
+    from (select workload, kind, chosen, extract(epoch from waits_until - begun)::float8 as took_s from ended
            where known_at >= :recent) lately group by 1),
-tried as (
-  select a.workload, a.ended_at, a.outcome <> 'valid' as failed
+newest_answers as (
+  select p.name, newest.ended_at
     from promised p
-    cross join lateral (
-      select max(b.ended_at) as ended_at from lanes.attempt b
-       where b.workload = p.name and b.lane = 'realtime' and b.ended_at between :recent and :soon
-         and b.message_id is not null) newest_answer
-    join lanes.attempt a on a.workload = p.name and a.lane = 'realtime' and a.ended_at between :since and :soon
-                        and a.started_at >= p.well_since
-   where a.purpose in {ANSWERING} and (a.outcome not in ('unserved', 'unknown') or a.ended_at <= newest_answer.ended_at)),
-attempts as (
-  select workload, count(*) as attempts, count(*) filter (where failed) as failed
-    from tried where ended_at >= :recent group by 1),
+   cross join lateral (
+     select b.ended_at from lanes.attempt b
+      where b.workload = p.name and b.lane = 'realtime' and b.ended_at between :recent and :soon and b.message_id is not null
+      order by b.ended_at desc limit 1) newest),
+tried as (
+  select s.name as workload, a.ended_at, a.failed
+    from slices s
+    left join newest_answers newest on newest.name = s.name
+   cross join lateral (
+     select a.ended_at, a.outcome <> 'valid' as failed
+       from lanes.attempt a
+      where a.workload = s.name and a.lane = 'realtime' and a.ended_at >= s.at and a.ended_at < s.before
+        and a.started_at >= s.well_since and a.purpose in {ANSWERING}
+        and (a.outcome not in ('unserved', 'unknown') or a.ended_at <= newest.ended_at) offset 0) a),
 by_minute as (
   select workload, '{Kind.TIMELY}' as kind, date_trunc('minute', least(known_at, begun + promised), 'UTC') as at,
          count(*) as n, count(*) filter (where kind = 'given up' or known_at > begun + promised) as bad
     from ended join promised p on p.name = workload
-   where promised > interval '0' and least(known_at, begun + promised) >= :since group by 1, 3
+   where chosen and promised > interval '0' and least(known_at, begun + promised) >= :since group by 1, 3
   union all
   select workload, '{Kind.TRIED}', date_trunc('minute', ended_at, 'UTC'), count(*), count(*) filter (where failed)
     from tried group by 1, 3),
 minutes as (
   select workload, jsonb_agg(jsonb_build_array(kind, extract(epoch from at)::bigint, n, bad)) as minutes
     from by_minute group by 1)
-select p.name as workload, l.p95_s, coalesce(l.answered, 0) as answered, coalesce(l.late, 0) as late,
-       coalesce(t.attempts, 0) as attempts, coalesce(t.failed, 0) as failed, coalesce(l.given_up, 0) as given_up, l.waits_s,
-       coalesce(m.minutes, '[]') as minutes
-  from promised p left join latency l on l.workload = p.name left join attempts t on t.workload = p.name
-  left join minutes m on m.workload = p.name
+select s.name as workload, l.p95_s, coalesce(l.answered, 0) * s.every as answered, coalesce(l.late, 0) as late,
+       coalesce(l.given_up, 0) as given_up, l.waits_s, coalesce(m.minutes, '[]') as minutes
+  from sampled s left join latency l on l.workload = s.name left join minutes m on m.workload = s.name
 """
 
 # Older minutes since the last trouble, as `watch` counted them: single minutes of the last hour, and whole hours.
@@ -273,6 +300,7 @@ def measure(connection: Connection, *, now: datetime) -> PromiseMeasurements:
         "now": now,
         "soon": now + SOON,
         "recent": now - RECENT,
+        "sample": SAMPLE,
         "since": _minute(now - RECENT - UNCOUNTED),
         "uncounted": now - UNCOUNTED,
         "collect": items.COLLECT,

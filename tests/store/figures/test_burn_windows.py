@@ -113,6 +113,24 @@ def test_a_late_item_counts_only_in_the_minute_in_which_its_promised_time_passed
     assert (seen.answered, seen.p95_s) == (1, 18 * 60)
 
 
+def test_only_a_part_of_a_busy_workloads_attempts_is_read(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(connection, now=NOON, promises={"realtime_p95_s": 5})
+    for call in range(12):  # two items every tenth of a second; every third call is slow
+        took_s = 9 if call % 3 == 0 else 1
+        at = later(seconds=10 + call / 10)
+        answered(connection, f"call {call}", 2, at=at, took_s=took_s)
+    folding.fold(connection)
+    monkeypatch.setattr(measurements, "SAMPLE", 8)
+    for minutes in (1, 2):  # both read every fourth tenth of a second, the same ones
+        read = look(connection, later(minutes=minutes))
+        assert (read.answered, read.p95_s) == (24, 9)
+        assert (read.timely[FIVE], read.tried[FIVE]) == ((2, 6), (0, 6))
+    monkeypatch.setattr(measurements, "SAMPLE", 24)
+    assert look(connection, later(minutes=1)).timely[FIVE] == (8, 24)
+
+
 def test_a_failed_item_counts_as_late_when_its_promised_time_has_passed(
     connection: Connection,
 ) -> None:

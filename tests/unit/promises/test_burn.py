@@ -48,7 +48,7 @@ def windows(*of: Tried) -> list[SampleShare]:
 
 
 def attempts(*of: Tried, percent: float = 5) -> Assessment:
-    figures = RealtimeFigures("letters", 1, 0, 0, 0, 0, tried=windows(*of))
+    figures = RealtimeFigures("letters", 1, 0, 0, tried=windows(*of))
     return judge_failing(version(promises={"realtime_max_error_percent": percent}), figures)
 
 
@@ -148,7 +148,7 @@ def test_healthy_hours_before_a_breach_do_not_end_its_incident() -> None:
 
 def test_slow_answers_burn_a_budget_of_five_percent() -> None:
     timely = windows((30, 50), (30, 500), (30, 3_000))
-    found = realtime_slow(version(), RealtimeFigures("letters", 9, 3_000, 0, 0, 0, timely=timely))
+    found = realtime_slow(version(), RealtimeFigures("letters", 9, 3_000, 0, timely=timely))
     assert (found.verdict, found.severity, found.value) == (Verdict.FAILED, Severity.CRITICAL, 9)
     assert "30 of 50 items of the last minute took longer, or still wait: 60 %" in found.sentence
 
@@ -250,9 +250,9 @@ def test_one_more_hit_never_mends_a_share_and_one_more_clean_sample_never_breaks
 
 
 def test_the_incident_of_a_share_stays_open_for_a_while_unless_its_limit_is_zero() -> None:
-    assert judge_failing(LETTERS, RealtimeFigures("letters", 1.0, 0, 0, 100, 0)).stays == STAYS
+    assert judge_failing(LETTERS, RealtimeFigures("letters", 1.0, 0, 0)).stays == STAYS
     none = version(promises={"realtime_max_error_percent": 0})
-    assert judge_failing(none, RealtimeFigures("letters", 1.0, 0, 0, 100, 0)).stays == timedelta(0)
+    assert judge_failing(none, RealtimeFigures("letters", 1.0, 0, 0)).stays == timedelta(0)
 
 
 def seen(

@@ -56,7 +56,7 @@ def realtime(
     hits = slow + late + given_up
     timely = [SampleShare(hits, answered + late + given_up)] * len(WINDOWS)
     tried = [SampleShare(failed, attempts)] * len(WINDOWS)
-    figures = (p95_s, answered, late, attempts, failed, given_up, waits_s)
+    figures = (p95_s, answered, late, given_up, waits_s)
     return PromiseMeasurements(
         realtime=[RealtimeFigures("letters", *figures, timely=timely, tried=tried)]
     )
