@@ -91,7 +91,9 @@ class Chores:
         await self._router.turn()
 
     async def _rescue(self) -> None:
-        await end_lost_claims(self._db, await self._db.now())
+        """As the router, end lost claims; then look for work that no notification announced."""
+        if self._router.holds:
+            await end_lost_claims(self._db, await self._db.now())
         self._wakes.record_ready_work()
 
     async def _publish_blocks(self) -> None:

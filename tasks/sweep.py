@@ -241,7 +241,7 @@ def duties(at: Connections, background: BackgroundRequests) -> list[Duty]:
     """Return the duties of a sweep, in the order of their turns."""
     db, pages = at.db, JobPages()
     return [
-        Duty("lost claims", partial(end_lost_claims, db)),
+        Duty("lost claims", partial(end_lost_claims, db), every=timedelta(seconds=5)),
         Duty("give up", partial(give_up, db), every=timedelta(minutes=5)),  # reads all waiting work
         Duty("unwanted batches", partial(cancel_unwanted, db), every=timedelta(minutes=1)),
         Duty("versions that the provider refuses", partial(move_refused, db)),
@@ -254,7 +254,7 @@ def duties(at: Connections, background: BackgroundRequests) -> list[Duty]:
         Duty("golden sets", partial(judge_candidates, db)),
         Duty("deadlines", partial(depart_early, db, background)),
         Duty("pack sizes", partial(decide_pack_sizes, db), every=timedelta(seconds=30)),
-        Duty("figures", partial(fold, db)),
+        Duty("figures", partial(fold, db), every=timedelta(seconds=5)),
         Duty("quality of answers", partial(watch_quality, db), every=timedelta(seconds=10)),
         Duty("second passes", partial(sample_passes, db), every=timedelta(seconds=30)),
     ]

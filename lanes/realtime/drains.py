@@ -5,7 +5,9 @@ from datetime import datetime, timedelta
 
 LINGER = timedelta(seconds=90)  # idle time after which a drain ends if no keeper exists
 POOL = "realtime"  # the work pool whose concurrency limit bounds the drains of all hosts
-POOL_LIMIT = 8  # limit of a new pool, and the assumed limit of a pool without one
+POOL_LIMIT = (
+    8  # limit of a new pool for several machines, and the assumed limit of a pool without one
+)
 PATIENCE = timedelta(seconds=10)  # idle time after which a drain ends if a keeper exists
 # Work that has waited this long while the provider accepts calls needs another drain.
 LATE = timedelta(seconds=5)
@@ -22,6 +24,14 @@ class Sight:
     busy: bool  # the drain has calls in flight
     drains: int  # number of running drains, including this one
     most: int | None  # largest useful number of drains; None while unknown
+
+
+def limit_for_one_machine(processors: int) -> int:
+    """Return the limit of a new pool for a single machine: at most one drain for each processor, and its successor.
+
+    Drains that share a processor answer less than one alone.
+    """
+    return min(POOL_LIMIT, 2 * processors)
 
 
 def most_drains(limit: int | None) -> int:

@@ -146,10 +146,12 @@ def _open_to_everybody(root: Path) -> None:
 
 SOCKET_PATH_LIMIT = 80
 START_ATTEMPTS = 10
+# A 32nd of the machine's memory, which also serves Prefect and the workers.
+SHARED_MB = min(max(128, psutil.virtual_memory().total // 32 // 1024**2), 512)
 SETTINGS = {
     "listen_addresses": "'127.0.0.1'",
     "max_connections": "200",
-    "shared_buffers": "128MB",
+    "shared_buffers": f"{SHARED_MB}MB",
     "huge_pages": "off",
     "jit": "off",
     "timezone": "'UTC'",

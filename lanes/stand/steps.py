@@ -1,5 +1,6 @@
 """The steps of `up`: the effect of each, its prerequisites, and their parallel execution."""
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -9,7 +10,7 @@ from functools import partial
 
 from lanes import FILES
 from lanes.errors import StandError
-from lanes.realtime.drains import POOL, POOL_LIMIT
+from lanes.realtime.drains import POOL, POOL_LIMIT, limit_for_one_machine
 from lanes.stand import chain, deploying
 from lanes.stand.database import check_own, format_address
 from lanes.stand.local import POOLS, POSTGRES, SERVER, digest_of_secrets, write_private
@@ -100,8 +101,12 @@ def schema(site: Site) -> str:
 
 
 def pools(site: Site) -> str:
-    """Create the two work pools, and leave those that exist as they are."""
-    limits = {POOL: POOL_LIMIT}
+    """Create the two work pools, and leave those that exist as they are.
+
+    A stand with a Prefect server of its own has the processors of this machine.
+    """
+    here = limit_for_one_machine(os.cpu_count() or 1)
+    limits = {POOL: here if site.embeds_prefect else POOL_LIMIT}
     with site.prefect() as api:
         create = api.create_work_pool
         created = [

@@ -12,6 +12,7 @@ from lanes.realtime.drains import (
     Calls,
     Sight,
     Unserved,
+    limit_for_one_machine,
     most_drains,
     needs_more,
     stays,
@@ -65,6 +66,13 @@ def test_the_pool_limit_reserves_a_second_run_per_drain_for_its_replacement(
     limit: int | None, most: int
 ) -> None:
     assert most_drains(limit) == most
+
+
+@pytest.mark.parametrize(("processors", "most"), [(1, 1), (2, 2), (4, 4), (64, 4)])
+def test_a_new_pool_of_one_machine_admits_a_drain_for_each_processor(
+    processors: int, most: int
+) -> None:
+    assert most_drains(limit_for_one_machine(processors)) == most
 
 
 def test_an_unknown_pool_limit_makes_no_drain_leave_and_calls_no_drain() -> None:
