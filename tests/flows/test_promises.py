@@ -18,6 +18,7 @@ from lanes.slack.wording import trial
 from lanes.standing import runs
 from lanes.store import incidents
 from lanes.store.database import Database
+from lanes.store.doors import items
 from lanes.store.promises import briefings
 from lanes.store.promises.slack_outbox import MOST
 from lanes.words import Lane, Outcome, Verdict
@@ -333,9 +334,14 @@ async def test_a_watch_continues_while_slack_and_the_heartbeat_are_unavailable(
 ) -> None:
     monkeypatch.setenv("LANES_HEARTBEAT_URL", "http://127.0.0.1:9/nobody")
     monkeypatch.setattr(watch, "deliver_posts", _away)
-    async with closing(watch.Watcher(db)) as watcher:
+    async with closing(watch.Watcher(db, rest_per_work=0)) as watcher:
         await watcher.tick()
+        first = await db.run(items.read_watermark, "watch")
         await watcher.tick()
+    second = await db.run(items.read_watermark, "watch")
+    assert first is not None
+    assert second is not None
+    assert second > first
 
 
 async def test_each_evaluation_pings_the_heartbeat(

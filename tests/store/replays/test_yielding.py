@@ -114,6 +114,7 @@ def test_work_of_a_paused_replay_never_becomes_a_lost_claim(connection: Connecti
     lapsed = "select count(*) from lanes.work where state = 'claimed' and lease_until < :then"
     then = {"then": AT + timedelta(days=365)}
     assert connection.execute(text(lapsed), then).scalar_one() == 0
+    assert len(rows(connection, "work", state="claimed")) == len(KEYS)
 
 
 def test_only_a_running_replay_can_be_paused(connection: Connection) -> None:

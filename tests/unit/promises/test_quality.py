@@ -189,7 +189,7 @@ def test_any_value_in_an_answer_is_counted_or_ignored(value: object) -> None:
     for said in found.values():
         for _ in range(30):
             watch = watch.add({said: [ItemId(1)]}, learn=10, good=None, tests=1, now=NOON)
-    assert loads(dumps(watch.model_dump(mode="json"))) is not None
+    assert AnswerWatch.model_validate(loads(dumps(watch.model_dump(mode="json")))) == watch
 
 
 def test_closed_sets_count_by_class_and_texts_by_length() -> None:
