@@ -39,6 +39,10 @@ LEASE = timedelta(seconds=15)  # of a turn; renewed with every request
 EVERY_S = 1.0
 APART_S = 0.2  # shortest time between two rounds, so that events are sent together
 LONGEST_PAUSE_S = 30.0  # while Prefect is unavailable
+# Answers rest for twice the duration of a request with answers: on a busy machine Prefect then gets fewer of them. No sender
+# waits for them, and other events go out meanwhile.
+RESTS = 2
+LONGEST_REST_S = 5.0
 ANSWERS = "answers"  # frequent, and no sender waits, so a look begins after the published ones (`QueueCursor`)
 # status codes that, for a single event, blame its content; all others are faults of Prefect
 REFUSED = (400, 413, 422)
@@ -81,6 +85,9 @@ class Publisher:
         self._next = partial(outbox.take, publisher=self._name, lease=LEASE, per_s=per_s)
         self._troubles = Troubles()
         self.heads = QueueCursor[UUID]()
+        self._answers_at = float(
+            "-inf"
+        )  # when the rest of the answers ends, on the monotonic clock
         self._kept: AsyncExitStack | None = None  # keeps a run's client open between requests
         self._client: PrefectClient | None = None
 
@@ -124,18 +131,28 @@ class Publisher:
             TimeoutError, httpx.HTTPError, PrefectException, NothingTaken: Prefect accepts no events now; the rest waits.
         """
         total, refused, until = 0, list[Outgoing](), time.monotonic() + within_s
-        has_turn, looks = True, 0
+        has_turn, turns = True, 0
         try:
-            while (turn := await self._take(refused)).events or turn.after:
-                looks += 1
-                if turn.after:
-                    if time.monotonic() + turn.after.total_seconds() > until:
+            while True:
+                rest_s = max(0.0, self._answers_at - time.monotonic())
+                turn = await self._take(refused, answers=not rest_s)
+                if not turn.events:
+                    pause_s = turn.after.total_seconds() or min(rest_s, APART_S)
+                    if not pause_s:
+                        has_turn = turns > 0
                         break
-                    await asyncio.sleep(turn.after.total_seconds())
+                    if time.monotonic() + pause_s > until:
+                        break
+                    await asyncio.sleep(pause_s)
                     continue
+                turns += 1
                 fitting, too_large = pack_events(turn.events)
                 await self._give_up(too_large, f"it is larger than {LARGEST:,} bytes")
+                began = time.monotonic()
                 response = await self._offer_all(fitting)
+                if turn.events[-1].precedence == outbox.LAST:
+                    ended = time.monotonic()
+                    self._answers_at = ended + min(RESTS * (ended - began), LONGEST_REST_S)
                 await self._db.run(outbox.drop, response.taken)
                 # otherwise the next look begins with the events that were not accepted
                 if len(response.taken) == len(fitting):
@@ -146,10 +163,12 @@ class Publisher:
                 if total:
                     await self._give_up(refused, "Prefect refuses it, and takes others")
                     refused.clear()
-                if len(turn.events) < self._most and len(response.taken) == len(fitting):
+                if (
+                    len(turn.events) < self._most
+                    and len(response.taken) == len(fitting)
+                    and not rest_s
+                ):
                     break  # the queue was empty; newer events have set `wake`
-            else:
-                has_turn = looks > 0
         finally:
             if has_turn:
                 await self._leave()
@@ -167,17 +186,20 @@ class Publisher:
             get_run_logger().warning("events wait in the outbox: %s", summarize_error(outage))
             return 0
 
-    async def _take(self, refused: Sequence[Outgoing]) -> OutboxTurn:
+    async def _take(self, refused: Sequence[Outgoing], *, answers: bool) -> OutboxTurn:
         behind = {each.precedence: each.id for each in refused}
+        if not answers:
+            behind[outbox.LAST] = outbox.NEWEST
         async with self._db.transaction() as run:
             began = time.monotonic()
             look = self.heads.look(began)
-            if ANSWERS in look.since:
+            if answers and ANSWERS in look.since:
                 last = look.since[ANSWERS]
                 behind[outbox.LAST] = max(last, behind.get(outbox.LAST, last))
             turn = await run(self._next, self._most, behind=behind, now=run.now)
             ended = time.monotonic()
-        self.heads.record_look(look, {}, took_s=ended - began, at=ended)
+        if answers:
+            self.heads.record_look(look, {}, took_s=ended - began, at=ended)
         return turn
 
     async def _leave(self) -> None:

@@ -25,7 +25,7 @@ EVERY_S = 5.0
 EVERY_S_NEARBY = 1.0
 PING_TIMEOUT_S = 3.0
 LAST_S = 10.0  # longest time that posting delays the end of a watch
-REST_PER_WORK = 9  # pause after an evaluation, in multiples of its duration, which limits the load on the database
+REST_PER_WORK = 19  # pause after an evaluation, in multiples of its duration, which limits the load on the database
 
 
 def pause_s() -> float:

@@ -5,9 +5,8 @@ from datetime import datetime, timedelta
 
 LINGER = timedelta(seconds=90)  # idle time after which a drain ends if no keeper exists
 POOL = "realtime"  # the work pool whose concurrency limit bounds the drains of all hosts
-POOL_LIMIT = (
-    8  # limit of a new pool for several machines, and the assumed limit of a pool without one
-)
+# The limit of a new pool for several machines, and the assumed limit of a pool without one.
+POOL_LIMIT = 8
 PATIENCE = timedelta(seconds=10)  # idle time after which a drain ends if a keeper exists
 # Work that has waited this long while the provider accepts calls needs another drain.
 LATE = timedelta(seconds=5)

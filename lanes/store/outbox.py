@@ -17,6 +17,7 @@ from lanes.store.tables import publisher as turns
 EVENTS = "events"
 PER_S = 200  # events per second; above 500 Prefect begins to lose events
 LAST = 2  # the precedence of answers whose sender did not set `ack`
+NEWEST = UUID(int=2**128 - 1)  # no event has a later id
 
 
 @dataclass(frozen=True)
@@ -80,23 +81,33 @@ def take(
 
     No other publisher may then publish until the lease ends. A lease replaces a lock: a publisher that dies or hangs delays the
     others for the lease at most. Events about a lane precede events about an item; answers without `ack` come last. All
-    publishers together take `per_s` events per second.
+    publishers together take `per_s` events per second. Events are read only if some may be published now.
     """
+    turn, longest = _turn(publisher, now), timedelta(seconds=most / per_s)
+    refusal = _refuse(connection.execute(turn).first(), longest, now)
+    if refusal is not None:
+        return refusal
     waiting = connection.execute(_first(most) if not behind else _both(most, behind)).all()
     rows = sorted(waiting, key=lambda row: (row.precedence, row.id))[:most]
     if not rows:
         return OutboxTurn()
-    turn = connection.execute(_turn(publisher, now)).first()
+    locked = turn.with_for_update(skip_locked=True)  # another publisher may have taken it since
+    refusal = _refuse(connection.execute(locked).first(), longest, now)
+    if refusal is not None:
+        return refusal
+    until = now + timedelta(seconds=len(rows) / per_s)
+    ours = sa.update(turns).where(turns.c.name == EVENTS)
+    connection.execute(ours.values(holder=publisher, lease_until=now + lease, paced_until=until))
+    return OutboxTurn([_read_outgoing(row) for row in rows])
+
+
+def _refuse(turn: Any, longest: timedelta, now: datetime) -> OutboxTurn | None:
+    """Return the result of a look without the turn, or during the pause after the last one; None if events may be taken."""
     if turn is None:
         return OutboxTurn()
     after = (turn.paced_until or now) - now
     # A longer pause than one turn's means that a clock was set back.
-    if not timedelta(0) < after <= timedelta(seconds=most / per_s):
-        after = timedelta(0)
-    until = now + (after or timedelta(seconds=len(rows) / per_s))
-    ours = sa.update(turns).where(turns.c.name == EVENTS)
-    connection.execute(ours.values(holder=publisher, lease_until=now + lease, paced_until=until))
-    return OutboxTurn(after=after) if after else OutboxTurn([_read_outgoing(row) for row in rows])
+    return OutboxTurn(after=after) if timedelta(0) < after <= longest else None
 
 
 @cache
@@ -138,11 +149,10 @@ def leave(connection: sa.Connection, *, publisher: str, now: datetime) -> None:
 
 
 def _turn(publisher: str, now: datetime) -> sa.Select[Any]:
-    """Select and lock the turn, unless another publisher's lease is in force or another publisher is taking the turn now."""
+    """Select the turn, unless another publisher's lease is in force."""
     until = turns.c.lease_until
     free = sa.or_(turns.c.holder == publisher, until.is_(None), until <= now)
-    turn = sa.select(turns.c.paced_until).where(turns.c.name == EVENTS, free)
-    return turn.with_for_update(skip_locked=True)
+    return sa.select(turns.c.paced_until).where(turns.c.name == EVENTS, free)
 
 
 def _read_outgoing(row: Any) -> Outgoing:

@@ -54,12 +54,13 @@ select workload, consumer, rank_at from consumers order by workload, nth
 # The columns of work and item that `read_claimed` expects, in this order, after id and claim_no.
 OF_WORK = ("workload", "version_id", "purpose", "failures", "rank_at", "alone")
 OF_ITEM = ("key", "payload", "due_at", "urgent", "consumer")
+# `|| ''` keeps the planner from the index of claimed work, which has an entry for each claim since the oldest open snapshot.
 RENEW = """
 with held as (
   select w.id
     from unnest(cast(:ids as bigint[]), cast(:numbers as integer[])) as claim(id, number)
     join lanes.work w on w.id = claim.id and w.claim_no = claim.number
-   where w.state = 'claimed'
+   where w.state || '' = 'claimed'
    order by w.id for no key update of w skip locked)
 update lanes.work w set lease_until = :until from held where w.id = held.id
 returning w.id

@@ -15,7 +15,15 @@ from lanes.realtime.turns import QueueCursor
 from lanes.store import outbox
 from lanes.store.database import Database
 from tasks import outgoing
-from tasks.outgoing import LAST_S, POST_S, NothingTaken, Publisher, publish_events, publishing
+from tasks.outgoing import (
+    LAST_S,
+    POST_S,
+    RESTS,
+    NothingTaken,
+    Publisher,
+    publish_events,
+    publishing,
+)
 from tests.conftest import NOON
 from tests.flows.conftest import until
 from tests.prefect_standin import PrefectStandIn
@@ -231,6 +239,26 @@ async def test_after_a_slow_read_a_publisher_starts_at_its_last_event_and_no_lat
     assert await publisher.publish() == 1
     assert await later.publish() == 1
     assert told(prefect)[4:] == ["e", "late"]
+
+
+async def test_answers_rest_after_each_request_and_other_events_go_out_meanwhile(
+    db: Database, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher = Publisher(db, most=2)
+    offer, began = publisher._offer_all, list[float]()  # pyright: ignore[reportPrivateUsage]
+
+    async def takes_a_while(events: Any) -> Any:
+        if not began:
+            await add(db, "urgent", ack=True)
+        began.append(time.monotonic())
+        await asyncio.sleep(0.05)
+        return await offer(events)
+
+    monkeypatch.setattr(publisher, "_offer_all", takes_a_while)
+    await add(db, *"abc")
+    assert await publisher.publish() == 4
+    assert told(prefect) == ["a", "b", "urgent", "c"]
+    assert began[2] - began[0] >= (1 + RESTS) * 0.05
 
 
 async def test_events_refused_while_prefect_accepts_nothing_wait_until_it_accepts_one(

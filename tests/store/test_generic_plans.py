@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, create_engine, func, select, text
 
-from lanes.ids import VersionId
+from lanes.ids import VersionId, WorkId
 from lanes.money.pack_size import PackPlace
+from lanes.packing import Claim
 from lanes.promises.assessment import Assessment
 from lanes.promises.breaches import invalid_workload
 from lanes.promises.incident import IncidentState, Promise
@@ -180,6 +181,10 @@ STATEMENTS: dict[str, tuple[Callable[[Connection], Any], str]] = {
     "what is overdue though it was rescued": (
         lambda c: due.read_outcomes(through(c), since=later(days=-1), now=NOON),
         "ix_work_unrescued",
+    ),
+    "renewed claims": (
+        lambda c: work.renew(c, [Claim(WorkId(1), 1)], lease=later() - NOON, now=NOON),
+        "pk_work",
     ),
     "lost claims": (lambda c: work.list_abandoned(c, now=NOON), "ix_work_claimed"),
     "an outage begins": (

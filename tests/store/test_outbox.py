@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, event, text
 
 from lanes.store import outbox
 from lanes.store.doors import items
@@ -195,6 +195,20 @@ def test_a_single_event_delays_the_next_one_by_five_milliseconds_only(
     paced = outbox.take(connection, 50, publisher="us", lease=LEASE, now=NOON)
     assert (paced.events, paced.after) == ([], timedelta(milliseconds=5))
     assert len(take(connection, s=0.005)) == 1
+
+
+def test_a_publisher_without_the_turn_or_within_its_pause_reads_no_event(
+    connection: Connection,
+) -> None:
+    add(connection, "one", "two")
+    statements: list[str] = []
+    event.listen(connection, "before_cursor_execute", lambda *args: statements.append(args[2]))
+    assert len(take(connection, 1)) == 1
+    assert [each for each in statements if "event_outbox" in each]
+    statements.clear()
+    assert take(connection, who="them", s=1) == []
+    assert take(connection, s=0.004) == []
+    assert [each for each in statements if "event_outbox" in each] == []
 
 
 def test_a_clock_that_was_set_back_does_not_stop_the_publisher(connection: Connection) -> None:

@@ -103,10 +103,10 @@ SUMS = ", ".join(
 # and failures during a provider outage belong to the outage's incident: counting begins again after it. Faults without a later
 # answer do not count as failures yet: the next answer turns them into failures, or they begin an outage.
 #
-# Of a workload with more attempts than `SAMPLE`, only those of every nth tenth of a second are read, in the spans of `slices`;
-# `every` is n, a power of two, so that a later look reads no other part of a minute. The shares and the p95 are then those of the
-# sample, so that their bounds stay valid: they include every nth late or given-up item. Each `offset 0` makes the planner read
-# one span after the other.
+# Of a workload with more attempts than `SAMPLE`, only those of every nth tenth of a second are read, in the spans of `slices`.
+# `every` is n, a power of two, so that later looks read the same part of a minute. The shares and the p95 are then those of the
+# sample, with every nth late or given-up item, so that their bounds stay valid. Each `offset 0` makes the planner read one span
+# after the other.
 REALTIME = f"""
 with {PROMISED},
 sampled as (
