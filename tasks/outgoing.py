@@ -39,10 +39,7 @@ LEASE = timedelta(seconds=15)  # of a turn; renewed with every request
 EVERY_S = 1.0
 APART_S = 0.2  # shortest time between two rounds, so that events are sent together
 LONGEST_PAUSE_S = 30.0  # while Prefect is unavailable
-# Answers rest for twice the duration of a request with answers: on a busy machine Prefect then gets fewer of them. No sender
-# waits for them, and other events go out meanwhile.
-RESTS = 2
-LONGEST_REST_S = 5.0
+LONGEST_REST_S = 5.0  # of answers on an overloaded machine
 ANSWERS = "answers"  # frequent, and no sender waits, so a look begins after the published ones (`QueueCursor`)
 # status codes that, for a single event, blame its content; all others are faults of Prefect
 REFUSED = (400, 413, 422)
@@ -82,6 +79,7 @@ class Publisher:
         self.wake = wake or asyncio.Event()
         self._db, self._post_s, self._every_s, self._most = db, post_s, every_s, most
         self._name = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
+        self._per_s = per_s
         self._next = partial(outbox.take, publisher=self._name, lease=LEASE, per_s=per_s)
         self._troubles = Troubles()
         self.heads = QueueCursor[UUID]()
@@ -126,6 +124,8 @@ class Publisher:
         """Publish every waiting event, except those that another publisher handles; return the number we published.
 
         All publishers share one pace. If the pace does not allow the next event within `within_s` seconds, the rest stays.
+        Answers that no sender waits for go out more slowly on an overloaded machine, and other events meanwhile: Prefect needs
+        a quarter of a processor for 200 events a second.
 
         Raises:
             TimeoutError, httpx.HTTPError, PrefectException, NothingTaken: Prefect accepts no events now; the rest waits.
@@ -134,10 +134,10 @@ class Publisher:
         has_turn, turns = True, 0
         try:
             while True:
-                rest_s = max(0.0, self._answers_at - time.monotonic())
-                turn = await self._take(refused, answers=not rest_s)
+                wait_s = max(0.0, self._answers_at - time.monotonic())
+                turn = await self._take(refused, answers=not wait_s)
                 if not turn.events:
-                    pause_s = turn.after.total_seconds() or min(rest_s, APART_S)
+                    pause_s = turn.after.total_seconds() or min(wait_s, APART_S)
                     if not pause_s:
                         has_turn = turns > 0
                         break
@@ -148,11 +148,10 @@ class Publisher:
                 turns += 1
                 fitting, too_large = pack_events(turn.events)
                 await self._give_up(too_large, f"it is larger than {LARGEST:,} bytes")
-                began = time.monotonic()
                 response = await self._offer_all(fitting)
                 if turn.events[-1].precedence == outbox.LAST:
-                    ended = time.monotonic()
-                    self._answers_at = ended + min(RESTS * (ended - began), LONGEST_REST_S)
+                    rest_s = overload() * len(turn.events) / self._per_s
+                    self._answers_at = time.monotonic() + min(rest_s, LONGEST_REST_S)
                 await self._db.run(outbox.drop, response.taken)
                 # otherwise the next look begins with the events that were not accepted
                 if len(response.taken) == len(fitting):
@@ -166,7 +165,7 @@ class Publisher:
                 if (
                     len(turn.events) < self._most
                     and len(response.taken) == len(fitting)
-                    and not rest_s
+                    and not wait_s
                 ):
                     break  # the queue was empty; newer events have set `wake`
         finally:
@@ -255,6 +254,11 @@ class Publisher:
             await self._db.run(outbox.drop, events)
         for each in events:
             get_run_logger().error("%s is not published: %s", _describe(each), why)
+
+
+def overload() -> float:
+    """Return how far the load average exceeds the processors, over their number: 0 up to a full load, 1 at twice that."""
+    return max(0.0, os.getloadavg()[0] / (os.cpu_count() or 1) - 1)
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
 """Events out reach a Prefect that answers over HTTP, hangs, fails or refuses, and no caller waits for Prefect."""
 
 import asyncio
+import os
 import time
 from typing import Any
 
@@ -18,7 +19,6 @@ from tasks import outgoing
 from tasks.outgoing import (
     LAST_S,
     POST_S,
-    RESTS,
     NothingTaken,
     Publisher,
     publish_events,
@@ -241,24 +241,33 @@ async def test_after_a_slow_read_a_publisher_starts_at_its_last_event_and_no_lat
     assert told(prefect)[4:] == ["e", "late"]
 
 
-async def test_answers_rest_after_each_request_and_other_events_go_out_meanwhile(
+async def test_answers_rest_on_an_overloaded_machine_and_other_events_go_out_meanwhile(
     db: Database, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publisher = Publisher(db, most=2)
-    offer, began = publisher._offer_all, list[float]()  # pyright: ignore[reportPrivateUsage]
+    publisher, began = Publisher(db, most=2, per_s=20), list[float]()
+    offer = publisher._offer_all  # pyright: ignore[reportPrivateUsage]
 
-    async def takes_a_while(events: Any) -> Any:
+    async def begins(events: Any) -> Any:
         if not began:
             await add(db, "urgent", ack=True)
         began.append(time.monotonic())
-        await asyncio.sleep(0.05)
         return await offer(events)
 
-    monkeypatch.setattr(publisher, "_offer_all", takes_a_while)
+    monkeypatch.setattr(publisher, "_offer_all", begins)
+    monkeypatch.setattr(outgoing, "overload", lambda: 2.0)
     await add(db, *"abc")
     assert await publisher.publish() == 4
     assert told(prefect) == ["a", "b", "urgent", "c"]
-    assert began[2] - began[0] >= (1 + RESTS) * 0.05
+    assert began[2] - began[0] >= 2.0 * 2 / 20
+
+
+@pytest.mark.parametrize(("load", "expected"), [(0.1, 0), (4, 0), (6, 0.5), (8, 1)])
+def test_a_machine_is_overloaded_by_what_exceeds_its_processors(
+    load: float, expected: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(os, "getloadavg", lambda: (load, 9.0, 9.0))
+    assert outgoing.overload() == expected
 
 
 async def test_events_refused_while_prefect_accepts_nothing_wait_until_it_accepts_one(
