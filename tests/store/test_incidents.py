@@ -223,7 +223,7 @@ def test_realtime_latency_counts_answers_and_overdue_items_but_no_failed_or_paus
     route(connection, now=NOON)
     admit(connection, "unrouted", now=NOON)
     (seen,) = measurements.measure(connection, now=later(seconds=5)).realtime
-    assert (seen.answered, seen.late, seen.attempts, seen.failed, seen.p95_s) == (1, 0, 2, 0, 4)
+    assert (seen.answered, seen.late, seen.p95_s, seen.tried[0]) == (1, 0, 4, (0, 2))
     (seen,) = measurements.measure(connection, now=later(seconds=60)).realtime
     assert (seen.answered, seen.late) == (1, 2)
     assert seen.p95_s == 60
@@ -301,16 +301,16 @@ def test_work_left_behind_by_a_submitted_batch_opens_an_incident(connection: Con
     assert "50 items wait" in log.sentence
 
 
-def test_failed_attempts_of_the_last_15_minutes_are_counted(connection: Connection) -> None:
+def test_failed_attempts_are_counted_in_each_window_that_has_them(connection: Connection) -> None:
     publish(connection, now=NOON)
     claimed = claimed_item(connection)
     save(connection, tried(claimed, Outcome.ERRORED, error="down"), now=NOON)
     (again,) = claim(connection, now=later(minutes=1))
     save(connection, tried(again, at=later(minutes=1)), now=later(minutes=1))
     (seen,) = measurements.measure(connection, now=later(minutes=2)).realtime
-    assert (seen.attempts, seen.failed) == (2, 1)
-    (seen,) = measurements.measure(connection, now=later(minutes=15, seconds=30)).realtime
-    assert (seen.attempts, seen.failed) == (1, 0)
+    assert [tuple(each) for each in seen.tried] == [(0, 1), *[(1, 2)] * 5]
+    (seen,) = measurements.measure(connection, now=later(minutes=6)).realtime
+    assert [tuple(each) for each in seen.tried][:2] == [(0, 0), (0, 1)]
 
 
 def test_batch_work_waits_since_it_was_ready_and_a_released_batch_does_not_count(
