@@ -83,9 +83,8 @@ class Publisher:
         self._next = partial(outbox.take, publisher=self._name, lease=LEASE, per_s=per_s)
         self._troubles = Troubles()
         self.heads = QueueCursor[UUID]()
-        self._answers_at = float(
-            "-inf"
-        )  # when the rest of the answers ends, on the monotonic clock
+        # The end of the rest of answers, on the monotonic clock.
+        self._answers_at = float("-inf")
         self._kept: AsyncExitStack | None = None  # keeps a run's client open between requests
         self._client: PrefectClient | None = None
 

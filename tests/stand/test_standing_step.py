@@ -1,5 +1,6 @@
 """The work pools that `lanes up` creates, and the standing runs that it requests: all for new code, else for free roles."""
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -71,12 +72,16 @@ def test_a_run_for_each_free_role_is_requested_once(site: Site, prefect: Prefect
     assert len(prefect.runs) == len(FLOWS)
 
 
+@pytest.mark.parametrize(("embeds", "limit"), [(True, 4), (False, 8)])
 def test_a_new_pool_of_drains_gets_a_limit_and_a_limit_set_by_a_person_is_kept(
-    site: Site, prefect: PrefectStandIn
+    site: Site, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch, embeds: bool, limit: int
 ) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    if not embeds:
+        site.settings = site.settings.model_copy(update={"prefect_api_url": prefect.api_url})
     prefect.pools.clear()
     assert pools(site) == "created realtime, batch"
-    assert prefect.limits == {"realtime": 8}
+    assert prefect.limits == {"realtime": limit}
     prefect.limits["realtime"] = 16
     assert pools(site) == "present"
     assert prefect.limits == {"realtime": 16}
