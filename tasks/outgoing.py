@@ -83,7 +83,7 @@ class Publisher:
         self._next = partial(outbox.take, publisher=self._name, lease=LEASE, per_s=per_s)
         self._troubles = Troubles()
         self.heads = QueueCursor[UUID]()
-        # The end of the rest of answers, on the monotonic clock.
+        # When answers may go out again, on the monotonic clock.
         self._answers_at = float("-inf")
         self._kept: AsyncExitStack | None = None  # keeps a run's client open between requests
         self._client: PrefectClient | None = None
@@ -256,7 +256,7 @@ class Publisher:
 
 
 def overload() -> float:
-    """Return how far the load average exceeds the processors, over their number: 0 up to a full load, 1 at twice that."""
+    """Return the load above the number of processors, relative to that number: 0 up to a full load, 1 at twice that."""
     return max(0.0, os.getloadavg()[0] / (os.cpu_count() or 1) - 1)
 
 

@@ -134,7 +134,7 @@ async def give_back(
 async def end_lost_claims(db: Database, now: datetime) -> None:
     """Record an attempt without an answer for each claim whose lease has expired; its work becomes ready again.
 
-    The router's drain does the same, so that lost work waits for no sweep.
+    `collect` and the router's drain call it every five seconds.
     """
     await save(db, await db.run(work.list_abandoned, now=now))
 

@@ -26,9 +26,9 @@ class Sight:
 
 
 def limit_for_one_machine(processors: int) -> int:
-    """Return the limit of a new pool for a single machine: at most one drain for each processor, and its successor.
+    """Return the limit of a new pool for a single machine: places for one drain per processor and for their successors.
 
-    Drains that share a processor answer less than one alone.
+    Four drains on two processors answered less than two did.
     """
     return min(POOL_LIMIT, 2 * processors)
 

@@ -16,14 +16,7 @@ from lanes.realtime.turns import QueueCursor
 from lanes.store import outbox
 from lanes.store.database import Database
 from tasks import outgoing
-from tasks.outgoing import (
-    LAST_S,
-    POST_S,
-    NothingTaken,
-    Publisher,
-    publish_events,
-    publishing,
-)
+from tasks.outgoing import LAST_S, POST_S, NothingTaken, Publisher, publish_events, publishing
 from tests.conftest import NOON
 from tests.flows.conftest import until
 from tests.prefect_standin import PrefectStandIn

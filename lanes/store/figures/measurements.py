@@ -103,7 +103,7 @@ SUMS = ", ".join(
 # and failures during a provider outage belong to the outage's incident: counting begins again after it. Faults without a later
 # answer do not count as failures yet: the next answer turns them into failures, or they begin an outage.
 #
-# Of a workload with more attempts than `SAMPLE`, only those of every nth tenth of a second are read, in the spans of `slices`.
+# Of a workload with more attempts than `SAMPLE`, only those that ended in every nth tenth of a second are read (`slices`).
 # `every` is n, a power of two, so that later looks read the same part of a minute. The shares and the p95 are then those of the
 # sample, with every nth late or given-up item, so that their bounds stay valid. Each `offset 0` makes the planner read one span
 # after the other.
