@@ -258,8 +258,8 @@ async def test_a_subscriber_that_hangs_delays_no_other(
     await deliverer.look()
     await until(lambda: quick.keys == ["a"] and slow.asked)
     await subscribers.told("b")
-    await deliverer.look()
-    await until(lambda: quick.keys == ["a", "b"])
+    while quick.keys != ["a", "b"]:  # the first look may find the delivery of `a` not yet saved
+        await deliverer.look()
     await deliverer.close()
 
 
