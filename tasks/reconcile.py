@@ -145,7 +145,7 @@ async def _adopt(
                 if not labels:
                     return None
     except (BatchUnknown, ResultsGone) as gone:
-        return f"{provider_batch.id} cannot be read any more: {gone}"
+        return f"{provider_batch.id} can no longer be read: {gone}"
     orphan = Orphan(
         provider_batch.id,
         provider_batch.requests,

@@ -87,7 +87,7 @@ def stop_signals(stop: Callable[[], object] = lambda: None) -> Iterator[asyncio.
 
 
 def _ask_to_end(self: Console) -> None:
-    """Send SIGTERM to this process, because nothing reads its output any more; rich would exit at once, during calls."""
+    """Send SIGTERM to this process, because no process reads its output; rich would exit at once, during calls."""
     self.quiet = True
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):

@@ -105,9 +105,9 @@ def try_definition(
         except LookupError as error:
             raise SetupError(f'workload "{name}" cannot be priced: {error}') from error
     if not trial.items:
-        gone = f"; {pluralize(unreadable, 'item')} of it say nothing any more" if unreadable else ""
+        gone = f"; the inputs of {pluralize(unreadable, 'item')} were deleted" if unreadable else ""
         came_since = f"{began_at:%Y-%m-%d %H:%M} UTC"
-        raise WrongUsage(f'nothing of workload "{name}" came since {came_since}{gone}')
+        raise WrongUsage(f'workload "{name}" has received no items since {came_since}{gone}')
     notes = _notes(trial, unreadable, cut=trial.items >= most)
     if as_json:
         running.print_json(_trial_data(trial, began_at, now, unreadable, notes))

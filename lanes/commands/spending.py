@@ -61,7 +61,7 @@ def budget(
 ) -> None:
     """Show the budgets of one or all workloads; set one with --hard or --soft, or remove one with --remove.
 
-    At a hard limit nothing more is paid: work is kept, and continues by itself once the budget is raised or the next period
+    At a hard limit nothing more is paid: work is kept, and continues once the budget is raised or the next period
     begins. The possible cost of running calls and batches is reserved; the unused part is released when they end. Both limits
     are set at once: a limit that is not given is removed.
 

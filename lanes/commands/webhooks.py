@@ -182,7 +182,7 @@ def _remove(
     with prefect(Settings.read()) as api:
         api.keep_secret(block_name(to.name), None)
     kept.remove(connection, to, now=now)
-    return {"said": f"webhook {to.name} is removed; nothing is sent to it any more"}
+    return {"said": f"webhook {to.name} is removed; no more events are sent to it"}
 
 
 def _keep(name: str, keys: WebhookKeys) -> None:

@@ -48,7 +48,7 @@ CHECK_IN_WITHIN = timedelta(minutes=8)  # a run of `depart` must begin this soon
 # maximum time between two checks of the open batches by `collect`
 COLLECT_WITHIN = timedelta(minutes=10)
 NO_RUN = "None has begun since: its schedule may be inactive, its deployment or work pool paused, or no worker online."
-# States in which no item waits for the batch any more.
+# States in which no item waits for the batch.
 CLOSED = (BatchState.COLLECTED, BatchState.SUPERSEDED, BatchState.RELEASED)
 
 
@@ -82,7 +82,7 @@ class BatchProgress:
 
     @property
     def is_over(self) -> bool:
-        """Return whether no item waits for the batch any more."""
+        """Return whether no item waits for the batch."""
         return self.state in CLOSED or self.cancelled
 
 
@@ -109,7 +109,7 @@ def batch_slow(
         case BatchState.RELEASED | BatchState.SUPERSEDED:
             sentence = f"Batch {batch.id} was given up after {open_for}; its items are ready for the next batch."
         case _ if batch.cancelled:
-            sentence = f"Batch {batch.id} was cancelled: no item of it needs an answer any more."
+            sentence = f"Batch {batch.id} was cancelled: none of its items needs an answer."
         case _:
             expected = f"{promised} were promised."
             if out is not None:
@@ -202,7 +202,7 @@ def batch_incomplete(batch: BatchProgress, now: datetime) -> Assessment:
     if batch.over_at is not None and now - batch.over_at > JUDGED_FOR:
         said = "That was more than a day ago."
     elif not tally.surplus and not batch.owed:
-        said = "None of them needs an answer any more."
+        said = "None of them needs an answer."
     else:
         return judged
     return replace(judged, verdict=Verdict.PASSED, sentence=f"{judged.sentence} {said}")

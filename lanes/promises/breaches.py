@@ -116,7 +116,7 @@ def report_refused_version(
     said = (
         f"The provider refuses version {number} itself: {pluralize(calls, 'different call')} failed alike, and none has been "
         f"answered since: {remove_quotes(why)}. Neither lane asks anything of it, and every item keeps its retry budget. "
-        "Publish a corrected version: all items continue with it by themselves."
+        "Publish a corrected version: all items continue with it automatically."
     )
     more, promise = {"why": why, "flow_run_id": flow_run_id}, Promise.PROVIDER_FROZEN
     return Assessment.breach(promise, workload, calls, said, f"version {number}", **more)
@@ -255,7 +255,7 @@ def role_taken(role: Role, holders: Sequence[ForeignHolder]) -> Assessment:
 
 def role_free(subject: str) -> str:
     """Return the sentence that ends the incident of a taken role."""
-    return f"No session of another user holds {subject} any more: Lanes takes it again by itself."
+    return f"No session of another user holds {subject}: Lanes takes it again automatically."
 
 
 def bill_differs(day: date, found: Sequence[BillDifference], *, account: str = "") -> Assessment:

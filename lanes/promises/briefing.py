@@ -78,7 +78,7 @@ UNEXPLAINED: Mapping[Promise, str] = {
     Promise.BUDGET: "nothing failed: the query below shows what it was spent on",
     Promise.QUALITY_DRIFT: "nothing failed: the answers themselves changed",
     Promise.MODEL_CHANGED: "nothing failed: the provider names another model, tier, place or speed",
-    Promise.DEADLINE_MISSED: "no due time of the last hour was missed any more",
+    Promise.DEADLINE_MISSED: "no due time of the last hour was missed",
     Promise.WORKLOAD_INVALID: "the sentence above names the fields at fault",
     Promise.ROUTING_SHIFTED: "nothing was changed on purpose: the items themselves changed",
     Promise.GUARDS_FIRE: "nothing was changed on purpose within a day",

@@ -145,7 +145,9 @@ def deadline_at_risk(risk: AtRisk, now: datetime) -> Assessment:
 
 def describe_end(workload: str) -> str:
     """Return the sentence that ends the incident about items at risk."""
-    return f'No due item of workload "{workload}" is at risk any more: all were answered, or are overdue by now.'
+    return (
+        f'No due item of workload "{workload}" is still at risk: all were answered or are overdue.'
+    )
 
 
 def _why_not_rescued(risk: AtRisk) -> str:

@@ -125,7 +125,7 @@ TERMS: Mapping[Promise, Terms] = {
         "Batch results are incomplete",
         "items",
         math.inf,
-        "Items without a result are asked again by themselves: the provider counts no answer for them, so they are paid once. "
+        "Items without a result are asked again automatically: the provider counts no answer for them, so they are paid once. "
         "The attempts are in lanes.attempt_log, by batch_id.",
     ),
     Promise.BATCH_NEVER_STARTED: Terms(
@@ -159,7 +159,7 @@ TERMS: Mapping[Promise, Terms] = {
         "Authoritative pass failed",
         "items",
         math.inf,
-        "The provisional answers stand, uncorrected. The reasons are in lanes.item_status, column failure. Mend the cause, "
+        "The provisional answers stand, uncorrected. The reasons are in lanes.item_status, column failure. Fix the cause, "
         "mostly instructions, schema or model, and replay the workload.",
     ),
     Promise.WORKLOAD_INVALID: Terms(
@@ -172,14 +172,14 @@ TERMS: Mapping[Promise, Terms] = {
         "Items were given up",
         "items",
         math.inf,
-        "Their reasons are in lanes.item_status, column failure. Mend the cause; the command in the sentence above tries "
+        "Their reasons are in lanes.item_status, column failure. Fix the cause; the command in the sentence above tries "
         "them again.",
     ),
     Promise.PROVIDER_DOWN: Terms(
         "The provider does not answer",
         "calls",
         0,
-        "The items are kept, spend no retry budget and are asked again by themselves; those that may wait leave for a batch. "
+        "The items are kept, spend no retry budget and are asked again automatically; those that can wait leave for a batch. "
         "See the provider's status page. If it lasts, set another real-time model in the workload: it answers what arrives "
         "from then on.",
     ),
@@ -194,7 +194,7 @@ TERMS: Mapping[Promise, Terms] = {
         "The provider takes nothing",
         "items",
         0,
-        "The items are kept, spend no retry budget and are tried again by themselves. A refused key: set ANTHROPIC_API_KEY, "
+        "The items are kept, spend no retry budget and are tried again automatically. A refused key: set ANTHROPIC_API_KEY, "
         "then `lanes up`. A spend limit or an unpaid bill: settle it at the "
         "provider. A model: correct it in the workload; what was "
         "routed before keeps its model, and is cancelled, or fails and is retried with the new one.",
@@ -203,7 +203,7 @@ TERMS: Mapping[Promise, Terms] = {
         "A budget runs out",
         "percent",
         1.25,
-        "At 100 % nothing of it is paid any more: its work is kept, and goes on by itself once the budget is raised or the "
+        "At 100 % nothing more is paid from it: its work is kept, and continues once the budget is raised or the "
         "next period begins. `lanes budget` shows all of them and sets one; deployment `set_budget` sets one too.",
     ),
     Promise.DEADLINE_MISSED: Terms(
@@ -225,7 +225,7 @@ TERMS: Mapping[Promise, Terms] = {
         "percent",
         math.inf,
         "See whether inputs like the examples are new, or only their answers. Accept answers that are right as the reference; "
-        "else correct the workload and publish it. The incident ends by itself once the share is back.",
+        "else correct the workload and publish it. The incident ends automatically once the share is back.",
     ),
     Promise.MODEL_CHANGED: Terms(
         "The model behind the name has changed",
@@ -239,8 +239,8 @@ TERMS: Mapping[Promise, Terms] = {
         "sessions",
         0,
         "A session of another user took the advisory lock of the role. Find out what it is for, then end it by the statement "
-        "above, as an administrator of the database: Lanes takes the role by itself. `lanes roles` lets only members of its "
-        "roles connect.",
+        "above, as an administrator of the database: Lanes then takes the role automatically. `lanes roles` lets only members "
+        "of its roles connect.",
     ),
     Promise.FEED_SILENT: Terms(
         "A feed fell silent",
@@ -297,7 +297,7 @@ TERMS: Mapping[Promise, Terms] = {
         "A webhook's receiver is gone",
         "webhooks",
         math.inf,
-        "If its program ended on purpose, remove the webhook. If not, mend the receiver and test it: that ends this, and what "
+        "If its program ended on purpose, remove the webhook. If not, fix the receiver and test it: that ends this, and what "
         "waited is sent.",
     ),
 }

@@ -66,7 +66,7 @@ def commands(incident: Incident) -> list[str]:
             return [*asked, f"lanes depart {workload}   # asks them again now: answers end this"]
         case Promise.AUTHORITATIVE_FAILED:
             return [
-                f"lanes replay {workload} --only failed   # once the cause is mended: asks these again, in batch",
+                f"lanes replay {workload} --only failed   # once the cause is fixed: asks these again, in batch",
                 f"lanes diff {workload}   # what that would change; `lanes promote` makes it count",
             ]
         case Promise.BATCH_FAILING:
@@ -79,7 +79,7 @@ def commands(incident: Incident) -> list[str]:
         case Promise.FEED_SILENT:
             return ["lanes doctor   # whether Lanes itself is well", *pause]
         case Promise.ITEMS_FAILED:
-            return [f"lanes retry {workload} --all   # once the cause is mended"]
+            return [f"lanes retry {workload} --all   # once the cause is fixed"]
         case Promise.BATCH_NEVER_STARTED:
             return [f"lanes depart {workload}   # asks for a run of depart now"]
         case Promise.COLLECT_STOPPED:
@@ -123,7 +123,7 @@ def commands(incident: Incident) -> list[str]:
         case Promise.PROVIDER_FROZEN if incident.subject.startswith("version "):
             return [
                 f"lanes export {workload} > {workload}.yaml   # correct it, then",
-                f"lanes publish {workload}.yaml   # the kept items continue with it by themselves",
+                f"lanes publish {workload}.yaml   # the kept items continue with it automatically",
                 f"lanes resume {workload}   # or asks the same version again",
             ]
         case Promise.PROVIDER_FROZEN:

@@ -207,7 +207,7 @@ class CircuitsLost(Event):
 
 @dataclass(frozen=True)
 class Stop(Event):
-    """The end of the drain: it claims no work and starts no call any more."""
+    """The end of the drain: it no longer claims work or starts calls."""
 
 
 # Effects

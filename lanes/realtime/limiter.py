@@ -45,13 +45,13 @@ SAID = {
     WaitReason.FROZEN: "the provider refuses the account or the version; it ends with the first call that is accepted",
     WaitReason.SLOWED: "the provider limited its model; it ends at the time that the provider named",
     WaitReason.CIRCUIT: "its model is in an outage; it ends with the first call that is answered",
-    WaitReason.RECOVERING: "its model failed lately and gets one more call for each answer; it ends by itself",
+    WaitReason.RECOVERING: "its model failed lately and gets one more call for each answer; this ends automatically",
     WaitReason.BUDGET: "its hard budget is used up; it ends when the budget is raised or a new period begins",
-    WaitReason.SHADOW: "it is work of a shadow or a replay, and items that are owed an answer go first; it ends by itself",
+    WaitReason.SHADOW: "it is work of a shadow or a replay, and items that need an answer go first; this ends automatically",
     WaitReason.PLACES: "every place for calls is taken; it ends when a call ends",
     WaitReason.SHARE: "the free places belong to other workloads; it ends when a call of its own workload ends",
-    WaitReason.TURN: "its workload's consumers take turns by their weights while items of several wait; it ends by itself",
-    WaitReason.RATE_LIMIT: "the provider's rate limit leaves too little for it; it ends by itself within a minute",
+    WaitReason.TURN: "its workload's consumers take turns by weight while items of several wait; this ends automatically",
+    WaitReason.RATE_LIMIT: "the provider's rate limit leaves too little for it; this ends automatically within a minute",
 }
 
 

@@ -73,8 +73,8 @@ MEASURES = {
     "both lanes answered alike",
     Measure.CORRECTION_RATE: "share of provisional answers that the authoritative pass corrected",
     Measure.ACCURACY: "share of labeled items whose every labeled field was answered as the label says",
-    Measure.COST_USD: f"what an item was billed on average; a dearer one counts as {MOST_TIMES} times the limit",
-    Measure.SAVING: "saving of an item against one of {}, each relative to its estimate in real time; a dearer one "
+    Measure.COST_USD: f"what an item was billed on average; a more expensive one counts as {MOST_TIMES} times the limit",
+    Measure.SAVING: "saving of an item against one of {}, each relative to its estimate in real time; a more expensive one "
     f"counts as {MOST_TIMES} times its estimate",
 }
 BAR_MEANS = "Bar: the steps done, and the answers that the step in force still waits for."

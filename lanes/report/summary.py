@@ -42,7 +42,7 @@ class Saving:
         if self.part >= MULTIPLE:
             return f"{times(self.part)} the cost of all real-time"
         if self.part > 1:
-            return f"{share(self.part - 1)} dearer than all real-time"
+            return f"{share(self.part - 1)} more expensive than all real-time"
         return f"{share(1 - self.part)} saved"
 
 

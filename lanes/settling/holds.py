@@ -142,7 +142,7 @@ def _explain_reserved(work: Row, holds: Holds, now: datetime) -> str | None:
     if waits is None:
         return None
     since = f" since {clock(waits.refused_at, beside=now)}" if waits.refused_at else ""
-    return f"has waited for reserved money{since}: {waits.sentence}; it goes on by itself as calls and batches end"
+    return f"has waited for reserved money{since}: {waits.sentence}; it continues as calls and batches end"
 
 
 def _explain_context(work: Row, holds: Holds, now: datetime) -> str | None:
@@ -170,7 +170,7 @@ def _explain_back_off(work: Row, holds: Holds, now: datetime) -> str | None:
     if work["ready_at"] <= now:
         return None
     failures = f" after {pluralize(work['failures'], 'failure')}" if work["failures"] else ""
-    return f"rests{failures} until {clock(work['ready_at'], beside=now)}, then it is tried again by itself"
+    return f"rests{failures} until {clock(work['ready_at'], beside=now)}, then it is tried again automatically"
 
 
 def _explain_limit(work: Row, holds: Holds, now: datetime) -> str | None:
@@ -189,7 +189,7 @@ def _explain_limit(work: Row, holds: Holds, now: datetime) -> str | None:
     kind = last.kind.replace("_", " ")
     return (
         f"waits: the provider's limit of {last.limit} {kind} a minute for {work['model']} has been reached since "
-        f"{clock(last.seen_at, beside=now)}; it ends by itself, at {clock(last.reset_at, beside=now)} at the latest"
+        f"{clock(last.seen_at, beside=now)}; this ends automatically, at {clock(last.reset_at, beside=now)} at the latest"
     )
 
 
@@ -254,7 +254,7 @@ def _explain_batch(work: Row, holds: Holds, now: datetime) -> str | None:
     match BatchState(batch["state"]):
         case BatchState.INTENDED:
             since = clock(batch["create_ended_at"] or batch["intended_at"], beside=now)
-            return f"the create of batch {number} has had no answer since {since}; `collect` searches for it by itself"
+            return f"the create of batch {number} has had no answer since {since}; `collect` searches for it automatically"
         case BatchState.SUBMITTED:
             expected = batch["expected_end_at"]
             when = "" if expected is None else f", expected at {clock(expected, beside=now)}"

@@ -225,7 +225,7 @@ class JobStatus:
 
     @property
     def is_done(self) -> bool:
-        """Return whether nothing of the job is owed any more."""
+        """Return whether no answer of the job is outstanding."""
         return self.state is JobState.DONE
 
 

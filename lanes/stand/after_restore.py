@@ -85,7 +85,7 @@ def positions(patient: Patient) -> str:
     return (
         f"{pluralize(row.outbox, 'event')} in the outbox are published, under their old ids if they were before; "
         f"{pluralize(row.webhooks, 'webhook')} go on from their position, with {pluralize(row.to_deliver, 'event')}; {read}; "
-        "items that came since the copy by SQL, a file or the client have to be sent again, under their keys"
+        "items that arrived after the copy through SQL, a file or the client have to be sent again under their keys"
     )
 
 

@@ -43,7 +43,7 @@ select current_user as name,
 API_VERSION = "2023-06-01"
 MODELS = "/v1/models?limit=1"
 IN_AN_OUTAGE = (
-    "see the provider's status page: what waits is kept, what may wait leaves for a batch by itself, and where it lasts, "
+    "see the provider's status page: work is kept, and leaves for a batch automatically if it can wait; in a long outage, "
     "another Real-time model of a workload answers what arrives from then on"
 )
 

@@ -248,7 +248,7 @@ class Spec(BaseModel):
         le=3650,
         title="Archive items (days)",
         description="So long after the last event of an item that is over, its rows move to the archive, where `lanes archive "
-        "query` reads them; nothing amends, labels or retries it any more. 32 to 3650; 0 = never.",
+        "query` reads them; it can no longer be amended, labeled or retried. 32 to 3650; 0 = never.",
     )
     review_share: float = Field(
         default=0.01,
@@ -334,7 +334,7 @@ class Spec(BaseModel):
 
     @classmethod
     def load(cls, data: dict[str, Any]) -> "Spec":
-        """Return the spec of a published version: its model may have no price any more, and removed fields are ignored.
+        """Return the spec of a published version: its model may no longer have a price, and removed fields are ignored.
 
         Raises:
             ValidationError: the data is invalid.

@@ -81,7 +81,7 @@ async def _lead(url: str, messages: Messages, items: int) -> ColdBatch:
 
 
 async def _cold(ground: Ground, items: int, number: int) -> Decimal:
-    """Return the cost of a batch for which nothing is cached any more."""
+    """Return the cost of a batch for which nothing is still cached."""
     ground.time.passes(hours=COLD_H)
     before = billed(ground)
     await send(ground, _payloads(items, number), number * items, urgent=False)

@@ -100,7 +100,7 @@ async def test_usage_missing_from_the_ledger_is_an_incident_until_the_bill_agree
     ((_, state, sentence),) = await sender.rows(INCIDENTS)
     assert (state, sentence) == (
         "resolved",
-        "The provider's bill of that day agrees with the ledger, or is not compared any more.",
+        "The provider's bill of that day agrees with the ledger, or is no longer compared.",
     )
 
 

@@ -123,7 +123,7 @@ async def test_after_any_broken_response_the_item_has_its_attempt_and_waits(
 
 async def test_a_refused_connection_is_never_billed(at: Connections, sender: Sender) -> None:
     async with saying(raw_provider.reset) as url:
-        pass  # no server listens there any more
+        pass  # no server listens there now
     async with opening(at.provider.model_copy(update={"base_url": url})) as client:
         await met(replace(at, opening=client), sender, UNBILLED_FAULT)
 
@@ -372,7 +372,7 @@ async def test_a_create_that_reached_no_server_leaves_its_work_ready(
     at: Connections, sender: Sender, nap: Nap
 ) -> None:
     async with saying(raw_provider.reset) as url:
-        pass  # no server listens there any more
+        pass  # no server listens there now
     async with opening(at.provider.model_copy(update={"base_url": url})) as client:
         await departs(replace(at, opening=client), sender, nap, replace(REFUSED, again=True))
 

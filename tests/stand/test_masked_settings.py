@@ -157,7 +157,7 @@ async def test_the_gateway_receives_the_login_and_no_log_or_error_quotes_the_pas
                 await client.models.list()
     assert b"authorization: basic ywrhomdlagvpbq==" in heads[0].lower()
     no_secret(refused.value, repr(refused.value), caplog.text)
-    async with block.connect() as client:  # nothing listens there any more
+    async with block.connect() as client:  # no server listens there now
         with pytest.raises(anthropic.APIConnectionError) as gone:
             await client.models.list()
     no_secret(gone.value, gone.value.__cause__, caplog.text)

@@ -205,7 +205,7 @@ def search_orphans(connection: sa.Connection, since: datetime, *, now: datetime)
 
 
 def mark_orphans_found(connection: sa.Connection, copy: Copy) -> None:
-    """Record that the copy has no open orphans any more."""
+    """Record that the copy no longer has open orphans."""
     this = watermark.c.name == COPY, watermark.c.seen_until == copy.noticed
     connection.execute(sa.delete(watermark).where(*this))
 

@@ -53,7 +53,7 @@ def mark_unknown(
 ) -> None:
     """Record that the provider does not know the batch, and open an incident after the grace period.
 
-    A superseded batch, which owns no work any more, is closed instead.
+    A superseded batch, which no longer owns work, is closed instead.
     """
     state = connection.execute(
         select(batch.c.state)
@@ -138,7 +138,7 @@ def supersede(connection: Connection, batch_id: BatchId, *, note: str, now: date
     if not change(connection, batch_id, batch.c.state.in_(AT_PROVIDER), **superseded):
         return False
     resolve_incident(
-        connection, batch_id, f"Batch {batch_id} owns no work any more: {note}.", now=now
+        connection, batch_id, f"Batch {batch_id} no longer owns work: {note}.", now=now
     )
     return True
 
@@ -179,7 +179,7 @@ with unwanted as (
         where w.batch_id = b.id and w.state = 'submitted' and {WANTED})
    order by b.id limit 100
      for no key update skip locked)
-update lanes.batch b set cancel_at = :now, note = 'none of its items needs an answer any more'
+update lanes.batch b set cancel_at = :now, note = 'none of its items needs an answer'
   from unwanted u where b.id = u.id
 returning b.id
 """

@@ -32,7 +32,7 @@ from lanes.words import Lane
 from lanes.workload.version import Version
 
 MOST = 4_000  # rows per turn
-KEPT_FOR = timedelta(days=90)  # for figures of versions that give no answers any more
+KEPT_FOR = timedelta(days=90)  # for figures of versions that no longer give answers
 
 PLACES = """
 select coalesce((select position from lanes.watermark where name = :name), 0) as after,

@@ -227,7 +227,7 @@ def remove(
         connection, Promise.BUDGET, name, removed_budget.subject, sentence=said, now=now
     )
     signals.wake(connection)
-    return f"{removed_budget.name} is removed: it limits nothing any more"
+    return f"{removed_budget.name} is removed: it no longer limits anything"
 
 
 def _go_on(connection: sa.Connection, name: str, now: datetime) -> None:

@@ -194,7 +194,7 @@ def _price(
 
 
 EXAMPLES = 3
-OVER = "The provider's bill of that day agrees with the ledger, or is not compared any more."
+OVER = "The provider's bill of that day agrees with the ledger, or is no longer compared."
 # A call is billed between its start and its end, a request of a batch between the batch's intent and the request's end.
 SERVED = """
   select r.message_id, r.model, case when r.batch_id is null then 'realtime' else 'batch' end as lane, r.input_tokens as input,

@@ -64,7 +64,7 @@ JUDGED = (
 OPEN = "select workload, promise, subject from lanes.incident where state = 'open' and promise = any(:promises)"
 PAUSED = "select name from lanes.workload where paused_at is not null"
 
-# Incidents that need no decision any more: the batch has no submitted work that is still wanted, or the workload has no rollout
+# Incidents that no longer need a decision: the batch has no submitted work that is still wanted, or the workload has no rollout
 # that waits for approval.
 DECIDED = f"""
 select o.workload, o.promise, o.subject
@@ -140,11 +140,11 @@ delete from lanes.quality q using lanes.quality d
    and (q.version_id, q.lane, q.measure, split_part(q.field, '{OF_CLASS}', 1))
      = (d.version_id, d.lane, d.measure, split_part(d.field, '{OF_CLASS}', 1))
 """
-REPLACED = "Its version is not in force any more, or its quality is not watched."
+REPLACED = "Its version is no longer in force, or its quality is not watched."
 GONE_OF = {Promise.QUALITY_DRIFT: REPLACED, Promise.MODEL_CHANGED: REPLACED}
-GONE = "It holds no items any more: all were decided, answered, cancelled or removed."
+GONE = "It no longer holds items: all were decided, answered, cancelled or removed."
 ANSWERED = "The provider accepts calls again."
-UNASKED_NOW = "Nothing waits for it any more: the next item will be asked."
+UNASKED_NOW = "No work waits for it: the next item will be asked."
 # Sessions of users outside Lanes, and of superusers other than ours: `pg_has_role` treats superusers as members of every role.
 FOREIGN = """
     select l.objid as role, l.pid, a.usename as user, a.application_name as application, host(a.client_addr) as address

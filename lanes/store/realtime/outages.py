@@ -61,9 +61,7 @@ update lanes.outage o set over_at = :now, state = 'closed', next_probe_at = null
 returning o.account, seen.answered_at is not null as answered
 """
 ANSWERED = "The provider answers again, and every item that waited for it has been asked."
-UNASKED_NOW = (
-    "Nothing waits for it any more: no call was made for 10 minutes, and the next item makes one."
-)
+UNASKED_NOW = "No work waits for it: no call was made for 10 minutes, and the next item makes one."
 
 
 def record_fault(

@@ -297,7 +297,7 @@ def _read_owned(
 ) -> Any:
     row = _open(connection, batch_id, workload, lock=lock)
     if row.state == BatchState.SUPERSEDED:
-        raise ActionRefused(f"batch {batch_id} owns no items any more; `collect` closes it")
+        raise ActionRefused(f"batch {batch_id} no longer owns items; `collect` closes it")
     return row
 
 
@@ -312,7 +312,7 @@ def _open(
         named = f'workload "{workload}" has' if workload is not None else "there is"
         raise ActionRefused(f"{named} no batch {batch_id}: see `lanes batches`")
     if row.state in FINISHED_BATCH:
-        raise ActionRefused(f"batch {batch_id} is {row.state}: there is nothing to decide any more")
+        raise ActionRefused(f"batch {batch_id} is {row.state}: it no longer needs a decision")
     return row
 
 
@@ -387,7 +387,7 @@ DIFFERING = {
          where o.workload = :workload and p.output is not null
            and coalesce((select bool_or(p.output -> f is distinct from r.output -> f) from unnest(cast(:fields as text[])) f),
                         p.output <> r.output)""",
-    "alone otherwise than packed": """
+    "alone and packed differ": """
         select c.item_id, c.compared_at from (select * from lanes.pack_check order by id desc limit :among) c
          where not c.agrees""",
     "class that drifts": """

@@ -294,7 +294,7 @@ def test_a_new_version_ends_the_quality_incident_and_starts_without_figures(
     publish(connection, now=later(minutes=6), promises=WATCHED, instructions="Sort it anew.")
     looked(connection, minutes=6)
     (said,) = drifts(connection, IncidentState.RESOLVED)
-    assert said.startswith("Its version is not in force any more")
+    assert said.startswith("Its version is no longer in force")
     assert figures(connection) == {}
 
 

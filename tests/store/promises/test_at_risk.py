@@ -52,7 +52,7 @@ def test_the_incident_ends_only_after_a_calm_period_without_items_at_risk(
     assert looked(connection, now=later(minutes=2 * CALM)) == (0, 1)
     assert standing(connection) == []
     (over,) = incidents.list_newest(connection, states=[IncidentState.RESOLVED])
-    assert over.sentence.startswith('No due item of workload "letters" is at risk any more')
+    assert over.sentence.startswith('No due item of workload "letters" is still at risk')
 
 
 @pytest.mark.slow

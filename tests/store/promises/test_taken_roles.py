@@ -126,7 +126,7 @@ def test_a_role_that_another_user_holds_is_an_incident_until_that_session_ends(
     assert of.resolved_at == later(minutes=1)
     assert (
         of.sentence
-        == f"No session of another user holds role {role.name.lower()} any more: Lanes takes it again by itself."
+        == f"No session of another user holds role {role.name.lower()}: Lanes takes it again automatically."
     )
 
 

@@ -279,7 +279,7 @@ def test_an_outage_ends_after_ten_minutes_when_all_waiting_work_was_shed(
     assert judged(connection, now=later(minutes=10)) == {("provider_down", "open")}
     assert judged(connection, now=later(minutes=11)) == {("provider_down", "resolved")}
     (only,) = rows(connection, "incident_log")
-    assert only.sentence.startswith("Nothing waits for it any more")
+    assert only.sentence.startswith("No work waits for it")
     assert circuits.open_circuits(connection, "acme") == {}
 
 

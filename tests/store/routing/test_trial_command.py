@@ -160,7 +160,7 @@ def test_a_trial_prints_the_moves_the_costs_and_the_expected_late_items(
         ("letters", {"workload": "tickets"}, 2, 'defines the workload "letters", not "tickets"'),
         ("ghosts", {}, 2, 'workload "ghosts" has no published version'),
         ("letters", {"since": "soon"}, 2, '--since "soon" is no moment'),
-        ("letters", {"since": "1s"}, 2, 'nothing of workload "letters" came since'),
+        ("letters", {"since": "1s"}, 2, 'workload "letters" has received no items since'),
         ("letters", {"most": 0}, 2, "--most 0 is none"),
         (
             "letters",

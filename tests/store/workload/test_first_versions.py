@@ -34,8 +34,8 @@ def test_a_first_version_is_in_force_once_it_has_answered_its_golden_set_at_any_
         golden.publish(connection, "letters", spec(), now=NOON)
     assert workloads.current(connection, "letters") is None
     assert newest(connection).sentence == (
-        "version 1 is a candidate: 0 of 12 golden items answered by the batch lane; it is put in force by itself once all are "
-        "answered. Until then items are refused: no version is in force"
+        "version 1 is a candidate: 0 of 12 golden items answered by the batch lane; it comes into force automatically "
+        "once all are answered. Until then items are refused: no version is in force"
     )
     assert {each.version_id for each in rows(connection, "work")} == {newest(connection).version_id}
     # No schedule covers a candidate.

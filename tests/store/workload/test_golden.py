@@ -306,7 +306,7 @@ def test_changes_of_the_golden_set_do_not_affect_a_running_candidate(
     assert run.score is not None
     assert (run.items, run.score.right_now) == (len(KEYS), len(KEYS))
     gone = row(connection, "item", key=_hidden(connection, "letter g00"))
-    assert gone.payload == {}  # nothing needs it any more
+    assert gone.payload == {}  # no item needs it now
     assert rows(connection, "golden_answer", item_id=gone.id) == []
 
 

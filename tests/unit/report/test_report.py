@@ -576,7 +576,7 @@ def test_no_saving_is_claimed_while_items_are_still_to_pay():
     ("actual", "said"),
     [
         (1, "50 % saved"),
-        (3, "50 % dearer than all real-time"),
+        (3, "50 % more expensive than all real-time"),
         (4, "2.0 times the cost of all real-time"),
         (Decimal("23.636"), "11.8 times the cost of all real-time"),
         (2_408, "1,204 times the cost of all real-time"),

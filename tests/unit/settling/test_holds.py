@@ -97,7 +97,7 @@ CASES: list[tuple[dict[str, Any], Holds, list[str]]] = [
     (
         work(ready_at=NOON + HOUR, failures=2),
         Holds(),
-        ["rests after 2 failures until 13:00 UTC", "by itself"],
+        ["rests after 2 failures until 13:00 UTC", "automatically"],
     ),
     (
         READY,
