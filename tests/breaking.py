@@ -491,14 +491,14 @@ def _publish(stand: RunningStand, scenes: Collection[BrokenPromise]) -> None:
         stand.prefect.post("block_documents/", json=block | of_type).raise_for_status()
     names = {each.workload for each in scenes}
     until(
-        lambda: names <= set(_offered(stand)),
+        lambda: all(names <= set(_offered(stand, flow)) for flow in ("depart", "migrate")),
         within_s=60,
-        what="the workloads in the form of depart",
+        what="the workloads in the forms of depart and migrate",
     )
 
 
-def _offered(stand: RunningStand) -> list[str]:
-    schema = stand.prefect.get("deployments/name/depart/depart").json()["parameter_openapi_schema"]
+def _offered(stand: RunningStand, flow: str) -> list[str]:
+    schema = stand.prefect.get(f"deployments/name/{flow}/{flow}").json()["parameter_openapi_schema"]
     return dict(of_models(schema))["workload"].get("enum", [])
 
 

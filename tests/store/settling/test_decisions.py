@@ -308,7 +308,7 @@ def test_an_impossible_decision_is_refused_with_its_reason(
         with pytest.raises(ActionRefused, match="no longer owns items"):
             decide(connection, sure)
     resubmit(connection, held)
-    with pytest.raises(ActionRefused, match="is released: there is nothing to decide"):
+    with pytest.raises(ActionRefused, match="is released: it no longer needs a decision"):
         give_up(connection, held)
 
 
