@@ -34,7 +34,8 @@ SOCKETS = ("events/in", "events/out", "logs/out", "task_runs/subscriptions/sched
 @pytest.fixture
 def stranger(stand: RunningStand) -> Iterator[httpx2.Client]:
     """Open an HTTP client of the stand's Prefect without a login."""
-    with httpx2.Client(base_url=stand.info.ui_url, trust_env=False, timeout=20) as opened:
+    # A slow machine needs 20 s to generate the list of routes.
+    with httpx2.Client(base_url=stand.info.ui_url, trust_env=False, timeout=60) as opened:
         yield opened
 
 
