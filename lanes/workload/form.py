@@ -100,7 +100,7 @@ class Promises(Form):
         ge=0,
         le=100,
         title="Due times: largest share missed (%)",
-        description="Of the items that were due in the last hour, or are overdue: those answered later, or not at all. "
+        description="Share of the items that were due in the last hour, or are overdue, that are late or unanswered. "
         "0 = no promise.",
     )
     quality_reference_answers: int = Field(

@@ -108,8 +108,8 @@ class Spec(BaseModel):
     mode: Mode = Field(
         default=Mode.PLAIN,
         title="Mode (plain or lambda)",
-        description="plain: the first valid answer counts. lambda: real-time answers provisionally and every "
-        "item owes one authoritative batch pass that corrects it.",
+        description="plain: the first valid answer counts. lambda: real-time answers provisionally, and an "
+        "authoritative batch pass then corrects the answer.",
     )
     urgent_when: str = Field(
         default="",
@@ -134,8 +134,8 @@ class Spec(BaseModel):
         ge=0,
         le=5,
         title="Buffer (seconds)",
-        description="The longest that real-time items gather into one micro-batch, 0 to 5: only while others are expected. "
-        "0 = answer at once.",
+        description="Longest time in which real-time items are gathered into one micro-batch, 0 to 5; items are held only "
+        "while more are expected. 0 = answer at once.",
     )
     realtime_pack: int = Field(default=1, ge=1, le=50, title="Items per real-time call")
     """Largest number of items in one real-time call, 1 to 50."""
@@ -144,16 +144,16 @@ class Spec(BaseModel):
     pack_scope: PackScope = Field(
         default=PackScope.WORKLOAD,
         title="Items that may share a call (workload or consumer)",
-        description="workload: any of this workload. consumer: only those of the same consumer, so that no call holds items "
-        "of two, nor history of another; items without a consumer share with each other.",
+        description="workload: any items of this workload. consumer: only items of the same consumer, so that no call holds "
+        "items of two consumers, or history of another one; items without a consumer share calls with each other.",
     )
     pack_check_share: float = Field(
         default=0.005,
         ge=0,
         le=0.2,
         title="Share of packed items that are checked",
-        description="Such a share of the items that shared a call is also answered alone, 0 to 0.2: where packing hurts, fewer "
-        "share a call than may. What that costs is shown apart; a third of it is asked twice. 0 = never checked.",
+        description="Share of the items in shared calls that are also answered alone, 0 to 0.2. If packing makes answers "
+        "worse, fewer items share a call. The cost is shown separately; a third of these items are asked twice. 0 = none.",
     )
     max_output_tokens: int = Field(default=300, ge=16, le=32_000, title="Longest answer (tokens)")
     """Upper bound of one answer, 16 to 32000. Keep it tight: rate limits charge it in advance."""
@@ -166,9 +166,9 @@ class Spec(BaseModel):
         ge=1,
         le=720,
         title="Give up after (hours)",
-        description="How long an item may come back unanswered, through no fault of its own, before it fails and is told "
-        "in an incident, 1 to 720. The hours count from its first return, and three returns are needed; in an outage of its "
-        "real-time model they count from when the outage began. `lanes retry` brings it back.",
+        description="How long an item may come back unanswered, through no fault of its own, before it fails and an incident "
+        "reports it, 1 to 720. The hours count from its first return, and three returns are needed; in an outage of its "
+        "real-time model they count from the start of the outage. `lanes retry` tries it again.",
     )
     max_payload_kib: int = Field(default=256, ge=1, le=4096, title="Largest payload (KiB)")
     """A larger input is rejected at the door, 1 to 4096."""
@@ -187,24 +187,24 @@ class Spec(BaseModel):
         ge=0.5,
         le=0.999,
         title="Confidence in due times",
-        description="An item that is due goes to a batch only where that is back in time with this probability, 0.5 to 0.999. "
-        "Higher: more of them go to real-time, and fewer are late.",
+        description="An item with a due time goes to a batch only if the batch returns in time with at least this probability, "
+        "0.5 to 0.999. Higher: more items go to real-time, and fewer are late.",
     )
     value_usd: float = Field(
         default=0,
         ge=0,
         le=1_000_000,
         title="Value of an answer (US dollars)",
-        description="What an answer is worth at once, 0 to 1000000. What waiting loses of it is weighed against what a batch "
-        "saves, before the split is asked. 0 = not stated: nothing is weighed.",
+        description="Value of an immediate answer, 0 to 1000000. The value that waiting loses is weighed against the saving of "
+        "a batch, before the split decides. 0 = not stated: nothing is weighed.",
     )
     half_life_s: int = Field(
         default=3600,
         ge=1,
         le=31_536_000,
         title="Half-life of that value (seconds)",
-        description="Within which an answer loses half of its value, counted from when its item occurred, 1 to 31536000. "
-        "It matters only where the value is stated.",
+        description="Time in which an answer loses half of its value, counted from when its item occurred, 1 to 31536000. "
+        "It matters only if the value is stated.",
     )
     dedupe: str = Field(default="key", pattern="^(key|content)$", title="Items without a key")
     """key: their event or line identifies them. content: equal payloads are one item."""
@@ -239,24 +239,24 @@ class Spec(BaseModel):
         ge=0,
         le=3650,
         title="Keep what items say (days)",
-        description="So long after an item was received, amended or settled, whichever came last, its input, answers, errors "
-        "and explanations are emptied; its key, its hash and its costs stay. 1 to 3650; 0 = for ever.",
+        description="Days after an item was received, amended or settled, whichever came last, until its input, answers, "
+        "errors and explanations are erased; its key, its hash and its costs stay. 1 to 3650; 0 = never erased.",
     )
     archive_after_days: int = Field(
         default=0,
         ge=0,
         le=3650,
         title="Archive items (days)",
-        description="So long after the last event of an item that is over, its rows move to the archive, where `lanes archive "
-        "query` reads them; it can no longer be amended, labeled or retried. 32 to 3650; 0 = never.",
+        description="Days after the last event of a finished item until its rows move to the archive, where `lanes archive "
+        "query` reads them; the item can then no longer be amended, labeled or retried. 32 to 3650; 0 = never.",
     )
     review_share: float = Field(
         default=0.01,
         ge=0,
         le=1,
         title="Share of items to review",
-        description="Such a share of the answered items, chosen by a hash of their keys, is always in the review queue, 0 to "
-        "1. Their labels are a fair sample: accuracy is estimated from them. 0 = none.",
+        description="Share of the answered items, chosen by a hash of their keys, that is always in the review queue, 0 to 1. "
+        "Their labels are a fair sample: accuracy is estimated from them. 0 = none.",
     )
     promises: Promises = Field(default_factory=Promises, title="Promises (limits)")
     """Limits whose breach opens an incident."""
