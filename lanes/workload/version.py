@@ -109,7 +109,7 @@ class Spec(BaseModel):
         default=Mode.PLAIN,
         title="Mode (plain or lambda)",
         description="plain: the first valid answer counts. lambda: real-time answers provisionally, and an "
-        "authoritative batch pass then corrects the answer.",
+        "authoritative batch pass then confirms or corrects the answer.",
     )
     urgent_when: str = Field(
         default="",
