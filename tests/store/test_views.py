@@ -1,5 +1,6 @@
 """The views that Grafana, Metabase and psql read: stable names and correct rows."""
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -37,6 +38,24 @@ def test_a_view_has_the_columns_that_its_readers_rely_on(connection: Connection,
     found = connection.execute(text(f"select * from lanes.{view}")).keys()
     assert set(COLUMNS[view].split()) <= set(found)
     assert rows(connection, view) == []
+
+
+COUNTED = {
+    "attempt_log": ("outcome", {"attempt"}),
+    "correction_log": ("changed_fields", {"correction"}),
+    "revision_log": ("source", {"revision", "amendment"}),
+    "route_log": ("reason", {"route"}),
+}
+
+
+@pytest.mark.parametrize("view", COUNTED)
+def test_counting_rows_of_a_log_reads_no_table_that_the_query_does_not_need(
+    connection: Connection, view: str
+) -> None:
+    column, tables = COUNTED[view]
+    query = f"explain (format yaml) select {column}, count(*) from lanes.{view} group by 1"
+    plan = connection.execute(text(query)).scalar_one()
+    assert set(re.findall(r'Relation Name: "(\w+)"', plan)) == tables, plan
 
 
 # -- item_status

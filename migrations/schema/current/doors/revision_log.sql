@@ -1,3 +1,4 @@
+-- Each revision has its item; a left join lets the planner omit it when a query uses none of its columns.
 --- One row a revision of an amended item; a revision of null is an amendment that waits for its item
 ---   workload: Name of the workload
 ---   key: Names the item within its workload
@@ -12,7 +13,7 @@ create or replace view lanes.revision_log as
 select i.workload, i.key, r.number as revision, r.payload, r.source, r.place as position, r.received_at,
        r.occurred_at, r.outdated
   from lanes.revision r
-  join lanes.item i on i.id = r.item_id
+  left join lanes.item i on i.id = r.item_id
 union all
 select workload, key, null, payload, source, place, received_at, occurred_at, false
   from lanes.amendment where outcome is null;

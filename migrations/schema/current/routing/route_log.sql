@@ -1,3 +1,4 @@
+-- Each joined row exists; left joins let the planner omit those whose columns a query does not use.
 --- One row a decision, oldest kept
 ---   workload: Name of the workload
 ---   key: Names the item within its workload
@@ -14,5 +15,5 @@ create or replace view lanes.route_log as
 select i.workload, i.key, r.lane, r.reason, r.explanation, r.realtime_usd, r.batch_usd, r.decided_at,
        v.number as version, r.probability, r.binds
   from lanes.route r
-  join lanes.item i on i.id = r.item_id
-  join lanes.version v on v.id = r.version_id;
+  left join lanes.item i on i.id = r.item_id
+  left join lanes.version v on v.id = r.version_id;

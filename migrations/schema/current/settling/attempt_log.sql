@@ -1,4 +1,5 @@
 -- A try is numbered by a count of its own item's: a window over all of them would keep conditions of a reader off the tables.
+-- Each joined row exists; left joins let the planner omit those whose columns a query does not use.
 --- One row a try for one item; the parts of a packed call sum exactly to spend
 ---   workload: Name of the workload; NAME/golden where the item is of the golden set of NAME
 ---   key: Names the item within its workload
@@ -35,6 +36,6 @@ select i.workload, i.key, a.lane, a.purpose,
        a.message_id, a.shown, a.bound_usd, a.flow_run_id, v.number as version,
        r.service_tier, r.inference_geo, r.speed
   from lanes.attempt a
-  join lanes.item i on i.id = a.item_id
-  join lanes.version v on v.id = a.version_id
+  left join lanes.item i on i.id = a.item_id
+  left join lanes.version v on v.id = a.version_id
   left join lanes.response r on r.message_id = a.message_id;

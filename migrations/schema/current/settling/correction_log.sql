@@ -1,3 +1,4 @@
+-- Each joined row exists; left joins let the planner omit those whose columns a query does not use.
 --- One row where an authoritative result replaced a different provisional one
 ---   workload: Name of the workload
 ---   key: Names the item within its workload
@@ -12,7 +13,7 @@ create or replace view lanes.correction_log as
 select i.workload, i.key, c.generation, p.output as provisional_output, a.output as authoritative_output,
        c.changed_fields, c.distance, c.corrected_at, v.place as late_context
   from lanes.correction c
-  join lanes.item i on i.id = c.item_id
-  join lanes.result p on p.id = c.provisional_id
-  join lanes.result a on a.id = c.authoritative_id
+  left join lanes.item i on i.id = c.item_id
+  left join lanes.result p on p.id = c.provisional_id
+  left join lanes.result a on a.id = c.authoritative_id
   left join lanes.revision v on v.item_id = c.item_id and v.number = a.revision and v.source = 'late_context';
