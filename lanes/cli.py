@@ -124,8 +124,8 @@ def _commands(*, summaries: bool) -> App:
 def _summary(command: str) -> str:
     """Return the first sentence of a command's docstring from its source, so that the overview imports no command."""
     module, _, name = command.partition(":")
-    said = next(ast.get_docstring(node) for node in _functions(module) if node.name == name)
-    return (said or "").partition("\n\n")[0]
+    docstring = next(ast.get_docstring(node) for node in _functions(module) if node.name == name)
+    return (docstring or "").partition("\n\n")[0]
 
 
 @cache

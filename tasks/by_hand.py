@@ -75,7 +75,7 @@ async def perform(db: Database, action: PersonAction) -> str:
     while result is None or result.left:
         async with db.transaction() as run:
             result = await run(action.perform, run.now)
-    get_run_logger().info("%s (%s: %s)", result.said, action.who, action.why)
+    get_run_logger().info("%s (%s: %s)", result.message, action.who, action.why)
     if result.page:
         await acreate_markdown_artifact(result.page, key=result.key, description=action.what)
     await publish_events(db)
@@ -85,4 +85,4 @@ async def perform(db: Database, action: PersonAction) -> str:
     if isinstance(action, DecideProposal) and action.action == "approve":
         with suppress(Exception):  # Prefect is unavailable: the hourly run leads the rollout
             await ask_for_run(runs.migrate())
-    return result.said
+    return result.message

@@ -238,7 +238,7 @@ class ResultReading:
     def _attempts(
         self, result: RequestResult, claims: Sequence[Claim], now: datetime
     ) -> list[Attempt]:
-        response, nonce, items = result.said, self._batch.nonce, len(claims)
+        response, nonce, items = result.content, self._batch.nonce, len(claims)
         if isinstance(response, RequestFault):
             has_other_answers = bool(self._lines.answered) or result.number in self._own
             fault, response = (
@@ -256,9 +256,9 @@ class ResultReading:
     ) -> None:
         """Open the incident of a refused account or model, as for a refused call."""
         faults = {
-            each.number: each.said
+            each.number: each.content
             for each in read
-            if isinstance(each.said, RequestFault) and each.said.action in FREEZES
+            if isinstance(each.content, RequestFault) and each.content.action in FREEZES
         }
         if faults:
             self._frozen += sum(len(members.get(number, [])) for number in faults)

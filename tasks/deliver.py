@@ -116,9 +116,11 @@ def _read_briefing(incident: Incident) -> Briefing | None:
 
 
 def _unknown(why: str) -> Briefing:
-    said = f"it could not be looked up ({why})"
-    unknown = f"not known: {said}"
-    return Briefing(unexplained=said, unstaked=unknown, trend=unknown, unsampled=said, no_run=said)
+    reason = f"it could not be looked up ({why})"
+    unknown = f"not known: {reason}"
+    return Briefing(
+        unexplained=reason, unstaked=unknown, trend=unknown, unsampled=reason, no_run=reason
+    )
 
 
 async def deliver_posts(db: Database) -> int:
@@ -157,9 +159,9 @@ async def _write_digest(db: Database, messenger: Messenger, at: datetime, ui_url
     """Put the digest of the day before `at` in the outbox."""
     async with db.transaction() as run:
         told = digest.parts(await run(digests.take, since=at - timedelta(days=1), now=run.now))
-        said = threads.digest(told, at.date(), ui_url=ui_url).content
+        content = threads.digest(told, at.date(), ui_url=ui_url).content
         where = {"channel": messenger.channel_of(Severity.DIGEST), "day": at.date()}
-        await run(slack_outbox.add_note, said, **where, now=run.now)
+        await run(slack_outbox.add_note, content, **where, now=run.now)
 
 
 async def remind(db: Database, *, ui_url: str) -> None:

@@ -65,8 +65,8 @@ class RolloutOrder:
             raise ActionRefused(
                 "who and why: a rollout is signed with a name and a reason; fill both in"
             )
-        for name, said in asdict(self).items():
-            if (problem := why_unstorable(said, name)) is not None:
+        for name, value in asdict(self).items():
+            if (problem := why_unstorable(value, name)) is not None:
                 raise ActionRefused(problem)
         return self
 

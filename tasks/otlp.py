@@ -152,8 +152,8 @@ def _nanoseconds(moment: datetime) -> int:
 
 def _resource() -> Mapping[str, str]:
     """Return the resource of the spans, from OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES, else service `lanes`."""
-    said = Resource.create().attributes
+    attributes = Resource.create().attributes
     own = {SERVICE_VERSION: version("lanes")}
-    if str(said.get(SERVICE_NAME, UNNAMED)).startswith(UNNAMED):
+    if str(attributes.get(SERVICE_NAME, UNNAMED)).startswith(UNNAMED):
         own[SERVICE_NAME] = "lanes"
-    return own | {name: str(value) for name, value in said.items() if name not in own}
+    return own | {name: str(value) for name, value in attributes.items() if name not in own}

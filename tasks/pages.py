@@ -107,8 +107,8 @@ class Finder:
             return None
         except Exception as error:  # whatever Prefect does, the message is posted
             self._away = True
-            said = "incidents are posted without details from Prefect: %s"
-            get_run_logger().warning(said, summarize_error(error))
+            message = "incidents are posted without details from Prefect: %s"
+            get_run_logger().warning(message, summarize_error(error))
             return None
 
 
@@ -298,11 +298,11 @@ class Notice:
         standing = self._standing or _list_standstills(self._open())
         if not any(self._open().values()):
             return answered
-        said = f"{incident.outage_message(standing, now=standing[0].since)}; {answered:,} items were answered by this run"
+        message = f"{incident.outage_message(standing, now=standing[0].since)}; {answered:,} items were answered by this run"
         since = standing[0].since
         none = all(each.none_answered_since(since) for each in self._standstills().values())
         type_ = StateType.FAILED if none else StateType.COMPLETED
-        return State(type=type_, name=UNANSWERED, message=said)
+        return State(type=type_, name=UNANSWERED, message=message)
 
     def _open(self) -> Mapping[LaneAccount, Sequence[Standstill]]:
         return {account: each.all for account, each in self._standstills().items()}
@@ -334,8 +334,8 @@ class Notice:
     async def _say(
         self, client: PrefectClient, standing: Sequence[Standstill], now: datetime
     ) -> None:
-        name, said = DOWN if standing else "Running", incident.outage_message(standing, now=now)
-        state = State(type=StateType.RUNNING, name=name, message=said)
+        name, message = DOWN if standing else "Running", incident.outage_message(standing, now=now)
+        state = State(type=StateType.RUNNING, name=name, message=message)
         assert self._at.flow_run_id is not None
         await client.set_flow_run_state(self._at.flow_run_id, state)
 
@@ -343,12 +343,12 @@ class Notice:
         self, client: PrefectClient, standing: Sequence[Standstill], now: datetime
     ) -> None:
         stake = await self._at.db.run(briefings.count_on_lane, Lane.REALTIME, now=now)
-        page, said = (
+        page, summary = (
             incident.render_outage(standing, stake, now=now),
             incident.outage_headline(standing),
         )
         run_id = self._at.flow_run_id
-        await write_artifact(client, incident.OUTAGE_KEY, page, said, flow_run_id=run_id)
+        await write_artifact(client, incident.OUTAGE_KEY, page, summary, flow_run_id=run_id)
 
 
 def _list_standstills(standing: Mapping[LaneAccount, Sequence[Standstill]]) -> list[Standstill]:

@@ -276,8 +276,8 @@ class FormsRefused(Exception):
     """Forms that Prefect did not accept: the reason by the name of the deployment."""
 
     def __init__(self, why: dict[str, Exception]) -> None:
-        said = (f"form `{name}`: {summarize_error(each)}" for name, each in why.items())
-        super().__init__("; ".join(said))
+        reasons = (f"form `{name}`: {summarize_error(each)}" for name, each in why.items())
+        super().__init__("; ".join(reasons))
 
 
 def _build_schema(

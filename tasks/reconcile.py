@@ -74,8 +74,8 @@ async def _reconcile_account(
             try:
                 finding = await _reconcile(at, batch)
             except CallFailed as failure:
-                said = "batch %d without an answer could not be looked for: %s"
-                get_run_logger().warning(said, batch.id, failure)
+                message = "batch %d without an answer could not be looked for: %s"
+                get_run_logger().warning(message, batch.id, failure)
                 finding = reconcile.BatchFinding.WAIT
         if batch.state is BatchState.INTENDED or found is None:
             found = finding
@@ -140,8 +140,8 @@ async def _adopt(
                     if label is None or line.nonce != nonce:
                         continue
                     labels[line.number] = label
-                    if isinstance(line, RequestResult) and isinstance(line.said, Response):
-                        responses[line.number] = line.said
+                    if isinstance(line, RequestResult) and isinstance(line.content, Response):
+                        responses[line.number] = line.content
                 if not labels:
                     return None
     except (BatchUnknown, ResultsGone) as gone:
@@ -222,8 +222,8 @@ async def is_ours(at: Connections, batch: OpenBatch, nonce: str) -> bool:
         return True
     now = await at.db.now()
     await at.db.run(doubts.mark_disproved, batch.id, batch.provider_batch_id, now=now)
-    said = "batch %d: %s is not ours; it was let go"
-    get_run_logger().error(said, batch.id, batch.provider_batch_id)
+    message = "batch %d: %s is not ours; it was let go"
+    get_run_logger().error(message, batch.id, batch.provider_batch_id)
     return False
 
 
@@ -341,7 +341,7 @@ async def _add_requests(
     details = [f"from {each:%H:%M}" for each in within]
     details += await at.db.run(ledger.missing_examples, at.name, difference, DAY)
     return (
-        replace(difference, said=f"{difference.said} ({', '.join(details)})")
+        replace(difference, detail=f"{difference.detail} ({', '.join(details)})")
         if details
         else difference
     )

@@ -77,10 +77,10 @@ async def write_advice(
     now = await db.now()
     seen, kept = await db.run(basis, workload, since=now - timedelta(days=days), now=now)
     advice = advise(seen, kept, items_per_month=items_per_month, correction_usd=correction_usd)
-    said = advised(advice)
+    message = advised(advice)
     page = render_page(advice)
-    await acreate_markdown_artifact(page, key=f"lanes-advice-{workload}", description=said)
-    return said
+    await acreate_markdown_artifact(page, key=f"lanes-advice-{workload}", description=message)
+    return message
 
 
 async def review(db: Database, *, days: int) -> str:

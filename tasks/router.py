@@ -121,8 +121,8 @@ async def route_portion(
     except OperationalError as error:
         if not database.is_lock_failure(error):
             raise
-        said = "routing waited for a lock for %g s; trying again"
-        get_run_logger().warning(said, WAIT.total_seconds())
+        message = "routing waited for a lock for %g s; trying again"
+        get_run_logger().warning(message, WAIT.total_seconds())
         return RoutedPortion()
 
 

@@ -100,16 +100,16 @@ async def save(
         # Attempts that are passed over again move to the end, so that the next round waits for a different one.
         result = replace(result, passed_over=[]) + await save_or_split(rest) + alone
     if result.apart:
-        said = "the provider gave %d answers ids that other answers have: they are booked under new ids, %s"
-        get_run_logger().error(said, len(result.apart), ", ".join(sorted(result.apart)[:3]))
+        message = "the provider gave %d answers ids that other answers have: they are booked under new ids, %s"
+        get_run_logger().error(message, len(result.apart), ", ".join(sorted(result.apart)[:3]))
     if result.archived:
-        said = (
+        message = (
             "%d attempts were for archived items: their cost is booked, their answers are not used"
         )
-        get_run_logger().warning(said, result.archived)
+        get_run_logger().warning(message, result.archived)
     if result.passed_over:
-        said = "%d attempts wait, because open transactions have locked their items"
-        get_run_logger().warning(said, len(result.passed_over))
+        message = "%d attempts wait, because open transactions have locked their items"
+        get_run_logger().warning(message, len(result.passed_over))
     tracing.note(result.recorded)
     return result
 
@@ -152,8 +152,8 @@ async def retry_transient(act: Callable[[], Awaitable[T]], *, sleep: Sleep = asy
         except (DBAPIError, NoConnectionFree) as error:
             if not is_transient(error):
                 raise
-            said = error.args[0] if error.args else error
-            get_run_logger().warning("try %d of %d: %s", no, TRIES, said)
+            reason = error.args[0] if error.args else error
+            get_run_logger().warning("try %d of %d: %s", no, TRIES, reason)
             await sleep(BACKOFF.seconds_after(no, draw=random.random()))
     return await act()
 

@@ -229,7 +229,7 @@ async def _plan_cache(at: Connections, kind: BatchKind) -> tuple[Version, CacheP
         ):  # a batch of one request could not be distinguished from a lost one
             plan = replace(plan, step=PrimerStep.NONE)
     if plan.step is PrimerStep.WAIT and plan.until is not None:
-        raise Blocked(plan.said, plan.until)
+        raise Blocked(plan.reason, plan.until)
     return version, plan
 
 
@@ -343,11 +343,11 @@ async def _record_creation(
             expected_end_at=expected,
             now=run.now,
         )
-    said = "batch %d: %d items of %s as %s"
-    get_run_logger().info(said, prepared.batch_id, prepared.items, kind.workload, created.id)
+    message = "batch %d: %d items of %s as %s"
+    get_run_logger().info(message, prepared.batch_id, prepared.items, kind.workload, created.id)
     if answer is CreateAnswer.UNWANTED:
-        said = "batch %d was created too late: %s is cancelled"
-        get_run_logger().warning(said, prepared.batch_id, created.id)
+        message = "batch %d was created too late: %s is cancelled"
+        get_run_logger().warning(message, prepared.batch_id, created.id)
         try:
             await provider.cancel(await at.client(), created.id)
         except CallFailed as failure:

@@ -130,8 +130,8 @@ def _report_loss(error: DBAPIError) -> events.Event:
     """Log that circuits cannot be shared; re-raise a transient error, so that the caller retries."""
     if is_transient(error):
         raise error
-    said = "circuits cannot be shared: %s; this drain uses its own"
-    get_run_logger().warning(said, type(error.orig).__name__)
+    message = "circuits cannot be shared: %s; this drain uses its own"
+    get_run_logger().warning(message, type(error.orig).__name__)
     return events.CircuitsLost()
 
 

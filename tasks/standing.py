@@ -84,8 +84,10 @@ class Guard:
                 await run(recording.record_taken_roles, now=run.now)
             self._troubles.clear("taken roles")
         except Exception as error:
-            said = f"roles that other users hold could not be recorded ({summarize_error(error)})"
-            self._troubles.report("taken roles", said)
+            message = (
+                f"roles that other users hold could not be recorded ({summarize_error(error)})"
+            )
+            self._troubles.report("taken roles", message)
 
     async def run(self) -> None:
         """Check the roles until cancelled."""
@@ -118,8 +120,8 @@ async def ask_for_successor(db: Database, role: signals.Role) -> None:
     try:
         await ask_for_run(replacement(run, await db.now()))
     except Exception as error:
-        said = "this run was asked to stop, and could not ask for another run of %s (%s)"
-        get_run_logger().warning(said, run.flow, summarize_error(error))
+        message = "this run was asked to stop, and could not ask for another run of %s (%s)"
+        get_run_logger().warning(message, run.flow, summarize_error(error))
 
 
 TAKE_OVER_S = 120.0
@@ -274,8 +276,8 @@ class Staying:
         """Return whether the database was reached within the last two minutes; if so, log that it is unavailable now."""
         if time.monotonic() - self._database_seen > AWAY_S:
             return False
-        said = "the database is away (%s); calls in flight go on"
-        get_run_logger().warning(said, type(error).__name__)
+        message = "the database is away (%s); calls in flight go on"
+        get_run_logger().warning(message, type(error).__name__)
         return True
 
     async def close(self) -> None:

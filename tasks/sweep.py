@@ -276,8 +276,8 @@ async def give_up(db: Database, now: datetime) -> None:
 async def cancel_unwanted(db: Database, now: datetime) -> None:
     """Mark batches whose items no longer need an answer; `collect` cancels them at the next poll."""
     for batch_id in await db.run(doubts.recall, now=now):
-        said = "batch %d is cancelled: none of its items needs an answer"
-        get_run_logger().info(said, batch_id)
+        message = "batch %d is cancelled: none of its items needs an answer"
+        get_run_logger().info(message, batch_id)
 
 
 async def move_refused(db: Database, now: datetime) -> None:

@@ -105,8 +105,8 @@ def _attempts(save: Save, call: ProviderCall) -> list[Attempt]:
 def describe_failure(version: Version, called: CallResult, failure: CallFailed) -> FailureReport:
     """Describe a call that was not answered, without quoting any of its items."""
     items = [*called.pack, *called.untried]
-    said = remove_quotes(str(failure), [each.payload for each in items])
-    return FailureReport(version.workload, said, len(items), calls=1)
+    message = remove_quotes(str(failure), [each.payload for each in items])
+    return FailureReport(version.workload, message, len(items), calls=1)
 
 
 def describe_unusable(version: Version, answered: Sequence[Attempt]) -> list[FailureReport]:

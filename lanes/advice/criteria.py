@@ -100,19 +100,19 @@ def _value_decays(evidence: Evidence) -> Criterion:
     if items < MIN_ITEMS:
         return _too_few(name, items)
     early = share(evidence.due_before_batch / items)
-    said = (
+    finding = (
         f"{share(evidence.urgent / items)} of {pluralize(items, 'item')} are marked urgent, {share(evidence.with_due / items)} "
         f"have a due time, {early} are due before a batch is likely enough back ({seconds(evidence.batch_expected_s)})"
     )
     pressing = max(evidence.urgent, evidence.due_before_batch) / items
     fitted = decay(evidence.consumers)
     if fitted is not None:
-        said += f"; by recorded reads it halves in {seconds(fitted.half_life_s)} ({fitted.interval_text})"
+        finding += f"; by recorded reads it halves in {seconds(fitted.half_life_s)} ({fitted.interval_text})"
     if pressing >= MOST:
-        return Criterion(name, said, Leaning.REALTIME)
+        return Criterion(name, finding, Leaning.REALTIME)
     is_quick = False if fitted is None else fitted.is_quick(evidence.batch_expected_s)
     by_reads = {True: Leaning.REALTIME, False: Leaning.BATCH, None: Leaning.UNKNOWN}
-    return Criterion(name, said, by_reads[is_quick])
+    return Criterion(name, finding, by_reads[is_quick])
 
 
 def _fits_limits(evidence: Evidence) -> Criterion:
@@ -195,20 +195,20 @@ def _is_large(even: BreakEven | None, needs: RealtimeNeed | None) -> Criterion:
         return Criterion(
             name, "no volume would do: batch saves nothing on these items", Leaning.REALTIME
         )
-    said = f"{_items(even.items)} a month; the second lane pays from {_items(enough)}"
-    return Criterion(name, said, Leaning.BATCH if even.items >= enough else Leaning.REALTIME)
+    finding = f"{_items(even.items)} a month; the second lane pays from {_items(enough)}"
+    return Criterion(name, finding, Leaning.BATCH if even.items >= enough else Leaning.REALTIME)
 
 
 def _is_predictable(evidence: Evidence) -> Criterion:
     name, days = "Arrivals are predictable", evidence.days_arrivals
     if len(days) < MIN_WHOLE_DAYS or not sum(days):
-        said = f"{pluralize(len(days), 'whole day')} seen; {MIN_WHOLE_DAYS} are needed"
-        return Criterion(name, said, Leaning.UNKNOWN)
+        finding = f"{pluralize(len(days), 'whole day')} seen; {MIN_WHOLE_DAYS} are needed"
+        return Criterion(name, finding, Leaning.UNKNOWN)
     spread = pstdev(days) / mean(days)
-    said = f"{mean(days):,.0f} items a day over {len(days)} days, give or take {share(spread)}"
+    finding = f"{mean(days):,.0f} items a day over {len(days)} days, give or take {share(spread)}"
     if STEADY < spread <= ERRATIC:
-        return Criterion(name, said + ": neither steady nor erratic", Leaning.UNKNOWN)
-    return Criterion(name, said, Leaning.BATCH if spread <= STEADY else Leaning.REALTIME)
+        return Criterion(name, finding + ": neither steady nor erratic", Leaning.UNKNOWN)
+    return Criterion(name, finding, Leaning.BATCH if spread <= STEADY else Leaning.REALTIME)
 
 
 def _cost_matters(even: BreakEven | None, needs: RealtimeNeed | None) -> Criterion:
@@ -217,15 +217,15 @@ def _cost_matters(even: BreakEven | None, needs: RealtimeNeed | None) -> Criteri
         return Criterion(name, UNPRICED, Leaning.UNKNOWN)
     net, saving = even.net(needs.low), even.saving(needs.low)
     effect = f"save {dollars(saving)}" if saving >= 0 else f"add {dollars(-saving)} to the bill"
-    said = (
+    finding = (
         f"a hybrid would {effect} a month and cost {dollars(even.fixed_usd)} to run: "
         f"{dollars(abs(net))} {'gained' if net > 0 else 'lost'}"
     )
     if (net > 0) != (even.net(needs.high) > 0):
         return Criterion(
-            name, said + ", if the items whose reads are unknown can wait", Leaning.UNKNOWN
+            name, finding + ", if the items whose reads are unknown can wait", Leaning.UNKNOWN
         )
-    return Criterion(name, said, Leaning.BATCH if net > 0 else Leaning.REALTIME)
+    return Criterion(name, finding, Leaning.BATCH if net > 0 else Leaning.REALTIME)
 
 
 def _off_peak(evidence: Evidence, needs: RealtimeNeed | None) -> Criterion:
@@ -258,15 +258,17 @@ def _hours_are_fine(evidence: Evidence, readers: list[ConsumerUse]) -> Criterion
     name = "Minutes to hours are fine"
     slow = evidence.batch.p95_s if evidence.batch.timed >= MIN_TIMED else None
     takes = f"; batch answers 95 % within {seconds(slow)}" if slow is not None else ""
-    later, said = sum(each.later for each in readers), "after an hour or more"
+    later, finding = sum(each.later for each in readers), "after an hour or more"
     leanings = Leaning.BATCH, Leaning.REALTIME
-    criterion = _judge_by_reads(evidence, readers, name, later, said, leanings)
+    criterion = _judge_by_reads(evidence, readers, name, later, finding, leanings)
     if criterion.leaning is not Leaning.UNKNOWN:
         return replace(criterion, evidence=criterion.evidence + takes)
     if evidence.with_due >= MIN_ITEMS:
         early = evidence.due_before_batch / evidence.with_due
-        said = f"{share(early)} of {pluralize(evidence.with_due, 'due time')} come before a batch is back"
-        return Criterion(name, said + takes, Leaning.REALTIME if early >= MOST else Leaning.BATCH)
+        finding = f"{share(early)} of {pluralize(evidence.with_due, 'due time')} come before a batch is back"
+        return Criterion(
+            name, finding + takes, Leaning.REALTIME if early >= MOST else Leaning.BATCH
+        )
     return replace(criterion, evidence=f"{criterion.evidence}; too few due times{takes}")
 
 
@@ -275,9 +277,9 @@ def _urgency_differs(needs: RealtimeNeed | None, evidence: Evidence) -> Criterio
     routed = sum(each.routed for each in evidence.consumers)
     if needs is None or routed < MIN_ITEMS:
         return _too_few(name, routed)
-    said = f"{_between(needs.low, needs.high)} of {pluralize(routed, 'item')} need real-time"
+    finding = f"{_between(needs.low, needs.high)} of {pluralize(routed, 'item')} need real-time"
     kinds = {_kind(needs.low), _kind(needs.high)}
-    return Criterion(name, said, kinds.pop() if len(kinds) == 1 else Leaning.UNKNOWN)
+    return Criterion(name, finding, kinds.pop() if len(kinds) == 1 else Leaning.UNKNOWN)
 
 
 def _kind(need: float) -> Leaning:

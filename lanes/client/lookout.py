@@ -143,8 +143,8 @@ async def _wait_until_done(future: asyncio.Future[Result | None], *, within_s: f
 
 
 def _away() -> DatabaseAway:
-    said = f"the database did not answer within {ANSWER_WITHIN_S:g} s, so whether there is a result is not known"
-    return DatabaseAway(said)
+    message = f"the database did not answer within {ANSWER_WITHIN_S:g} s, so whether there is a result is not known"
+    return DatabaseAway(message)
 
 
 class Lookout:

@@ -236,10 +236,10 @@ def job_order(
     fields = {"payload": {}, "job": job, "due_at": due_at}
     submission = read_submission("", fields, place=job, sent_at=NO_MOMENT)
     try:
-        said = json.dumps(list(map(_remove_trace, inputs)), default=str, skipkeys=True)
+        serialized = json.dumps(list(map(_remove_trace, inputs)), default=str, skipkeys=True)
     except (ValueError, RecursionError) as error:
         raise _build_malformed_error(f'the inputs of job "{job}" are no JSON: {error}') from None
-    digest = hashlib.sha256(said.encode()).digest()
+    digest = hashlib.sha256(serialized.encode()).digest()
     return JobOrder(job, digest, submission.due_at, read_budget(budget_usd))
 
 
@@ -339,8 +339,8 @@ def build_listing_query(
             f"{error}; an item's state is one of {', '.join(ItemState)}"
         ) from None
     if follow and not query.narrow_for_follower().states:
-        said = f"followers hear only of items that are {', '.join(TOLD)}: name one of these states, or none"
-        raise _build_malformed_error(said)
+        message = f"followers hear only of items that are {', '.join(TOLD)}: name one of these states, or none"
+        raise _build_malformed_error(message)
     return query
 
 
@@ -404,8 +404,8 @@ def explain_missing(connection: Connection, workload: str, key: str) -> errors.L
 
 
 def _unknown_item(workload: str, key: str) -> errors.UnknownItem:
-    said = f'workload "{workload}" has no item "{key}"; submit it first, or correct the name'
-    return errors.UnknownItem(said)
+    message = f'workload "{workload}" has no item "{key}"; submit it first, or correct the name'
+    return errors.UnknownItem(message)
 
 
 def _build_malformed_error(detail: str) -> errors.Refused:

@@ -58,7 +58,7 @@ class Done:
     have no page.
     """
 
-    said: str
+    message: str
     data: dict[str, Any] = field(default_factory=dict)
     page: str = ""
     key: str = ""
@@ -146,8 +146,8 @@ class SetSplit(PersonAction):
 
     def perform(self, connection: Connection, now: datetime) -> Done:
         split = Split(self.workload, self.consumer or None, round(self.percent * 100))
-        said = rollouts.set_split_by_hand(connection, split, who=self.who, why=self.why, now=now)
-        return Done(said)
+        message = rollouts.set_split_by_hand(connection, split, who=self.who, why=self.why, now=now)
+        return Done(message)
 
 
 class EndSplit(PersonAction):
@@ -227,8 +227,10 @@ class SetOverhead(PersonAction):
             self.monthly_usd,
             self.from_date or now.astimezone(UTC).date(),
         )
-        said = overheads.put(connection, overhead, who=self.who, why=self.why, now=now)
-        return Done(said, {"overhead": asdict(overhead) | {"monthly_usd": float(self.monthly_usd)}})
+        message = overheads.put(connection, overhead, who=self.who, why=self.why, now=now)
+        return Done(
+            message, {"overhead": asdict(overhead) | {"monthly_usd": float(self.monthly_usd)}}
+        )
 
 
 class DecideBatch(PersonAction):
@@ -258,8 +260,8 @@ class DecideBatch(PersonAction):
             raise ActionRefused(WHICH_BATCH)
         if not self.sure:
             at_stake = decisions.stakes(connection, batch, **scope)
-            said = sentence(BatchDecision(self.action), at_stake)
-            return Done(f"nothing was done yet: {said}. To do it, run this again and be sure")
+            message = sentence(BatchDecision(self.action), at_stake)
+            return Done(f"nothing was done yet: {message}. To do it, run this again and be sure")
         if self.action == "adopt":
             return Done(decisions.adopt(connection, batch, self.provider_batch, **scope))
         decide = {"resubmit": decisions.resubmit, "give_up": decisions.give_up}[self.action]
@@ -346,8 +348,8 @@ class DecideProposal(PersonAction):
             return Done(proposals.edit(*target, playbook, by=by))
         rollout, worth = proposals.approve(*target, playbook, by=by)
         saves = f"which saves {dollars(worth.saving_usd)} a month at the end"
-        said = f"proposal {number} is approved as rollout {rollout.id}, {saves}; {describe_state(rollout)}"
-        return Done(said, {"rollout": rollout.id})
+        message = f"proposal {number} is approved as rollout {rollout.id}, {saves}; {describe_state(rollout)}"
+        return Done(message, {"rollout": rollout.id})
 
 
 class ReplayAction(PersonAction):
@@ -434,8 +436,8 @@ class Forget(ItemAction):
 
     def perform(self, connection: Connection, now: datetime) -> Done:
         emptying.forget(connection, self.workload, self.key, now=now)
-        said = f"{self.workload} / {self.key} is canceled and what it said is erased"
-        return Done(said, {"key": self.key, "forgotten": True})
+        message = f"{self.workload} / {self.key} is canceled and what it said is erased"
+        return Done(message, {"key": self.key, "forgotten": True})
 
 
 class Explain(ItemAction):

@@ -29,7 +29,8 @@ from lanes.store.workload import workloads
 NotNegative = validators.Number(gte=0, lte=1e12)
 Positive = validators.Number(gt=0, lte=1e12)
 Who = Annotated[
-    str | None, Parameter(validator=lambda kind, said: said is None or check_reason(kind, said))
+    str | None,
+    Parameter(validator=lambda kind, reason: reason is None or check_reason(kind, reason)),
 ]
 
 

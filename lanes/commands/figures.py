@@ -65,8 +65,8 @@ def why(workload: str | None = None, *, since: str = "1d", as_json: AsJson = Fal
     for name, (baseline, counts) in routed.items():
         change = compute_change(counts)
         own = [each for each in meanwhile if each.workload in (name, EVERYBODY)]
-        said = sentence(name, change, lambda reason, own=own: _find_change(reason, own))
-        reports.append({"workload": name, "said": said, "compared_with": baseline})
+        message = sentence(name, change, lambda reason, own=own: _find_change(reason, own))
+        reports.append({"workload": name, "said": message, "compared_with": baseline})
         if change is not None:
             parts = sorted(change.parts, key=lambda each: -abs(each.change))
             reports[-1] |= {**change._asdict(), "parts": [each._asdict() for each in parts]}
@@ -181,8 +181,8 @@ def metrics(
         try:
             serving = server(pool, runs, host, port)
         except OSError as error:
-            said = f"{host}:{port} cannot be used: {error.strerror}; name another --port"
-            raise SetupError(said) from None
+            message = f"{host}:{port} cannot be used: {error.strerror}; name another --port"
+            raise SetupError(message) from None
         with serving:
             # It must run in a thread other than that of `serve_forever`, which a signal interrupts.
             def stop(*_: object) -> None:

@@ -283,8 +283,8 @@ def dry_run(
     of_traffic = _format_given({"--since": since, "--most": most})
     if with_ is not None and file is None:
         if of_lines:
-            said = "that is about the lines of a file, and --with looks at what came"
-            raise WrongUsage(f"{of_lines}: {said}")
+            message = "that is about the lines of a file, and --with looks at what came"
+            raise WrongUsage(f"{of_lines}: {message}")
         began, limit = SINCE if since is None else since, MOST if most is None else most
         try_definition(with_, workload, since=began, most=limit, as_json=as_json)
         return 0

@@ -121,8 +121,8 @@ def _check_separator(file: Path) -> None:
     separator = max(";\t|", key=header.count)
     if "," not in header and separator in header:
         named = {"\t": "tabs"}.get(separator, f'"{separator}"')
-        said = f'the columns of "{file.name}" are separated by {named}'
-        raise ValueError(f"{said}: save it with commas, as CSV (UTF-8)")
+        message = f'the columns of "{file.name}" are separated by {named}'
+        raise ValueError(f"{message}: save it with commas, as CSV (UTF-8)")
 
 
 def _draft(name: str, sample: Sample, proposal: Proposal, file: Path) -> Draft:

@@ -144,8 +144,8 @@ def _remove(keys: tuple[str, ...], workload: str, as_json: bool) -> int:
     with running.transaction() as (connection, now):
         removed = golden_sets.remove(connection, workload, keys, now=now)
     missing = [each for each in keys if each not in removed]
-    said = f"{workload}: {pluralize(len(removed), 'golden item')} removed"
-    running.tell(said, {"removed": removed, "missing": missing}, as_json=as_json)
+    message = f"{workload}: {pluralize(len(removed), 'golden item')} removed"
+    running.tell(message, {"removed": removed, "missing": missing}, as_json=as_json)
     for each in missing:
         print(f'"{each}" is not in the golden set', file=sys.stderr)
     return 1 if missing else 0

@@ -263,5 +263,5 @@ def begin_canary(pool: Engine, canary: str, name: str) -> dict[str, Any]:
     order = {"workload": name, "playbook": playbook, "file": path, "version": str(candidate.number)}
     why = f"canary of version {candidate.number}"
     run, page = reaching.ask_for(runs.migrate(**order, who=getpass.getuser(), why=why))
-    said = f"{name}: version {candidate.number} is stored and not in force; asked for a rollout by {canary}"
-    return {"said": said, "candidate": candidate.number, "run": run, "url": page}
+    message = f"{name}: version {candidate.number} is stored and not in force; asked for a rollout by {canary}"
+    return {"said": message, "candidate": candidate.number, "run": run, "url": page}

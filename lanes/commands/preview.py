@@ -128,7 +128,7 @@ def preview_item(
         [each for each in context if each.part is ContextTag.REFERENCE],
         strict=True,
     ):
-        cut = "; what is beyond rows or bytes is cut" if part.said.endswith(CUT) else ""
+        cut = "; what is beyond rows or bytes is cut" if part.content.endswith(CUT) else ""
         notes.append(
             f'a batch also sees rows of {source.relation} as "{source.name}", of which its estimates count '
             f"{source.bytes:,} bytes{cut}"
@@ -192,8 +192,8 @@ def preview(
             file_line = _item(item, version.workload, columns, line, now)
             sent = file_line.submission
             name, schema = version.workload, version.spec.input_schema
-            if said := items.schema_refusal(connection, name, schema, sent.payload):
-                raise Refused("schema_mismatch", said)
+            if reason := items.schema_refusal(connection, name, schema, sent.payload):
+                raise Refused("schema_mismatch", reason)
         except Refused as refusal:
             raise SetupError(f"{plain(item)}: {refusal}") from refusal
         except ValueError as error:
@@ -222,8 +222,8 @@ def _definition(
     if file is None:
         version = workloads.current(connection, name)
         if version is None:
-            said = f'workload "{name}" has no published version'
-            raise UnknownWorkload(f"{said}; a workload file is named by its path")
+            message = f'workload "{name}" has no published version'
+            raise UnknownWorkload(f"{message}; a workload file is named by its path")
         return version, lanes
     named_spec = workload_file.read(workload_file.read_bytes(file), file=str(file))
     new_version = Version(
@@ -294,8 +294,8 @@ def preview_submission(
     except full_data.ReferenceFailed as failure:
         raise SetupError(f"a batch could not be sent now: {failure}") from None
     except LookupError as unpriced:
-        said = f"the item cannot be priced: {unpriced}"
-        raise SetupError(f'{said}; correct the model of "{version.workload}"') from None
+        message = f"the item cannot be priced: {unpriced}"
+        raise SetupError(f'{message}; correct the model of "{version.workload}"') from None
     return told, payload
 
 

@@ -180,8 +180,8 @@ def _golden(
 
 def _check_taken_back(pool: Engine, named_spec: NamedSpec) -> list[str]:
     with pool.begin() as connection:
-        said = candidates.explain_rollback(connection, named_spec.name, named_spec.spec)
-        return [said] if said else []
+        explanation = candidates.explain_rollback(connection, named_spec.name, named_spec.spec)
+        return [explanation] if explanation else []
 
 
 def _describe_golden_runs(named_spec: NamedSpec, newest: Sequence[GoldenRun]) -> Iterator[Text]:
@@ -218,8 +218,8 @@ def _save(editor: Editor, edit: Edit) -> EditOutcome:
         began = time.monotonic()
         reply = editor.save(edit)
         display.end(title, reply.outcome.replace("_", " "), time.monotonic() - began)
-    if said := _explain_outcome(edit.name, reply):
-        print(said, file=sys.stderr)
+    if explanation := _explain_outcome(edit.name, reply):
+        print(explanation, file=sys.stderr)
     return reply.outcome
 
 
@@ -250,8 +250,8 @@ def _try_on_items(pool: Engine, named_spec: NamedSpec, comparison: Comparison) -
         with pool.begin() as connection:
             for item in chunk.items if tries_schema else ():
                 of_schema = (named_spec.name, named_spec.spec.input_schema)
-                said = items.schema_refusal(connection, *of_schema, item.payload)
-                schema += [f'"{item.key}": {said}'] if said else []
+                refusal = items.schema_refusal(connection, *of_schema, item.payload)
+                schema += [f'"{item.key}": {refusal}'] if refusal else []
     newest, sentences = f"of the newest {pluralize(items_tried, 'item')}", list[str]()
     if rules:
         first = plain(rules[0], most=300)
@@ -292,8 +292,10 @@ def _describe_changes(
             why = "; ".join(comparison.problems)
             texts += [Text(f"its block in Prefect is not valid, and is replaced: {why}", "yellow")]
         case BlockState.EDITED:
-            said = "its block in Prefect says something else that is not in force, and is replaced:"
-            texts += [Text(said, "yellow"), *difference_lines(comparison.overwritten)]
+            message = (
+                "its block in Prefect says something else that is not in force, and is replaced:"
+            )
+            texts += [Text(message, "yellow"), *difference_lines(comparison.overwritten)]
         case BlockState.MISSING if comparison.in_force is not None:
             texts += [Text("it has no block in Prefect; one is made", "yellow")]
         case _:

@@ -202,8 +202,8 @@ def is_attended(streams: Iterable[TextIO | None] | None = None) -> bool:
 
 
 def _print_doors(console: Console, sent: SentItems) -> None:
-    said = ", ".join(f"{number:,} {outcome}" for outcome, number in sorted(sent.outcomes.items()))
-    console.print(f"At the door: {said or 'nothing'}", highlight=False)
+    counts = ", ".join(f"{number:,} {outcome}" for outcome, number in sorted(sent.outcomes.items()))
+    console.print(f"At the door: {counts or 'nothing'}", highlight=False)
     if sent.earlier:
         now = pluralize(sent.total - len(sent.earlier), "item")
         before = pluralize(len(sent.earlier), "item")

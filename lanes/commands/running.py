@@ -81,8 +81,8 @@ def database(*, direct: bool = False) -> "Iterator[Engine]":
         try:
             yield pool
         except DBAPIError as error:
-            said = f"the database gives no answer ({type(error.orig).__name__})"
-            raise SetupError(f"{said}: run `lanes doctor`") from error
+            message = f"the database gives no answer ({type(error.orig).__name__})"
+            raise SetupError(f"{message}: run `lanes doctor`") from error
         finally:
             pool.dispose()
     except LanesError as error:
@@ -134,7 +134,7 @@ def perform(
 
         while (done := retry_deadlocks(once)).left:
             pass
-    tell(done.said, {"workload": workload, "said": done.said, **done.data}, as_json=as_json)
+    tell(done.message, {"workload": workload, "said": done.message, **done.data}, as_json=as_json)
     return 0 if done.whole else 1
 
 

@@ -39,8 +39,8 @@ def up(*, samples: bool = False, as_json: AsJson = False) -> None:
         try:
             result = Stand(Settings.read()).up(shown, samples=samples)
         except KeyboardInterrupt:
-            said = "interrupted: what this command had started was stopped again"
-            raise StandError(said) from None
+            message = "interrupted: what this command had started was stopped again"
+            raise StandError(message) from None
     info = result.info
     data = {**asdict(info), "ui_url": info.ui_url, "started": result.started}
     tell(f"Prefect UI: {info.ui_url}", data, as_json=as_json)
@@ -233,9 +233,9 @@ def roles(*, shared: bool = False, tenant: Sequence[str] = (), as_json: AsJson =
     made = f"created {', '.join(created)}" if created else f"all there: {', '.join(DatabaseRole)}"
     who = "logins that could connect still can" if shared else "only their members may connect"
     of = [f"{login} is bound to {consumer or 'no consumer'}" for login, consumer in bound]
-    said = "\n".join([f"roles {made}", f"database: {who}", *of])
+    message = "\n".join([f"roles {made}", f"database: {who}", *of])
     data = {"roles": list(DatabaseRole), "created": created, "shared": shared}
-    tell(said, data, as_json=as_json)
+    tell(message, data, as_json=as_json)
 
 
 def _administrator() -> str:

@@ -79,8 +79,8 @@ def _print(
     console = Console(highlight=False, soft_wrap=True)
     for each in component_statuses:
         where = {"port": each.port, "pid": each.pid, "log": each.log}
-        said = ", ".join(f"{name} {value}" for name, value in where.items() if value is not None)
-        detail = f"{each.detail} ({said})" if said else each.detail
+        places = ", ".join(f"{name} {value}" for name, value in where.items() if value is not None)
+        detail = f"{each.detail} ({places})" if places else each.detail
         print_line(console, each.condition, each.name, detail)
     for worker in fleet:
         print_line(console, "online" if worker.is_online else "offline", "worker", str(worker))
@@ -199,5 +199,5 @@ def _figures(
             figures = snapshot.take_through(ask, since=now - timedelta(hours=hours), now=now)
             return figures, ON_STANDBY if row.on_standby else None
     except psycopg.Error as error:
-        said = error.diag.message_primary or "it gives no answer"
-        return None, f"the database was not read ({said}): run `lanes doctor`"
+        message = error.diag.message_primary or "it gives no answer"
+        return None, f"the database was not read ({message}): run `lanes doctor`"

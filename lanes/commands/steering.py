@@ -90,11 +90,11 @@ def split(
     with transaction() as (connection, _):
         workloads.check_known(connection, workload)
         rows = workloads.splits(connection).of_workload(workload)
-    said = [
+    lines = [
         f"{each.consumer or 'everyone else'}: {each.basis_points / 100:g} % to real-time"
         for each in rows
     ]
-    tell("\n".join(said), {"splits": [asdict(each) for each in rows]}, as_json=as_json)
+    tell("\n".join(lines), {"splits": [asdict(each) for each in rows]}, as_json=as_json)
     return 0
 
 
@@ -175,9 +175,11 @@ def _start(order: dict[str, str], as_json: bool) -> int:
     with transaction() as (connection, _):
         workloads.check_known(connection, order["workload"])
     run, page = reaching.ask_for(runs.migrate(**order))
-    said = f"{order['workload']}: asked for a rollout by {order.get('file') or order['playbook']}"
-    data = {"workload": order["workload"], "said": said, "run": run, "url": page}
-    tell(f"{said}\nrun: {page}", data, as_json=as_json)
+    message = (
+        f"{order['workload']}: asked for a rollout by {order.get('file') or order['playbook']}"
+    )
+    data = {"workload": order["workload"], "said": message, "run": run, "url": page}
+    tell(f"{message}\nrun: {page}", data, as_json=as_json)
     return 0
 
 
@@ -192,8 +194,8 @@ def _answer(workload: str, answer: dict[str, Any], as_json: bool) -> int:
     if refusal is not None:
         raise ActionRefused(f"the run that asks cannot take the answer yet: {refusal}")
     word = "approved" if "approve" in answer else "declined"
-    said = f"{workload}: {word} by {answer['who']}"
-    tell(said, {"workload": workload, "said": said}, as_json=as_json)
+    message = f"{workload}: {word} by {answer['who']}"
+    tell(message, {"workload": workload, "said": message}, as_json=as_json)
     return 0
 
 
@@ -239,6 +241,6 @@ def _open(connection: Connection, workload: str) -> Rollout:
     workloads.check_known(connection, workload)
     open_rollout = rollouts.read_open(connection, workload)
     if open_rollout is None:
-        said = f'workload "{workload}" has no open rollout'
-        raise ActionRefused(f"{said}; see lanes.rollout_log for those that ended")
+        message = f'workload "{workload}" has no open rollout'
+        raise ActionRefused(f"{message}; see lanes.rollout_log for those that ended")
     return open_rollout

@@ -130,8 +130,8 @@ def _add(
     may = {"allows_private": options.allow_private, "sends_outputs": options.outputs}
     kept.add(connection, name=name, **about, **may, now=now)
     secret = keys.secrets[0][0]
-    said = f"webhook {name} gets {pluralize(len(types), 'kind')} of events at {host}. Its secret, shown only now: {secret}"
-    return {"said": said, "secret": secret, **about}
+    message = f"webhook {name} gets {pluralize(len(types), 'kind')} of events at {host}. Its secret, shown only now: {secret}"
+    return {"said": message, "secret": secret, **about}
 
 
 def _test(
@@ -172,8 +172,8 @@ def _rotate(
     _keep(to.name, keys)
     kept.change(connection, to.id, secrets_no=to.secrets_no + 1)
     secret, until = keys.secrets[0][0], keys.secrets[1][1]
-    said = f"the new secret of {to.name}, shown only now: {secret}. The last one signs too until {until:%Y-%m-%d %H:%M} UTC"
-    return {"said": said, "secret": secret, "last_until": until}
+    message = f"the new secret of {to.name}, shown only now: {secret}. The last one signs too until {until:%Y-%m-%d %H:%M} UTC"
+    return {"said": message, "secret": secret, "last_until": until}
 
 
 def _remove(

@@ -249,8 +249,8 @@ def _csv_rows(path: Path, layout: Layout) -> Iterator[Row]:
         elif isinstance(record, Refused):
             yield number, display_text, record
         elif len(record) != len(header):
-            said = f"the line has {pluralize(len(record), 'field')}, the header {pluralize(len(header), 'field')}"
-            yield number, display_text, Refused("broken_line", said)
+            detail = f"the line has {pluralize(len(record), 'field')}, the header {pluralize(len(header), 'field')}"
+            yield number, display_text, Refused("broken_line", detail)
         else:
             yield number, display_text, dict(zip(header, record, strict=True))
 

@@ -72,8 +72,8 @@ class Submission:
         """Return the JSON object for `lanes.admit`, without missing fields."""
         row: dict[str, Any] = {}
         for name in TEXTS:
-            if (said := getattr(self, name)) is not None:
-                row[name] = said
+            if (value := getattr(self, name)) is not None:
+                row[name] = value
         for name in ("due_at", "occurred_at"):
             if (moment := getattr(self, name)) is not None:
                 row[name] = moment.isoformat()
@@ -104,8 +104,8 @@ class JobOrder:
         """
         if self.budget_usd is not None and quoted_usd > self.budget_usd:
             quote = f"{usd(quoted_usd)} for {pluralize(items, 'item')}"
-            said = f'job "{self.name}" is quoted at {quote}, above its budget of {usd(self.budget_usd)}'
-            raise Refused("job_budget", f"{said}; raise the budget, or send less")
+            message = f'job "{self.name}" is quoted at {quote}, above its budget of {usd(self.budget_usd)}'
+            raise Refused("job_budget", f"{message}; raise the budget, or send less")
 
 
 def read_budget(value: object) -> Decimal | None:
@@ -298,8 +298,8 @@ def _time(fields: Mapping[str, Any], name: str) -> datetime | None:
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         return _within_calendar(moment.astimezone(UTC))
     except (TypeError, ValueError, OverflowError):
-        said = f'"{name}" must be an ISO 8601 time, for example 2026-12-01T09:00:00Z'
-        raise _refuse(said) from None
+        message = f'"{name}" must be an ISO 8601 time, for example 2026-12-01T09:00:00Z'
+        raise _refuse(message) from None
 
 
 def _within_calendar(moment: datetime) -> datetime:

@@ -291,10 +291,10 @@ class MainJob:
         main = page.main_page(figures, samples, details_page=artifact_page(DETAILS, details))
         return self._api.write_artifact(REPORT, main, description=headline)
 
-    def _show_wait(self, said: Callable[[], str]) -> None:
+    def _show_wait(self, describe: Callable[[], str]) -> None:
         """Show the reason of the wait on the onlooker, at most once a second, because finding the reason costs queries."""
         if time.monotonic() - self._looked_at >= SAY_S:
-            self._onlooker.show_wait(said())
+            self._onlooker.show_wait(describe())
             self._looked_at = time.monotonic()
 
     def _looks_every_s(self) -> float | None:

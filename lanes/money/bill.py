@@ -54,12 +54,12 @@ class BillDifference:
 
     of: BillKey
     missing: Tokens
-    said: str
+    detail: str
 
     @property
     def sentence(self) -> str:
         """The difference, as a sentence."""
-        return f"{self.of.model} on {self.of.lane}: {self.said}"
+        return f"{self.of.model} on {self.of.lane}: {self.detail}"
 
 
 def compare(

@@ -138,25 +138,25 @@ def authoritative_failed(name: str, failed: RecentItems | None) -> Assessment:
     """Assess the items that keep a provisional answer because their authoritative pass failed."""
     promise = Promise.AUTHORITATIVE_FAILED
     if failed is None:
-        said = "No authoritative pass has failed for good in the last hour."
-        return Assessment(promise, name, Verdict.PASSED, 0, 0, 0, said)
+        sentence = "No authoritative pass has failed for good in the last hour."
+        return Assessment(promise, name, Verdict.PASSED, 0, 0, 0, sentence)
     keeps = "keeps its" if failed.items == 1 else "keep their"
-    said = (
+    sentence = (
         f"{pluralize(failed.items, 'item')} of the last hour {keeps} provisional answer because the authoritative pass failed "
         f"for good. {failed.newest}"
     )
-    return Assessment.breach(promise, name, failed.items, said)
+    return Assessment.breach(promise, name, failed.items, sentence)
 
 
 def items_failed(name: str, failed: RecentItems | None) -> Assessment:
     """Assess the items that failed for good."""
     promise = Promise.ITEMS_FAILED
     if failed is None:
-        said = "No item that failed within the last 24 hours is still without an answer."
-        return Assessment(promise, name, Verdict.PASSED, 0, 0, 0, said)
-    said = (
+        sentence = "No item that failed within the last 24 hours is still without an answer."
+        return Assessment(promise, name, Verdict.PASSED, 0, 0, 0, sentence)
+    sentence = (
         f"{pluralize(failed.items, 'item')} failed within the last 24 hours; `lanes retry {name} --all` tries "
         f"{'it' if failed.items == 1 else 'them'} again. {failed.newest}"
     )
     standstill = REALTIME if failed.unanswered == failed.items else NOWHERE
-    return Assessment.breach(promise, name, failed.items, said, standstill=standstill)
+    return Assessment.breach(promise, name, failed.items, sentence, standstill=standstill)

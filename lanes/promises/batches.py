@@ -168,12 +168,12 @@ def _stuck_at(batch: BatchProgress) -> str:
 
 def batch_unclear(workload: str, batch_id: BatchId, items: int, why: str) -> Assessment:
     """Return the breach of a batch with `items` items that cannot be collected until a person decides."""
-    said = (
+    sentence = (
         f"Batch {batch_id} needs a decision: {why}. It holds {pluralize(items, 'item')}; `lanes batches` says what adopting, "
         "resubmitting or giving it up may cost."
     )
     subject = batch_subject(batch_id)
-    return Assessment.breach(Promise.BATCH_UNCLEAR, workload, items, said, subject, why=why)
+    return Assessment.breach(Promise.BATCH_UNCLEAR, workload, items, sentence, subject, why=why)
 
 
 def incomplete(
@@ -181,15 +181,15 @@ def incomplete(
 ) -> Assessment:
     """Assess whether every item of a collected batch has exactly one outcome, from its own result."""
     items = pluralize(tally.items, "item")
-    said = f"Each of the {items} of batch {batch_id} has one outcome."
+    sentence = f"Each of the {items} of batch {batch_id} has one outcome."
     if tally.surplus:
-        said = f"Batch {batch_id} has {pluralize(tally.outcomes, 'outcome')} of {items}."
+        sentence = f"Batch {batch_id} has {pluralize(tally.outcomes, 'outcome')} of {items}."
     if tally.missing:
         lost = f"{tally.missing:,} of {items} of batch {batch_id} came back without a result"
-        rest = f" {said}" if tally.surplus else ""
-        said = f"{lost}, however often the results were read.{rest}"
+        rest = f" {sentence}" if tally.surplus else ""
+        sentence = f"{lost}, however often the results were read.{rest}"
     judged = Verdict.FAILED if tally.wrong else Verdict.PASSED
-    figures = judged, tally.wrong, 0, tally.items, said, batch_subject(batch_id)
+    figures = judged, tally.wrong, 0, tally.items, sentence, batch_subject(batch_id)
     return Assessment(Promise.BATCH_INCOMPLETE, workload, *figures, flow_run_id=flow_run_id)
 
 
@@ -200,12 +200,12 @@ def batch_incomplete(batch: BatchProgress, now: datetime) -> Assessment:
     if judged.verdict is Verdict.PASSED:
         return judged
     if batch.over_at is not None and now - batch.over_at > JUDGED_FOR:
-        said = "That was more than a day ago."
+        ending = "That was more than a day ago."
     elif not tally.surplus and not batch.owed:
-        said = "None of them needs an answer."
+        ending = "None of them needs an answer."
     else:
         return judged
-    return replace(judged, verdict=Verdict.PASSED, sentence=f"{judged.sentence} {said}")
+    return replace(judged, verdict=Verdict.PASSED, sentence=f"{judged.sentence} {ending}")
 
 
 def batch_share(
@@ -387,8 +387,8 @@ def trouble(batch: ReportedBatch, incidents: Iterable[Incident]) -> str | None:
 def health(batches: Sequence[ReportedBatch], incidents: Sequence[Incident]) -> str:
     """Return "batch healthy", or the broken promises of the batch lane and the number of held batches."""
     held = sum(trouble(each, incidents) == BatchState.HELD for each in batches)
-    said = [_titles(_select_open(incidents)), f"{pluralize(held, 'batch')} held" if held else ""]
-    return ", ".join(filter(None, said)) or ("batch healthy" if batches else "no batches")
+    parts = [_titles(_select_open(incidents)), f"{pluralize(held, 'batch')} held" if held else ""]
+    return ", ".join(filter(None, parts)) or ("batch healthy" if batches else "no batches")
 
 
 def _select_open(incidents: Iterable[Incident]) -> Iterator[Incident]:

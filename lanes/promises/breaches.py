@@ -37,11 +37,11 @@ class ApprovalRequest:
 
 def approval_waits(request: ApprovalRequest, why: str, *, waited_minutes: float) -> Assessment:
     """Return the breach of a rollout that waits for approval."""
-    said = (
+    message = (
         f'Rollout {request.rollout} of workload "{request.workload}" ({request.playbook}) asks for approval at step '
         f"{request.step + 1} of {request.steps}: {why}. {request.percent:g} % go to {request.goes_to}."
     )
-    figures = Verdict.FAILED, waited_minutes, request.limit_minutes, 1, said
+    figures = Verdict.FAILED, waited_minutes, request.limit_minutes, 1, message
     return Assessment(Promise.APPROVAL_WAITS, request.workload, *figures)
 
 
@@ -50,8 +50,8 @@ def invalid_workload(
 ) -> Assessment:
     """Return the breach of a workload block that cannot be published; the sentence begins with the problems to correct."""
     why, promise = "; ".join(problems), Promise.WORKLOAD_INVALID
-    said = f'{why}. The block of workload "{workload}" cannot be published.'
-    return Assessment.breach(promise, workload, len(problems), said, why=why, block_id=block_id)
+    message = f'{why}. The block of workload "{workload}" cannot be published.'
+    return Assessment.breach(promise, workload, len(problems), message, why=why, block_id=block_id)
 
 
 def describe_mended_workload(workload: str, why: str | None) -> str:
@@ -62,11 +62,11 @@ def describe_mended_workload(workload: str, why: str | None) -> str:
 
 def unreadable_context(workload: str, why: str) -> Assessment:
     """Return the breach of batches that cannot leave, because the context that they would read is missing or slow."""
-    said = (
+    message = (
         f'Batch work of workload "{workload}" waits, because its context cannot be read: {why}. It leaves with the first run '
         "of `depart` that can read it."
     )
-    return Assessment.breach(Promise.BATCH_NEVER_STARTED, workload, 0, said, CONTEXT, why=why)
+    return Assessment.breach(Promise.BATCH_NEVER_STARTED, workload, 0, message, CONTEXT, why=why)
 
 
 def model_subject(model: str) -> str:
@@ -77,11 +77,11 @@ def model_subject(model: str) -> str:
 def frozen(account: str, items: int, why: str, *, flow_run_id: UUID | None = None) -> Assessment:
     """Return the breach of an account that the provider refuses until a person acts; `items` wait, on both lanes."""
     more = {"why": why, "flow_run_id": flow_run_id}
-    said, promise = (
+    message, promise = (
         f"Account {account} pays for nothing on either lane: {why}",
         Promise.PROVIDER_FROZEN,
     )
-    return Assessment.breach(promise, EVERYBODY, items, said, account, **more)
+    return Assessment.breach(promise, EVERYBODY, items, message, account, **more)
 
 
 def unknown_model(
@@ -89,8 +89,8 @@ def unknown_model(
 ) -> Assessment:
     """Return the breach of a model that the account may not use, or that does not exist; `items` wait."""
     more = {"why": why, "flow_run_id": flow_run_id}
-    said, promise = f"Nothing is asked of {model}: {why}", Promise.PROVIDER_FROZEN
-    return Assessment.breach(promise, workload, items, said, model_subject(model), **more)
+    message, promise = f"Nothing is asked of {model}: {why}", Promise.PROVIDER_FROZEN
+    return Assessment.breach(promise, workload, items, message, model_subject(model), **more)
 
 
 def report_refusal(
@@ -113,13 +113,13 @@ def report_refused_version(
     workload: str, number: int, calls: int, why: str, *, flow_run_id: UUID | None = None
 ) -> Assessment:
     """Return the breach of a version that the provider refuses: `calls` different calls failed alike, and none succeeded."""
-    said = (
+    message = (
         f"The provider refuses version {number} itself: {pluralize(calls, 'different call')} failed alike, and none has been "
         f"answered since: {remove_quotes(why)}. Neither lane asks anything of it, and every item keeps its retry budget. "
         "Publish a corrected version: all items continue with it automatically."
     )
     more, promise = {"why": why, "flow_run_id": flow_run_id}, Promise.PROVIDER_FROZEN
-    return Assessment.breach(promise, workload, calls, said, f"version {number}", **more)
+    return Assessment.breach(promise, workload, calls, message, f"version {number}", **more)
 
 
 def provider_down(
@@ -141,12 +141,12 @@ def provider_down(
         if host
         else ""
     )
-    said = (
+    message = (
         f"{' and '.join(models)} answered none of the last {last}: {why}. {alone}"
         "Items that need them wait, keep their rank and spend no retry budget."
     )
     more, promise = {"why": why, "flow_run_id": flow_run_id}, Promise.PROVIDER_DOWN
-    return Assessment.breach(promise, EVERYBODY, calls, said, account, **more)
+    return Assessment.breach(promise, EVERYBODY, calls, message, account, **more)
 
 
 def budget_lasts(status: BudgetStatus) -> Assessment:
@@ -157,21 +157,21 @@ def budget_lasts(status: BudgetStatus) -> Assessment:
     promise, workload, limit = Promise.BUDGET, status.budget.workload, 100 * TOLD_AT
     subject = status.budget.subject
     if status.budget.hard_usd is None:
-        said = f"{status.sentence}; it has no hard limit."
-        return Assessment(promise, workload, Verdict.PASSED, 0, limit, 1, said, subject)
+        message = f"{status.sentence}; it has no hard limit."
+        return Assessment(promise, workload, Verdict.PASSED, 0, limit, 1, message, subject)
     value = 100 * status.share
     next_one = f"{status.budget.period} begins at {clock(status.ends_at, beside=status.began_at)}"
     if status.is_used_up:
         value = max(100.0, value)
-        said = f"Nothing more is paid: {status.sentence}; its work waits until the budget is raised, or the next {next_one}."
+        message = f"Nothing more is paid: {status.sentence}; its work waits until the budget is raised, or the next {next_one}."
     elif status.waits:
-        said = (
+        message = (
             f"{status.sentence}; the next call waits for reserved money, and the next {next_one}."
         )
     else:
-        said = f"{status.sentence}; the next {next_one}."
+        message = f"{status.sentence}; the next {next_one}."
     judged = Verdict.FAILED if value >= limit else Verdict.PASSED
-    return Assessment(promise, workload, judged, value, limit, 1, said, subject)
+    return Assessment(promise, workload, judged, value, limit, 1, message, subject)
 
 
 def too_dear(
@@ -185,11 +185,11 @@ def too_dear(
     hard_usd: Decimal,
 ) -> Assessment:
     """Return the breach of a request that a whole period of the budget `subject` cannot pay; `key` is its dearest item."""
-    said = (
+    message = (
         f'{pluralize(items, "item")} may cost more than the whole {subject} of {usd(hard_usd)}; the dearest, "{key}", up to '
         f"{usd(bound_usd)}. No {period} pays for that: raise the budget, or cancel the item. All others leave without it."
     )
-    figures = Verdict.FAILED, 100 * float(bound_usd / hard_usd), 100, items, said, subject + DEAR
+    figures = Verdict.FAILED, 100 * float(bound_usd / hard_usd), 100, items, message, subject + DEAR
     return Assessment(Promise.BUDGET, workload, *figures)
 
 
@@ -248,9 +248,12 @@ def describe_takeover(role: Role, holders: Sequence[ForeignHolder]) -> str:
 
 def role_taken(role: Role, holders: Sequence[ForeignHolder]) -> Assessment:
     """Return the breach of a role that these sessions hold."""
-    said, why = sentence(describe_takeover(role, holders)), f"held by {_describe_holders(holders)}"
+    message, why = (
+        sentence(describe_takeover(role, holders)),
+        f"held by {_describe_holders(holders)}",
+    )
     subject, promise = role_subject(role), Promise.ROLE_TAKEN
-    return Assessment.breach(promise, EVERYBODY, len(holders), said, subject, why=why)
+    return Assessment.breach(promise, EVERYBODY, len(holders), message, subject, why=why)
 
 
 def role_free(subject: str) -> str:
@@ -261,18 +264,18 @@ def role_free(subject: str) -> str:
 def bill_differs(day: date, found: Sequence[BillDifference], *, account: str = "") -> Assessment:
     """Return the breach of a day's bill that differs from the ledger; `account` is given if there are several accounts."""
     rows, whose = ". ".join(each.sentence for each in found), account and f" for account {account}"
-    said = f"The provider's bill of {day} (UTC){whose} differs from the ledger. {rows}."
+    message = f"The provider's bill of {day} (UTC){whose} differs from the ledger. {rows}."
     subject = f"bill of {day}{whose}"
-    return Assessment.breach(Promise.BILL_DIFFERS, EVERYBODY, len(found), said, subject)
+    return Assessment.breach(Promise.BILL_DIFFERS, EVERYBODY, len(found), message, subject)
 
 
 def webhook_gone(name: str, host: str) -> Assessment:
     """Return the breach of a webhook whose receiver ended its subscription."""
-    said = (
+    message = (
         f"The receiver of webhook {name} at {host} answered HTTP 410 Gone: it wants no more events. None is sent to it until "
         f"`lanes webhooks test {name}` is taken; they wait for 7 days."
     )
-    return Assessment.breach(Promise.WEBHOOK_GONE, EVERYBODY, 1, said, f"webhook {name}")
+    return Assessment.breach(Promise.WEBHOOK_GONE, EVERYBODY, 1, message, f"webhook {name}")
 
 
 def _describe_holders(holders: Sequence[ForeignHolder]) -> str:

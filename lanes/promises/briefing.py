@@ -293,8 +293,8 @@ class ErrorTally:
         kind = kind_of(error)
         if kind not in self._kinds and len(self._kinds) >= MOST_KINDS:
             kind = error = OTHERS
-        said, before = self._kinds.get(kind, (error, 0))
-        self._kinds[kind] = (said, before + times)
+        example, before = self._kinds.get(kind, (error, 0))
+        self._kinds[kind] = (example, before + times)
 
     @property
     def total(self) -> int:

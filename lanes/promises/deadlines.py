@@ -157,7 +157,7 @@ def _why_not_rescued(risk: AtRisk) -> str:
             f"{pluralize(risk.bound, 'item')} {'is' if risk.bound == 1 else 'are'} bound to batch"
         )
     for held, items in risk.held.items():
-        parts.append(f"real time answers nothing of {pluralize(items, 'item')}: {held.said}")
+        parts.append(f"real time answers nothing of {pluralize(items, 'item')}: {held.sentence}")
     if risk.crowded:
         busy = (
             ""

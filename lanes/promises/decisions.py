@@ -90,17 +90,17 @@ def rule_raises(name: str, raised: RaisedRules | None, now: datetime) -> Assessm
     """Assess the rules that could not be evaluated; one item is enough for a breach."""
     promise = Promise.RULE_RAISES
     if raised is None:
-        said = "Every rule could be evaluated for every item of the last 24 hours."
-        return Assessment(promise, name, Verdict.PASSED, 0, 0, 0, said)
+        sentence = "Every rule could be evaluated for every item of the last 24 hours."
+        return Assessment(promise, name, Verdict.PASSED, 0, 0, 0, sentence)
     each = (f"`{rule}` for {pluralize(n, 'item')}" for rule, n in sorted(raised.items.items()))
-    said = (
+    sentence = (
         f"Version {raised.version} could not evaluate {' and '.join(each)} of the last 24 hours, first at "
         f'{clock(raised.since, beside=now)}; the newest is "{raised.key}". The rule counts as not met there.'
     )
     why = "; ".join(
         f"{rule}: {_mask_quotes(error)}" for rule, error in sorted(raised.errors.items())
     )
-    return Assessment.breach(promise, name, sum(raised.items.values()), said, why=why)
+    return Assessment.breach(promise, name, sum(raised.items.values()), sentence, why=why)
 
 
 def _mask_quotes(error: str) -> str:
@@ -231,28 +231,28 @@ def _growth(
 
 def chance_wrong(name: str, late: SampleShare) -> Assessment:
     """Assess the share of batches that came back later than was stated, with 95 % probability, at their departure."""
-    said = (
+    sentence = (
         f"{late.hits:,} of {pluralize(late.samples, 'batch')} of the last 7 days came back after the time that was stated for "
         f"them with a probability of {share(1 - LATE_BATCHES)}."
     )
-    return _judge_share(Promise.CHANCE_WRONG, name, late, LATE_BATCHES, said)
+    return _judge_share(Promise.CHANCE_WRONG, name, late, LATE_BATCHES, sentence)
 
 
 def read_late(name: str, reads: Sequence[ConsumerReads]) -> Assessment:
     """Assess whether a consumer reads most real-time answers an hour after they came, so that a batch could have served it."""
     known = reads or [ConsumerReads(name, None, NOTHING)]
     most = max(known, key=lambda of: (is_above(of.late, LATE_READS, alpha=ALPHA), of.late.hits))
-    said = (
+    sentence = (
         f"Consumer {most.consumer or 'none'} read {most.late.hits:,} of {pluralize(most.late.samples, 'real-time answer')} of "
         "yesterday and today an hour or more after they came. A batch would have served it."
     )
-    return _judge_share(Promise.READ_LATE, name, most.late, LATE_READS, said)
+    return _judge_share(Promise.READ_LATE, name, most.late, LATE_READS, sentence)
 
 
 def _judge_share(
-    promise: Promise, name: str, seen: SampleShare, limit: float, said: str
+    promise: Promise, name: str, seen: SampleShare, limit: float, sentence: str
 ) -> Assessment:
     value = seen.value or 0.0
     kept = Verdict.PASSED if value <= limit else Verdict.INCONCLUSIVE
     judged = Verdict.FAILED if is_above(seen, limit, alpha=ALPHA) else kept
-    return Assessment(promise, name, judged, 100 * value, 100 * limit, seen.samples, said)
+    return Assessment(promise, name, judged, 100 * value, 100 * limit, seen.samples, sentence)

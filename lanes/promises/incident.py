@@ -408,8 +408,8 @@ def batch_subject(batch_id: BatchId) -> str:
 
 def batch_of_subject(subject: str) -> BatchId | None:
     """Return the batch whose incidents have this subject, or None if the subject is not a batch."""
-    said, _, number = subject.partition(" ")
-    return BatchId(int(number)) if said == "batch" and number.isdecimal() else None
+    kind, _, number = subject.partition(" ")
+    return BatchId(int(number)) if kind == "batch" and number.isdecimal() else None
 
 
 class IncidentNews(StrEnum):

@@ -198,8 +198,8 @@ def batch_failed(error: Exception) -> CallFailed:
     failure = convert_error(error)
     if not isinstance(error, NotFoundError):
         return failure
-    said = f"the provider has no such batch: {error.message}"
-    return BatchUnknown(failure.action, said, maybe_billed=False, request_id=failure.request_id)
+    message = f"the provider has no such batch: {error.message}"
+    return BatchUnknown(failure.action, message, maybe_billed=False, request_id=failure.request_id)
 
 
 def custom_id(nonce: str, number: int, label: str = "") -> str:

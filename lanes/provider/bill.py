@@ -80,9 +80,9 @@ async def _pages(http: httpx2.AsyncClient, path: str, params: Row) -> AsyncItera
     for _ in range(MOST_PAGES):
         answer = await http.get(f"/v1/organizations/{path}", params={**params, **onwards})
         if answer.status_code != 200:
-            said = f"the provider answered {answer.status_code}: {quote_text(answer.text)}"
+            message = f"the provider answered {answer.status_code}: {quote_text(answer.text)}"
             is_refused = answer.status_code in (401, 403, 404)
-            raise _unreadable(f"{said}; check ANTHROPIC_ADMIN_KEY" if is_refused else said)
+            raise _unreadable(f"{message}; check ANTHROPIC_ADMIN_KEY" if is_refused else message)
         page = answer.json()
         for each in page["data"]:
             yield each
@@ -94,10 +94,10 @@ async def _pages(http: httpx2.AsyncClient, path: str, params: Row) -> AsyncItera
 
 
 def _unreadable(why: str) -> CallFailed:
-    said = f"the provider's bill: {why}"
+    message = f"the provider's bill: {why}"
     if not why.endswith("ADMIN_KEY"):
-        said += "; nothing was compared, and it is read again tomorrow"
-    return CallFailed(Action.RETRY, said, maybe_billed=False)
+        message += "; nothing was compared, and it is read again tomorrow"
+    return CallFailed(Action.RETRY, message, maybe_billed=False)
 
 
 def _is_of(key: str, api_key: Row) -> bool:

@@ -97,9 +97,9 @@ def _tokens(usage: dict[str, Any], name: str, *, required: bool = False) -> int:
     if value is None and not required:
         return 0
     if type(value) is not int or not 0 <= value <= MOST_TOKENS:
-        said = f"{value:,}" if type(value) is int and abs(value) < 10**18 else _kind(value)
+        shown = f"{value:,}" if type(value) is int and abs(value) < 10**18 else _kind(value)
         raise UnreadableBill(
-            f"usage.{name} is {said}, and no whole number from 0 to {MOST_TOKENS:,}"
+            f"usage.{name} is {shown}, and no whole number from 0 to {MOST_TOKENS:,}"
         )
     return value
 

@@ -162,15 +162,17 @@ def _render(question: Question) -> str:
 
 def _part(context_part: ContextPart) -> str:
     content = escape_fences(
-        context_part.said if isinstance(context_part.said, str) else _fields(context_part.said)
+        context_part.content
+        if isinstance(context_part.content, str)
+        else _fields(context_part.content)
     )
     for tag, value in (
         (ContextTag.ANSWER, context_part.answer),
         (ContextTag.LABEL, context_part.label),
     ):
         if value is not None:
-            said = escape_fences(json.dumps(value, ensure_ascii=False))
-            content += "\n" + part(tag, said)
+            serialized = escape_fences(json.dumps(value, ensure_ascii=False))
+            content += "\n" + part(tag, serialized)
     return part(context_part.part, content, context_part.name)
 
 

@@ -58,13 +58,13 @@ class RequestResult:
 
     nonce: str
     number: int
-    said: Response | RequestFault | Judgment
+    content: Response | RequestFault | Judgment
     label: str = ""
 
     @property
     def is_fault(self) -> bool:
         """Whether the provider failed with a retryable error; the cause may be the request or the provider."""
-        return isinstance(self.said, RequestFault) and self.said.action is Action.RETRY
+        return isinstance(self.content, RequestFault) and self.content.action is Action.RETRY
 
 
 @dataclass(frozen=True)
@@ -226,9 +226,11 @@ def read_line(line: bytes) -> RequestResult | Unreadable:
     try:
         if isinstance(line, _TooLong) or len(line) > LONGEST_LINE:
             raise ValueError(f"it is longer than {LONGEST_LINE:,} bytes")
-        said = json_data.loads(line)
-        nonce, number, label = _request(said["custom_id"])
-        return RequestResult(nonce, number, _read_result(said["result"], said["custom_id"]), label)
+        parsed = json_data.loads(line)
+        nonce, number, label = _request(parsed["custom_id"])
+        return RequestResult(
+            nonce, number, _read_result(parsed["result"], parsed["custom_id"]), label
+        )
     except UnreadableBill as error:
         return Unreadable(str(error), nonce, number, label)
     except Exception as error:  # a line of any shape must not stop the reading of the others
@@ -310,7 +312,7 @@ class ResultLines:
         """Return the results of the batch's own requests, and count all other lines by the reason."""
         ours = list(self._ours(chunk))
         self.seen.update(each.number for each in ours)
-        self.answered.update(each.number for each in ours if isinstance(each.said, Response))
+        self.answered.update(each.number for each in ours if isinstance(each.content, Response))
         return ours
 
     def _ours(self, chunk: Sequence[Line]) -> Iterator[RequestResult]:

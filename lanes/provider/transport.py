@@ -115,6 +115,6 @@ def _never_sent(error: BaseException) -> bool:
 
 def _message(error: "APIStatusError") -> str:
     body = error.body
-    said = body.get("error") if isinstance(body, dict) else None
-    message = said.get("message") if isinstance(said, dict) else str(error)
+    details = body.get("error") if isinstance(body, dict) else None
+    message = details.get("message") if isinstance(details, dict) else str(error)
     return message if isinstance(message, str) else "no message"

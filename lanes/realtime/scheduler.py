@@ -281,8 +281,8 @@ class Scheduler:
         if pack.measures and owed_waits:
             return Wait(None, WaitReason.SHADOW)
         for limiter in self._limiters:
-            if isinstance(said := limiter.admits(pack, now), Wait):
-                return said
+            if isinstance(admission := limiter.admits(pack, now), Wait):
+                return admission
         return None
 
     def _room(self, version: Version, now: datetime, *, claims: bool = False) -> int | None:

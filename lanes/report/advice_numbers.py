@@ -66,11 +66,11 @@ def break_even(advice: Advice, intervals: Spread) -> list[Figure]:
         add("Break-even share r*", from_share, R_STAR)
         if needs is not None:
             volume = even.volume(needs.low)
-            said = (
+            monthly = (
                 f"{pluralize(round(volume), 'item')} a month" if isfinite(volume) else "no volume"
             )
-            said += _surely(intervals.volume, _items)
-            add("A second lane pays from", said, "where it saves its own cost")
+            monthly += _surely(intervals.volume, _items)
+            add("A second lane pays from", monthly, "where it saves its own cost")
     add("20 % rule", _rule(advice, intervals), RULE)
     if (each_usd := advice.corrections.each_usd) is not None:
         meaning = "as stated, by the share of its fields that change"

@@ -140,12 +140,12 @@ def fit(words: str, width: float) -> str:
 
 @dataclass(frozen=True)
 class Series:
-    """A time series, ordered by time; `said` formats a value, by default as seconds."""
+    """A time series, ordered by time; `format_value` formats a value, by default as seconds."""
 
     heading: str
     points: Sequence[tuple[datetime, float]]
     color: str
-    said: Callable[[float], str] = seconds
+    format_value: Callable[[float], str] = seconds
 
 
 def lines(series: Sequence[Series], *, step: timedelta, empty: str = "no data yet") -> str:
@@ -162,7 +162,11 @@ def lines(series: Sequence[Series], *, step: timedelta, empty: str = "no data ye
     span = (last - first).total_seconds()
     stride = max(step.total_seconds(), span / MOST_POINTS)
     scales = [_scale(max(value for _, value in each.points)) for each in panels]
-    ticks = [each.said(tick) for each, scale in zip(panels, scales, strict=True) for tick in scale]
+    ticks = [
+        each.format_value(tick)
+        for each, scale in zip(panels, scales, strict=True)
+        for tick in scale
+    ]
     left = PADDING + max(map(text_width, ticks)) + 10
     room = WIDTH - PADDING - 10 - left
     body = ""
@@ -175,7 +179,9 @@ def lines(series: Sequence[Series], *, step: timedelta, empty: str = "no data ye
         ]
         body += _panel_heading(each, top, beside=last)
         for tick in scale:
-            body += _gridline(left, left + room, floor_y - PLOT * tick / scale[-1], each.said(tick))
+            body += _gridline(
+                left, left + room, floor_y - PLOT * tick / scale[-1], each.format_value(tick)
+            )
         body += _curve(points, each.color, bridge=JOINED_WITHIN * room * stride / span)
     height = PADDING + len(panels) * PANEL
     body += text(left, height, clock(first, beside=last), fill=FAINT)
@@ -186,9 +192,9 @@ def lines(series: Sequence[Series], *, step: timedelta, empty: str = "no data ye
 def _panel_heading(series: Series, top: float, *, beside: datetime) -> str:
     peak = max(value for _, value in series.points)
     at, last = series.points[-1]
-    at_last = f"{series.said(last)} at {clock(at, beside=beside)}, the last one"
-    said = f"{series.heading}: {at_last}; highest {series.said(peak)}"
-    return text(PADDING, top + 11, fit(said, WIDTH - 2 * PADDING), fill=series.color, weight=600)
+    at_last = f"{series.format_value(last)} at {clock(at, beside=beside)}, the last one"
+    heading = f"{series.heading}: {at_last}; highest {series.format_value(peak)}"
+    return text(PADDING, top + 11, fit(heading, WIDTH - 2 * PADDING), fill=series.color, weight=600)
 
 
 def _gridline(left: float, right: float, y: float, label: str) -> str:

@@ -96,8 +96,8 @@ def _render_advice(
 ) -> Iterator[str]:
     lines = list(commands(incident))
     if (sample := briefing.sample) is not None:
-        said = explain(sample.workload, sample.key)
-        lines.append(f"{said}   # what happened to one of its items")
+        command = explain(sample.workload, sample.key)
+        lines.append(f"{command}   # what happened to one of its items")
     yield from ("### What to do", "", TERMS[incident.promise].advice, "")
     if remedy is not None:
         yield from ("[{}]({})".format(*remedy), "")

@@ -60,7 +60,7 @@ def render(
         parts += [
             f"## {proposal.id}: {cell(proposal.consumer)}",
             f"{decide}{by_command}",
-            *(cell(said, most=400) for said in describe_grounds(proposal)),
+            *(cell(ground, most=400) for ground in describe_grounds(proposal)),
             charts.data_uri(advice.delays(proposal.figures), CHART),
         ]
     if refused:

@@ -57,10 +57,10 @@ def artifact_key(generation: Generation) -> str:
 
 def headline(generation: Generation, diff: Diff) -> str:
     """Return the replay in one line, for the description of the artifact."""
-    said = f"Generation {generation.number}, version {generation.version}: {generation.state}"
+    start = f"Generation {generation.number}, version {generation.version}: {generation.state}"
     if not diff.items:
-        return f"{said}, nothing answered yet{_describe_skipped(generation)}"
-    return f"{said}, {make_headline(diff)}{_describe_skipped(generation)}"
+        return f"{start}, nothing answered yet{_describe_skipped(generation)}"
+    return f"{start}, {make_headline(diff)}{_describe_skipped(generation)}"
 
 
 def make_headline(diff: Diff) -> str:
@@ -70,8 +70,10 @@ def make_headline(diff: Diff) -> str:
 
 def progress(generation: Generation) -> str:
     """Return a sentence on how many items the replay answers, and how many it leaves out."""
-    said = f"{pluralize(generation.items, 'item')} will be answered by version {generation.version}"
-    return said + _describe_skipped(generation)
+    message = (
+        f"{pluralize(generation.items, 'item')} will be answered by version {generation.version}"
+    )
+    return message + _describe_skipped(generation)
 
 
 def describe_preview(preview: Preview) -> str:
@@ -93,12 +95,12 @@ def describe_preview(preview: Preview) -> str:
 
 
 def _describe_skipped(of: Generation | Preview) -> str:
-    said = (
+    message = (
         f"; {count(of.skipped)} would be asked as they were and keep their answers"
         if of.skipped
         else ""
     )
-    return said + (f"; {count(of.erased)} were erased and are left out" if of.erased else "")
+    return message + (f"; {count(of.erased)} were erased and are left out" if of.erased else "")
 
 
 def render(generation: Generation, diff: Diff) -> str:
@@ -211,8 +213,8 @@ def _classes(diff: Diff) -> str:
 def _labels(agreement: Callable[[str], Agreement]) -> tuple[Column[str], ...]:
     """Return the columns about the labels of a field or class."""
 
-    def require_labels(said: Callable[[Agreement], str]) -> Callable[[str], str]:
-        return lambda name: said(agreement(name)) if agreement(name).labels else MISSING
+    def require_labels(describe: Callable[[Agreement], str]) -> Callable[[str], str]:
+        return lambda name: describe(agreement(name)) if agreement(name).labels else MISSING
 
     return (
         figure(

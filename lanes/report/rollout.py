@@ -253,8 +253,8 @@ def _incidents(progress: Progress) -> list[str]:
     lines = [f"**🔴 Held by {held_by} where its traffic goes**", ""]
     for each in progress.hindrances:
         since = f"since {clock(each.opened_at, beside=progress.now)}"
-        said = cell(each.sentence, most=300)
-        lines.append(f"- #{each.id} {TERMS[each.promise].title}, {since}: {said}")
+        text = cell(each.sentence, most=300)
+        lines.append(f"- #{each.id} {TERMS[each.promise].title}, {since}: {text}")
     return ["\n".join(lines)]
 
 
@@ -291,10 +291,10 @@ def _hold(progress: Progress, number: int) -> str:
     minutes = rollout.at_most_minutes if number == rollout.step else hold.at_most_minutes
     if minutes is None:
         return f"{hold.items} items"
-    said = f"{hold.items} items, at most {seconds(minutes * 60)}"
+    limits = f"{hold.items} items, at most {seconds(minutes * 60)}"
     if number != rollout.step or rollout.step_ends_at is None:
-        return said
-    return f"{said}, until {clock(rollout.step_ends_at, beside=progress.now)}"
+        return limits
+    return f"{limits}, until {clock(rollout.step_ends_at, beside=progress.now)}"
 
 
 def _state(progress: Progress, number: int) -> str:

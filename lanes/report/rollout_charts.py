@@ -52,15 +52,17 @@ def split(log: Sequence[LogEntry], *, until: datetime, to: str = "real time") ->
     return charts.card(floor + 18 + PADDING, body)
 
 
-def gates(judged: Sequence[Judgement], said: Callable[[Judgement], str]) -> str:
-    """Draw the bounds, the observed value and the limit of each gate; `said` returns the line of text above them."""
+def gates(judged: Sequence[Judgement], describe: Callable[[Judgement], str]) -> str:
+    """Draw the bounds, the observed value and the limit of each gate; `describe` returns the line of text above them."""
     drawn = [each for each in judged if each.between is not None]
     if not drawn:
         return charts.draw_empty("no gate was judged yet")
     body, y = "", float(PADDING)
     for each in drawn:
         color = COLORS.get(each.verdict, NEUTRAL)
-        body += charts.text(PADDING, y + 11, charts.fit(said(each), INNER), fill=color, weight=600)
+        body += charts.text(
+            PADDING, y + 11, charts.fit(describe(each), INNER), fill=color, weight=600
+        )
         body += _track(each, y + 18, color)
         y += 18 + TRACK + 14
     body += charts.text(PADDING, y + 8, charts.fit(LEGEND, INNER), fill=FAINT)

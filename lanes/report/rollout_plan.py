@@ -48,9 +48,9 @@ def steps(plan: RolloutPlan, *, start: str = "now") -> Table[PlannedStep | None]
     def hold(step: PlannedStep | None) -> str:
         if step is None:
             return MISSING
-        said = pluralize(step.step.hold.items, "item")
-        said += "" if step.days is None else f" in {seconds(step.days * DAY_S)}"
-        return said + (", approval" if step.step.approval else "")
+        length = pluralize(step.step.hold.items, "item")
+        length += "" if step.days is None else f" in {seconds(step.days * DAY_S)}"
+        return length + (", approval" if step.step.approval else "")
 
     receiving = plan.playbook.direction.receiving
     gets = "the new version" if receiving is None else lane_name(receiving)

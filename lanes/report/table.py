@@ -74,8 +74,8 @@ class Table(Generic[Row]):
 
 def render_legend(meanings: Mapping[str, str], note: str = "") -> str:
     """Return a legend in one line: "Met: in time. Missed: late, or failed."; names without a meaning are left out."""
-    said = [f"{head}: {meaning}." for head, meaning in meanings.items() if meaning]
-    return " ".join([note, *said] if note else said)
+    legend = [f"{head}: {meaning}." for head, meaning in meanings.items() if meaning]
+    return " ".join([note, *legend] if note else legend)
 
 
 def render_terminal(table: Table[Row], *, below: str = "", most: int = MOST_ROWS) -> RenderableType:

@@ -30,8 +30,8 @@ def details_page(snapshot: Snapshot) -> RenderableType:
 
 def _main_parts(snapshot: Snapshot, samples: Sequence[AnswerExample]) -> Iterator[RenderableType]:
     yield Text(plain(summary.headline(snapshot), most=400), "bold")
-    if said := summary.sentences(snapshot):
-        yield Text("\n".join(f"  {plain(each, most=300)}" for each in said))
+    if sentences := summary.sentences(snapshot):
+        yield Text("\n".join(f"  {plain(each, most=300)}" for each in sentences))
     pressing = [*tables.attention(snapshot)]
     yield from (render_terminal(each, below=each.note) for each in pressing)
     if not pressing:

@@ -380,7 +380,8 @@ def parse(name: str, text: str) -> Playbook:
             name, ["line 1: a playbook is a mapping with name, description, direction and steps"]
         )
     problems = [
-        f"line {place.line}, {field}: {said}" for place, field, said in yaml_places.odd_keys(root)
+        f"line {place.line}, {field}: {problem}"
+        for place, field, problem in yaml_places.odd_keys(root)
     ]
     if problems:
         raise PlaybookInvalid(name, problems)

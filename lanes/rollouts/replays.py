@@ -291,8 +291,8 @@ def diff(
             result.differing += 1
             example = Example(item.key, comparison.changed_fields, current, replayed)
             for name in comparison.changed_fields:
-                said = _change(current.get(name), replayed.get(name), closed.get(name))
-                kind = kinds.setdefault((name, said), ChangeKind(name, said))
+                change = _change(current.get(name), replayed.get(name), closed.get(name))
+                kind = kinds.setdefault((name, change), ChangeKind(name, change))
                 kind.items += 1
                 if len(kind.examples) < EXAMPLES_OF_A_KIND:
                     kind.examples.append(example)

@@ -67,7 +67,7 @@ class ModelRest:
 class UnservedReason:
     """The reason why the lane does not answer an item now; `outage` is true if trouble at the provider is the cause."""
 
-    said: str
+    sentence: str
     outage: bool
 
 

@@ -35,13 +35,13 @@ class BatchProfile:
 class Chance(NamedTuple):
     """The probability, 0 to 1, that an item's batch is back by its due time.
 
-    `enough` is true if the probability reaches the version's confidence, `said` is the explanation, and `early` is true if the
+    `enough` is true if the probability reaches the version's confidence, `explanation` is a sentence, `early` is true if the
     batch leaves ahead of its schedule because of the due time.
     """
 
     probability: float
     enough: bool
-    said: str
+    explanation: str
     early: bool = False
 
 
@@ -102,8 +102,8 @@ class Prospect:
         enough = probability >= self.confidence
         required = "" if enough else self._asked
         due = due_at.isoformat(timespec="seconds")
-        said = f"{percent(probability)} chance that {departure.leaves} is back by {due}, {departure.told}{required}"
-        chance = Chance(probability, enough, said, early=departure is self._early)
+        explanation = f"{percent(probability)} chance that {departure.leaves} is back by {due}, {departure.told}{required}"
+        chance = Chance(probability, enough, explanation, early=departure is self._early)
         self._known = asked, chance
         return chance
 

@@ -112,7 +112,7 @@ def decide(
         choice = _apply_guards(choice, item, version, now, guards)
     probability = None if choice.chance is None else choice.chance.probability
     usd = costs.realtime, costs.batch
-    return Route(choice.lane, choice.reason, choice.said, *usd, probability, raised or None)
+    return Route(choice.lane, choice.reason, choice.explanation, *usd, probability, raised or None)
 
 
 def looks_inside(version: Version) -> bool:
@@ -144,14 +144,14 @@ def leave(reason: Reason, why: str, costs: Estimate, chance: Chance | None) -> R
     """
     explanation, probability = f"{why}{MAY_WAIT}", None
     if chance is not None:
-        explanation, probability = f"{explanation}: {chance.said}", chance.probability
+        explanation, probability = f"{explanation}: {chance.explanation}", chance.probability
     return Route(Lane.BATCH, reason, explanation, costs.realtime, costs.batch, probability)
 
 
 class _Choice(NamedTuple):
     lane: Lane
     reason: Reason
-    said: str
+    explanation: str
     chance: Chance | None = None
 
 
@@ -190,8 +190,8 @@ def _choose(
     if item.due_at is not None and prospect is not None:
         chance = prospect.chance(item.due_at)
         if not chance.enough:
-            return _Choice(Lane.REALTIME, Reason.DEADLINE, chance.said + note, chance)
-        note = f"; {chance.said}{note}"
+            return _Choice(Lane.REALTIME, Reason.DEADLINE, chance.explanation + note, chance)
+        note = f"; {chance.explanation}{note}"
     late, late_note = (
         (both[1], "") if both else _holds("batch_when", version.batch_when, variables, raised)
     )
@@ -206,8 +206,8 @@ def _choose(
         lost = prospect.compute_loss(early=chance is not None and chance.early)
         weighed = weigh(worth, lost, compute_savings_usd(costs, spec.mode))
         if weighed.lane is not None:
-            return _Choice(weighed.lane, Reason.VALUE, weighed.said + note, chance)
-        note = f"; {weighed.said}{note}"
+            return _Choice(weighed.lane, Reason.VALUE, weighed.explanation + note, chance)
+        note = f"; {weighed.explanation}{note}"
     split = splits.of(item.workload, item.consumer)
     place = bucket(item.workload, entity=item.entity, key=item.key)
     realtime = to_realtime(split, place)
@@ -226,13 +226,15 @@ def _apply_guards(
 ) -> _Choice:
     """Apply the guards to an item that may wait, and that only its value or the split sent to real time."""
     if (spent := find_over_soft(guards.budgets, item.workload, item.consumer)) is not None:
-        return _Choice(Lane.BATCH, Reason.BUDGET, f"{spent.sentence}; {choice.said}", choice.chance)
+        return _Choice(
+            Lane.BATCH, Reason.BUDGET, f"{spent.sentence}; {choice.explanation}", choice.chance
+        )
     if guards.room is None:
         return choice
     full = guards.room.lacks(version, may_wait_for(item, version, now), now=now)
     if full is None:
         return choice
-    return _Choice(Lane.BATCH, Reason.CAPACITY, f"{full}; {choice.said}", choice.chance)
+    return _Choice(Lane.BATCH, Reason.CAPACITY, f"{full}; {choice.explanation}", choice.chance)
 
 
 def rule_variables(item: ArrivedItem, now: datetime) -> dict[str, Any]:
@@ -262,7 +264,7 @@ class ValueComparison(NamedTuple):
     """The lane that is worth more, None if both are worth the same, and a sentence with both amounts."""
 
     lane: Lane | None
-    said: str
+    explanation: str
 
 
 def worth_usd(value_usd: float, half_life_s: float, age_s: float) -> float:

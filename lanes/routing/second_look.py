@@ -75,7 +75,7 @@ class DoubtfulItem:
 
     of: LateItem
     probability: float
-    said: str
+    explanation: str
     held: UnservedReason | None = None
 
     @property
@@ -86,7 +86,12 @@ class DoubtfulItem:
     def route(self, costs: Estimate) -> Route:
         """Return the route by which real time takes over the item."""
         return Route(
-            Lane.REALTIME, Reason.RESCUE, self.said, costs.realtime, costs.batch, self.probability
+            Lane.REALTIME,
+            Reason.RESCUE,
+            self.explanation,
+            costs.realtime,
+            costs.batch,
+            self.probability,
         )
 
 
@@ -129,7 +134,7 @@ class _Weighing:
 
     def _weigh_next(self, late: LateItem) -> tuple[float, str] | None:
         chance = self._prospects.of(late.version).chance(late.due_at)
-        return None if chance.enough else (chance.probability, chance.said)
+        return None if chance.enough else (chance.probability, chance.explanation)
 
     def _weigh_departed(self, late: LateItem, batch: DepartedBatch) -> tuple[float, str] | None:
         law = self._underway.get(batch.id)
@@ -240,7 +245,7 @@ def _choose(candidates: Sequence[DoubtfulItem], load: Load, now: datetime) -> Lo
     taken = [
         replace(
             item,
-            said=f"{item.said}; real time needs {seconds(drain_s)} for the work before it and its own call",
+            explanation=f"{item.explanation}; real time needs {seconds(drain_s)} for the work before it and its own call",
         )
         for nth, (item, drain_s) in enumerate(chosen)
         if nth < max(presses[None], presses[item.model])
@@ -264,7 +269,7 @@ def _hold_back(looked: LookResult, held: UnservedReason, *, probes: bool) -> Loo
     """Return all items as at risk, except at most one that probes the model."""
     first = 1 if probes else 0
     taken = [
-        replace(each, said=f"{each.said}; {held.said}, and this asks it again")
+        replace(each, explanation=f"{each.explanation}; {held.sentence}, and this asks it again")
         for each in looked.taken[:first]
     ]
     return LookResult(

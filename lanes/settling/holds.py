@@ -60,7 +60,8 @@ def explain_hold(work: Row, holds: Holds, now: datetime) -> str | None:
                 _explain_turn,
             )
             return next(
-                (said for cause in causes if (said := cause(work, holds, now)) is not None), None
+                (reason for cause in causes if (reason := cause(work, holds, now)) is not None),
+                None,
             )
         case WorkState.CLAIMED:
             return _explain_turn(work, holds, now)

@@ -43,8 +43,8 @@ class Response(NamedTuple):
     @property
     def digest(self) -> str:
         """Return a digest of the call, the answer and the usage, which distinguishes responses with the same name."""
-        said = repr((self.call, self.model, self.text, self.usage))
-        return hashlib.blake2b(said.encode(), digest_size=8).hexdigest()
+        content = repr((self.call, self.model, self.text, self.usage))
+        return hashlib.blake2b(content.encode(), digest_size=8).hexdigest()
 
 
 class Judgment(NamedTuple):
@@ -229,5 +229,5 @@ def _check(answer: Any, check: AnswerCheck) -> Judgment:
         )
     if error is None:
         return Judgment(Outcome.VALID, output=answer)
-    said = f"the answer breaks the schema at {error.rule}" if error.keyword else error.message
-    return Judgment(Outcome.INVALID, error=said)
+    message = f"the answer breaks the schema at {error.rule}" if error.keyword else error.message
+    return Judgment(Outcome.INVALID, error=message)

@@ -171,21 +171,21 @@ def _decide_after_failure(
         return Consequence(
             WorkState.READY, failures, ready_at=now + _rest(judgment.outcome, failures), alone=alone
         )
-    said = f"{judgment.outcome}: {judgment.error or 'no detail'} (after {pluralize(failures, 'failed attempt')})"
+    failure = f"{judgment.outcome}: {judgment.error or 'no detail'} (after {pluralize(failures, 'failed attempt')})"
     if aside:
-        return Consequence(WorkState.FAILED, failures, failure=said)
+        return Consequence(WorkState.FAILED, failures, failure=failure)
     if obligation.others_open:  # the last open work to fail decides
-        return Consequence(WorkState.FAILED, failures, failure=said)
+        return Consequence(WorkState.FAILED, failures, failure=failure)
     if _falls_back(obligation, judgment.outcome):
         return Consequence(
             WorkState.FAILED,
             failures,
             owes=BatchDebt.PASS if obligation.item_answered else BatchDebt.ANSWER,
-            failure=said,
+            failure=failure,
         )
     if provisional is not None:
-        return Consequence(WorkState.FAILED, failures, settles=True, failure=said)
-    return Consequence(WorkState.FAILED, failures, fails=True, failure=said)
+        return Consequence(WorkState.FAILED, failures, settles=True, failure=failure)
+    return Consequence(WorkState.FAILED, failures, fails=True, failure=failure)
 
 
 def _falls_back(obligation: Obligation, last: Outcome) -> bool:

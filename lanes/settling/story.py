@@ -118,11 +118,11 @@ def _door(item: Row) -> str:
 
 
 def _revision(revision: Row) -> tuple[str, str]:
-    said = f"revision {revision['revision']}"
+    label = f"revision {revision['revision']}"
     if revision["source"] == LATE:
-        return "asked again", f"{said}, because its context changed: {revision['position']}"
+        return "asked again", f"{label}, because its context changed: {revision['position']}"
     outdated = ", outdated: what is in force occurred later" if revision["outdated"] else ""
-    return "amended", said + outdated
+    return "amended", label + outdated
 
 
 def _name_move(before: Row, route: Row) -> str:
@@ -181,8 +181,8 @@ def _read(read: Row) -> str:
 
 
 def _check(check: Row) -> str:
-    said = "the same as" if check["agrees"] else "something else than"
-    return f"asked alone, to check packing, it answers {said} in its call of {pluralize(check['pack'], 'item')}"
+    comparison = "the same as" if check["agrees"] else "something else than"
+    return f"asked alone, to check packing, it answers {comparison} in its call of {pluralize(check['pack'], 'item')}"
 
 
 def _describe_repeat(check: Row) -> str:

@@ -284,10 +284,10 @@ def _slack_errors() -> Iterator[None]:
     except SlackApiError as error:
         raise _translate_error(error) from error
     except (OSError, SlackClientError, http.client.HTTPException, ValueError) as error:
-        said = (
+        message = (
             f"Slack gives no answer ({type(error).__name__}): check the network and SLACK_API_URL"
         )
-        raise DeliveryError(said, maybe=True) from error
+        raise DeliveryError(message, maybe=True) from error
 
 
 def _translate_error(error: SlackApiError) -> DeliveryError:

@@ -72,15 +72,15 @@ def pointer(incident: Incident, channel: str | None) -> SlackMessage:
 
 def rollout_message(rollout: Rollout, *, ui_url: str) -> SlackMessage:
     """Return the message about the current state of a rollout, with a picture of its steps."""
-    said, root = page_of.describe_state(rollout), ui_url.rstrip("/")
+    state, root = page_of.describe_state(rollout), ui_url.rstrip("/")
     whose = f" for consumer {rollout.consumer}" if rollout.consumer else ""
     signed = (
         f"Playbook {rollout.playbook.name}{whose}, started by {rollout.started_by}: {rollout.why}"
     )
     return _message(
-        f"Rollout: {escape(said)}",
+        f"Rollout: {escape(state)}",
         header(f":twisted_rightwards_arrows: Rollout of {escape(rollout.workload, most=60)}"),
-        rich(section(bold(format_line(said)))),
+        rich(section(bold(format_line(state)))),
         rich(render_code_block(picture(rollout))),
         rich(section(format_line(signed))),
         {"type": "actions", "elements": _pages(rollout, root)},
@@ -137,8 +137,8 @@ def job_message(job_status: JobStatus, now: datetime, *, ui_url: str) -> SlackMe
 
 def job_reply(job_status: JobStatus, now: datetime) -> SlackMessage:
     """Return the reply that notifies people that a job has ended."""
-    said = f"All done: {page_of_job.headline(job_status).rpartition(': ')[2]}"
-    return _message(escape(said), rich(section(bold(said)), _outlook(job_status, now)))
+    message = f"All done: {page_of_job.headline(job_status).rpartition(': ')[2]}"
+    return _message(escape(message), rich(section(bold(message)), _outlook(job_status, now)))
 
 
 def _outlook(job_status: JobStatus, now: datetime) -> Block:

@@ -193,9 +193,9 @@ def _answer_by(incident: Incident) -> datetime:
 
 def _render_handling(incident: Incident) -> list[Block]:
     """Return who silenced or acknowledged the incident, until when and why."""
-    if not (said := incident.handling_summary):
+    if not (handling := incident.handling_summary):
         return []
-    what, _, rest = said.partition(" ")
+    what, _, rest = handling.partition(" ")
     return [rich(section(bold(what.capitalize()), f" {format_line(rest)}"))]
 
 
@@ -286,8 +286,8 @@ def _render_unknown(briefing: Briefing, pages: IncidentPages) -> list[Block]:
         "artifact": pages.no_artifact,
         "sample item": briefing.unsampled,
     }
-    said = [f"No {part}: {escape(reason)}." for part, reason in reasons.items() if reason]
-    return [context(" ".join(said))] if said else []
+    sentences = [f"No {part}: {escape(reason)}." for part, reason in reasons.items() if reason]
+    return [context(" ".join(sentences))] if sentences else []
 
 
 def _overview(incident: Incident) -> str:

@@ -306,8 +306,10 @@ def circuits(patient: Patient) -> str:
         patient, lambda connection: (list_open(connection), clock(connection))
     )
     if unasked:
-        said = [each.describe(model, account, now) for (account, model), each in unasked.items()]
-        raise StandError("; ".join([*said, IN_AN_OUTAGE]))
+        sentences = [
+            each.describe(model, account, now) for (account, model), each in unasked.items()
+        ]
+        raise StandError("; ".join([*sentences, IN_AN_OUTAGE]))
     return "no circuit is open: every model takes calls"
 
 

@@ -112,9 +112,9 @@ def _explain(url: URL, error: Exception, called: str) -> str:
     return f"{place} cannot be used: {_redact(first[0], url) if first else type(error).__name__}"
 
 
-def _redact(said: str, url: URL) -> str:
+def _redact(message: str, url: URL) -> str:
     """Return the driver's message without the secrets of the address, which libpq quotes if it cannot parse them."""
     values = [url.password, *(url.query.get(name) for name in LIBPQ_SECRETS)]
     for secret in filter(None, values):
-        said = said.replace(str(secret), HIDDEN)
-    return mask_secrets(said)
+        message = message.replace(str(secret), HIDDEN)
+    return mask_secrets(message)

@@ -77,8 +77,8 @@ def shortcomings(
         elif not automation["enabled"]:
             problems["the automations {} are switched off"].append(name)
     every, short = f"the deployments {', '.join(sorted(wanted))}", f"all {len(wanted)} deployments"
-    said = [what.format(", ".join(which)) for what, which in problems.items()]
-    return [each.replace(every, short) for each in said]
+    sentences = [what.format(", ".join(which)) for what, which in problems.items()]
+    return [each.replace(every, short) for each in sentences]
 
 
 def _folders(deployment: Mapping[str, Any]) -> str:

@@ -101,20 +101,20 @@ class StandInfo:
 
     def environment(self) -> dict[str, str]:
         """Return the variables that make a process part of this stand; variables of the user's own parts are inherited."""
-        said = {"LANES_HOME": str(self.home), "PREFECT_API_URL": self.prefect_api_url}
+        variables = {"LANES_HOME": str(self.home), "PREFECT_API_URL": self.prefect_api_url}
         if "database" in self.embedded and self.postgres is not None:
-            said["LANES_DATABASE_URL"] = self.postgres.url("lanes")
+            variables["LANES_DATABASE_URL"] = self.postgres.url("lanes")
         if "prefect" in self.embedded:
-            said |= prefect_client_environment(self.home) | self.credentials()
+            variables |= prefect_client_environment(self.home) | self.credentials()
         if "provider" in self.embedded and self.provider_base_url is not None:
-            said |= {
+            variables |= {
                 "ANTHROPIC_BASE_URL": self.provider_base_url,
                 "ANTHROPIC_API_KEY": STAND_IN_KEY,
             }
         inherited = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or ""
         hosts = [*NO_PROXY.split(","), *inherited.split(",")]
         direct = ",".join(dict.fromkeys(filter(None, hosts)))
-        return said | {"NO_PROXY": direct, "no_proxy": direct}
+        return variables | {"NO_PROXY": direct, "no_proxy": direct}
 
     def save(self) -> None:
         """Write `stand.json` in the home atomically, readable only by its owner."""

@@ -158,8 +158,8 @@ class Users:
         alive: list[int] = []
         for file in self.folder.glob("*.json"):
             try:
-                said = json.loads(file.read_text())
-                pid, mark = int(said["pid"]), str(said["mark"])
+                parsed = json.loads(file.read_text())
+                pid, mark = int(parsed["pid"]), str(parsed["mark"])
             except (OSError, ValueError, KeyError, TypeError):
                 continue
             if not is_same(pid, mark):

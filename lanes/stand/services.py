@@ -138,7 +138,7 @@ def server(site: Site) -> str:
     def serve(port: int) -> bool:
         chosen = server_settings(os.environ)
         own = f"http://{local.LOOPBACK}:{port}", f"http://localhost:{port}"
-        said = {
+        settings = {
             **SERVER_SETTINGS,
             **chosen,
             ORIGINS: ",".join(filter(None, [*own, chosen.get(ORIGINS)])),
@@ -148,13 +148,13 @@ def server(site: Site) -> str:
             "NO_PROXY": NO_PROXY,
         }
         command = python("-m", "tasks.prefect_server", "--port", str(port))
-        environment = site.base_environment() | said
+        environment = site.base_environment() | settings
         process, started = site.ensure(
-            SERVER, command, environment=environment, depends_on=said, port=port
+            SERVER, command, environment=environment, depends_on=settings, port=port
         )
         login.keep(site.home, pair)
-        site.prefect_api_url = said["PREFECT_API_URL"]
-        url, credentials = said["PREFECT_API_URL"], {login.PAIR: pair}
+        site.prefect_api_url = settings["PREFECT_API_URL"]
+        url, credentials = settings["PREFECT_API_URL"], {login.PAIR: pair}
         with PrefectApi(url, environment=credentials, timeout_s=5) as api:
             site.wait(api.healthy, process=process, what="its API answered", limit_s=SERVER_LIMIT_S)
             if api.home() != str(site.home / "prefect"):

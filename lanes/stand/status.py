@@ -115,8 +115,8 @@ def _provider(runs: RunsWith, home: Path) -> ComponentStatus:
         found = provider_in(PrefectApi(url, timeout_s=LIMIT_S))
         # a local provider that does not answer is a stand-in that `lanes down` has stopped
         if found is not None and (not is_local(found[0]) or _answers(f"{found[0]}/healthz")):
-            said = f"{mask_address(found[0])}, as its block in Prefect says"
-            return ComponentStatus(ENDPOINT, Condition.YOURS, said)
+            detail = f"{mask_address(found[0])}, as its block in Prefect says"
+            return ComponentStatus(ENDPOINT, Condition.YOURS, detail)
     process = _process(home, ENDPOINT)
     url = f"http://127.0.0.1:{process.port}" if process else ""
     return _ours(ENDPOINT, process, url, answers=bool(url) and _answers(f"{url}/healthz"))

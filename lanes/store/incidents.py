@@ -303,11 +303,11 @@ def handle(
     by: Signature,
 ) -> Incident | None:
     """Record a person's handling of a workload's open incident and return the incident, or None if it does not exist."""
-    said = {"handling": handling, "handled_until": until, "handled_at": by.now}
+    changes = {"handling": handling, "handled_until": until, "handled_at": by.now}
     signed = {"handled_by": by.who, "handled_why": by.why, "updated_at": by.now}
     of = _open(), incident.c.id == id, incident.c.workload == workload
     row = connection.execute(
-        sa.update(incident).where(*of).values(**said, **signed).returning(incident)
+        sa.update(incident).where(*of).values(**changes, **signed).returning(incident)
     ).first()
     return None if row is None else read_incident(row)
 

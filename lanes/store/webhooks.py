@@ -332,9 +332,11 @@ def reopen(connection: sa.Connection, to: Subscriber, *, now: datetime) -> None:
     _end_incident(connection, to, f"Webhook {to.name} takes events again.", now=now)
 
 
-def _end_incident(connection: sa.Connection, to: Subscriber, said: str, *, now: datetime) -> None:
+def _end_incident(
+    connection: sa.Connection, to: Subscriber, sentence: str, *, now: datetime
+) -> None:
     of = Promise.WEBHOOK_GONE, EVERYBODY, webhook_gone(to.name, to.host).subject
-    incidents.resolve(connection, *of, sentence=said, now=now)
+    incidents.resolve(connection, *of, sentence=sentence, now=now)
 
 
 def replay(

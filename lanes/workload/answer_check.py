@@ -88,8 +88,8 @@ class AnswerCheck:
             return AnswerFault((), "", None, self._unfit)
         steps = self._costs.of(answer)
         if steps > MOST_STEPS:
-            said = f"the answer is too large or too deep to be checked ({steps:,} steps of {MOST_STEPS:,}); simplify the schema"
-            return AnswerFault((), "", None, said)
+            text = f"the answer is too large or too deep to be checked ({steps:,} steps of {MOST_STEPS:,}); simplify the schema"
+            return AnswerFault((), "", None, text)
         if self._first.is_valid(answer):
             return None
         if self._second is not None and steps <= MOST_WORDED:

@@ -49,8 +49,8 @@ CLOSING = (
 
 def rule(parts: frozenset[ContextTag]) -> str:
     """Return the text that explains these parts in the instructions, empty without any."""
-    said = [sentence for part, sentence in RULES.items() if part in parts]
-    return "\n\n" + " ".join([*said, CLOSING]) if said else ""
+    rules = [sentence for part, sentence in RULES.items() if part in parts]
+    return "\n\n" + " ".join([*rules, CLOSING]) if rules else ""
 
 
 HISTORY_RULE = rule(frozenset({ContextTag.HISTORY}))
@@ -68,7 +68,7 @@ WITHIN = {part: frame_chars(part) + 1 for part in (ContextTag.ANSWER, ContextTag
 class ContextPart:
     """A part of the context of a pass: a payload, or lines of rows; `answer` and `label` are those of an earlier item."""
 
-    said: Any
+    content: Any
     part: ContextTag = ContextTag.HISTORY
     answer: Any = None
     label: Any = None
@@ -86,15 +86,15 @@ class ContextPart:
     @property
     def most_bytes(self) -> int:
         """The largest number of bytes of the part in the body of a call."""
-        said = self.said if isinstance(self.said, dict) else {"": self.said}
-        return call_bytes(said) + call_bytes({"": [self.answer, self.label]}) + FRAME_CHARS
+        content = self.content if isinstance(self.content, dict) else {"": self.content}
+        return call_bytes(content) + call_bytes({"": [self.answer, self.label]}) + FRAME_CHARS
 
 
 def part_chars(context_part: ContextPart) -> int:
     """Return the characters of an earlier item for estimates, without its own frame. The database uses the same count."""
     within = ((ContextTag.ANSWER, context_part.answer), (ContextTag.LABEL, context_part.label))
     told = [characters(value) + WITHIN[part] for part, value in within if value is not None]
-    return characters(context_part.said) + sum(told)
+    return characters(context_part.content) + sum(told)
 
 
 def fingerprint(parts: Iterable[ContextPart]) -> dict[str, list[str]]:
@@ -105,18 +105,18 @@ def fingerprint(parts: Iterable[ContextPart]) -> dict[str, list[str]]:
     digests = dict[str, list[str]]()
     for context_part in parts:
         if context_part.part is ContextTag.HISTORY:
-            digests.setdefault("history", []).append(_digest(context_part.id, context_part.said))
+            digests.setdefault("history", []).append(_digest(context_part.id, context_part.content))
             if context_part.label is not None:
                 digests.setdefault("label", []).append(_digest(context_part.id, context_part.label))
         elif context_part.part is ContextTag.REFERENCE:
             digests.setdefault("reference", []).append(
-                _digest(context_part.name, context_part.said)
+                _digest(context_part.name, context_part.content)
             )
     return digests
 
 
-def _digest(*said: Any) -> str:
-    return hashlib.blake2b(dumps(said).encode(), digest_size=6).hexdigest()
+def _digest(*values: Any) -> str:
+    return hashlib.blake2b(dumps(values).encode(), digest_size=6).hexdigest()
 
 
 def late(

@@ -42,7 +42,7 @@ class Problem:
     """A fault of a field; `kind` is pydantic's error type, `cause` the exception of the field's check."""
 
     path: tuple[str | int, ...]
-    said: str
+    message: str
     kind: str = ""
     cause: Exception | None = None
 
@@ -63,7 +63,7 @@ class Problem:
         if self.path == ("output_schema",) and self.kind == "missing":
             hint = "Prefect's editor does not save invalid JSON: look for a comma or a quote"
             return f"{self.field}: it is missing. {hint}"
-        return f"{self.field}: {self.said}"
+        return f"{self.field}: {self.message}"
 
 
 def parse(name: str, data: dict[str, Any]) -> Spec:
@@ -80,8 +80,8 @@ def parse(name: str, data: dict[str, Any]) -> Spec:
 
 def examine(name: str, data: dict[str, Any]) -> tuple[Spec | None, list[Problem]]:
     """Return the spec of edited data, None if it cannot be read, and all problems that prevent its publication."""
-    said = f'"{name}" may hold a-z, 0-9 and "-", and starts with a letter'
-    problems = [] if NAME.fullmatch(name) else [Problem(("name",), said)]
+    message = f'"{name}" may hold a-z, 0-9 and "-", and starts with a letter'
+    problems = [] if NAME.fullmatch(name) else [Problem(("name",), message)]
     try:
         spec = Spec.model_validate(data)
     except ValidationError as error:
@@ -293,5 +293,5 @@ class EditReply:
 
     @classmethod
     def read(cls, text: str) -> Self:
-        said = json.loads(text)
-        return cls(EditOutcome(said["outcome"]), said["detail"])
+        parsed = json.loads(text)
+        return cls(EditOutcome(parsed["outcome"]), parsed["detail"])

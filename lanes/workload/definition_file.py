@@ -106,7 +106,7 @@ def _explain(problem: Problem) -> str:
     if problem.kind == "missing":
         return f"{problem.field}: the field is missing"
     if problem.kind != "extra_forbidden":
-        return f"{problem.field}: {problem.said}"
+        return f"{problem.field}: {problem.message}"
     names = [each for each in problem.path[:-1] if isinstance(each, str)]
     known = list(WITHIN[names[-1]].model_fields) if names else ["name", *Spec.model_fields]
     near = get_close_matches(str(problem.path[-1]), known, n=1)
@@ -137,8 +137,8 @@ def _fields(
 ) -> Iterator[str]:
     values = model.model_dump(mode="json")
     for field, about in type(model).model_fields.items():
-        said = [f"{about.title}: {about.description}", *filter(None, [notes.get(field)])]
-        for each in said:
+        comments = [f"{about.title}: {about.description}", *filter(None, [notes.get(field)])]
+        for each in comments:
             yield from textwrap.wrap(
                 each, WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# "
             )

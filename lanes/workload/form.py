@@ -109,10 +109,10 @@ class Promises(Form):
     """First answers of a version and lane to compare later ones with; a day's answers if hours differ. 0 = no promise."""
 
 
-def _storable(said: str) -> str:
-    if (problem := why_unstorable(said, "this text")) is not None:
+def _storable(value: str) -> str:
+    if (problem := why_unstorable(value, "this text")) is not None:
         raise ValueError(problem)
-    return said
+    return value
 
 
 _SHORT = StringConstraints(strip_whitespace=True, max_length=500)

@@ -124,12 +124,12 @@ class GoldenRun:
         """A sentence about the state of the version, with its figures."""
         if self.state is GoldenState.RUNNING:
             how = f"{self.answered} of {pluralize(self.items, 'golden item')} answered by the {self.lane} lane"
-            said = (
+            message = (
                 f"version {self.version} is a candidate: {how}; it comes into force automatically"
             )
             if self.is_first:
-                return f"{said} once all are answered. Until then items are refused: no version is in force"
-            return f"{said} unless it is surely worse"
+                return f"{message} once all are answered. Until then items are refused: no version is in force"
+            return f"{message} unless it is surely worse"
         if self.score is None:
             return (
                 f"version {self.version} was no longer a candidate when its golden set was answered"

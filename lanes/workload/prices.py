@@ -105,8 +105,10 @@ def require(model: str) -> None:
     try:
         calc_price(PricedUsage(input_tokens=1), model_ref=model, provider_id=PROVIDER)
     except LookupError:
-        said = f'no price is known for the model "{model}"; correct the name or update genai-prices'
-        raise ValueError(said) from None
+        message = (
+            f'no price is known for the model "{model}"; correct the name or update genai-prices'
+        )
+        raise ValueError(message) from None
 
 
 @cache

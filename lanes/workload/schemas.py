@@ -91,8 +91,8 @@ def _check_is_schema(schema: dict[str, Any]) -> None:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
         path = tuple(error.absolute_path)
-        said = f"{error.message} (at {_format_path(path)})"
-        raise SchemaFault(said, schema, path, what="not a JSON Schema") from None
+        message = f"{error.message} (at {_format_path(path)})"
+        raise SchemaFault(message, schema, path, what="not a JSON Schema") from None
 
 
 def _format_path(path: Path) -> str:
@@ -221,8 +221,8 @@ def _check_references(schema: dict[str, Any]) -> None:
             try:
                 resolver.lookup(reference)
             except Unresolvable:
-                said = f'"$ref": "{reference}" leads to no place in the schema'
-                raise SchemaFault(said, schema, (*path, "$ref")) from None
+                message = f'"$ref": "{reference}" leads to no place in the schema'
+                raise SchemaFault(message, schema, (*path, "$ref")) from None
 
 
 def list_closed_fields(schema: Mapping[str, Any], of: Sequence[str] = ()) -> dict[str, list[Any]]:
@@ -276,8 +276,8 @@ def check_input_schema(schema: dict[str, Any]) -> None:
                 (*path, name),
             )
         if not isinstance(part.get("additionalProperties", True), bool):
-            said = f'"additionalProperties" is true or false (at {where})'
-            raise SchemaFault(said, schema, (*path, "additionalProperties"))
+            message = f'"additionalProperties" is true or false (at {where})'
+            raise SchemaFault(message, schema, (*path, "additionalProperties"))
 
 
 def check_input_price(schema: dict[str, Any]) -> None:
@@ -289,8 +289,8 @@ def check_input_price(schema: dict[str, Any]) -> None:
     for path, part in _parts((), schema):
         if len(part.get("enum", ())) > LONGEST_ENUM:
             where = _format_path(path)
-            said = f'"enum" has more than {LONGEST_ENUM} values; say them in the instructions instead (at {where})'
-            raise SchemaFault(said, schema, (*path, "enum"))
+            message = f'"enum" has more than {LONGEST_ENUM} values; say them in the instructions instead (at {where})'
+            raise SchemaFault(message, schema, (*path, "enum"))
 
 
 def _parts(path: Path, part: Any) -> Iterator[tuple[Path, Any]]:

@@ -267,8 +267,8 @@ class Spec(BaseModel):
         """Convert `history_items`, which earlier releases wrote, to the equivalent context."""
         if not isinstance(data, dict) or "history_items" not in data:
             return data
-        said = {name: value for name, value in data.items() if name != "history_items"}
-        return {"context": {"entity": {"items": data["history_items"]}}} | said
+        others = {name: value for name, value in data.items() if name != "history_items"}
+        return {"context": {"entity": {"items": data["history_items"]}}} | others
 
     @model_validator(mode="after")
     def _check_archiving(self) -> Self:

@@ -27,9 +27,9 @@ class TextPlace:
 class NotYaml(ValueError):
     """A text that is not YAML or exceeds a limit; `place` is None if the parser gives none."""
 
-    def __init__(self, said: str, place: TextPlace | None = None) -> None:
+    def __init__(self, message: str, place: TextPlace | None = None) -> None:
         self.place = place
-        super().__init__(said)
+        super().__init__(message)
 
 
 def read(text: str) -> tuple[yaml.Node | None, Any]:
@@ -52,10 +52,10 @@ def read(text: str) -> tuple[yaml.Node | None, Any]:
         raise
     except yaml.MarkedYAMLError as error:
         mark, begun = error.problem_mark or error.context_mark, error.context_mark
-        said = error.problem or "not YAML"
+        message = error.problem or "not YAML"
         if begun is not None and mark is not None and begun.line != mark.line:
-            said += f", {error.context} that begins in line {begun.line + 1}"
-        raise NotYaml(said, _at(mark) if mark else None) from None
+            message += f", {error.context} that begins in line {begun.line + 1}"
+        raise NotYaml(message, _at(mark) if mark else None) from None
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise NotYaml(f"it cannot be read as YAML: {error}") from None
 

@@ -354,7 +354,7 @@ def test_a_new_file_among_the_playbooks_is_a_playbook(tmp_path: Path) -> None:
 def test_an_action_of_a_person_is_performed_or_refused(connection: Connection) -> None:
     def act(kind: type[PersonAction], **given: Any) -> str:
         signed = {"workload": "letters", "who": "bob", "why": "trial"}
-        return kind(**signed | given).perform(connection, NOON).said
+        return kind(**signed | given).perform(connection, NOON).message
 
     publish(connection, now=NOON)
     assert act(SetSplit, percent=12.5).startswith("letters: 12.5 %")

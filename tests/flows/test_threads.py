@@ -65,7 +65,7 @@ class Thread(Story):
         given = {"workload": "letters", "who": "ada", "why": "a test", "incident": number, **of}
         wanted = HandleIncident.model_validate({"action": action, "hours": hours, **given})
         async with self.db.transaction() as run:
-            return (await run(wanted.perform, run.now)).said
+            return (await run(wanted.perform, run.now)).message
 
     @property
     def said(self) -> list[str]:

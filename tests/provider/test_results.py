@@ -88,8 +88,8 @@ async def test_a_unicode_line_separator_in_an_answer_does_not_end_the_line() -> 
     text = "one\u2028two\u2029three\x85four\x0bfive"
     first, second = await read(jsonl(succeeded(0, text), succeeded(1)))
     assert isinstance(first, RequestResult)
-    assert isinstance(first.said, Response)
-    assert first.said.text == text
+    assert isinstance(first.content, Response)
+    assert first.content.text == text
     assert numbers([first, second]) == [0, 1]
 
 
@@ -152,8 +152,8 @@ def test_a_message_of_an_unknown_result_type_is_billed_and_gives_no_answer() -> 
     line["result"]["type"] = "finished\x1b[31m"
     found = read_line(json.dumps(line).encode())
     assert isinstance(found, RequestResult)
-    assert isinstance(found.said, Response)
-    assert found.said.fault == "its result is of no known type: finished [31m"
+    assert isinstance(found.content, Response)
+    assert found.content.fault == "its result is of no known type: finished [31m"
 
 
 async def test_a_line_that_is_too_long_is_unreadable_and_affects_no_other() -> None:
@@ -271,7 +271,7 @@ async def test_an_error_in_a_line_has_the_same_meaning_as_in_a_call(
     said = errored(kind, message, **({"error_code": code} if code else {}))
     (line,) = await read(jsonl(said))
     assert isinstance(line, RequestResult)
-    assert line.said == RequestFault(action, f"{kind}: {message}")
+    assert line.content == RequestFault(action, f"{kind}: {message}")
 
     def refuse(request: httpx2.Request) -> httpx2.Response:
         return httpx2.Response(status, json=said["result"]["error"])
@@ -293,17 +293,17 @@ async def test_an_error_without_readable_details_is_a_fault_to_retry(error: Any)
         jsonl({"custom_id": "cafe-0", "result": {"type": "errored", "error": error}})
     )
     assert isinstance(failed, RequestResult)
-    assert isinstance(failed.said, RequestFault)
-    assert failed.said.action is Action.RETRY
+    assert isinstance(failed.content, RequestFault)
+    assert failed.content.action is Action.RETRY
 
 
 async def test_an_error_is_quoted_as_one_short_line() -> None:
     (line,) = await read(jsonl(errored("api_error", "\x1b[31mno\r\n\x00" + "x" * 10**6)))
     assert isinstance(line, RequestResult)
-    assert isinstance(line.said, RequestFault)
-    assert line.said.detail.startswith("api_error:  [31mno x".replace("  ", " "))
-    assert line.said.detail.isprintable()
-    assert len(line.said.detail) < 600
+    assert isinstance(line.content, RequestFault)
+    assert line.content.detail.startswith("api_error:  [31mno x".replace("  ", " "))
+    assert line.content.detail.isprintable()
+    assert len(line.content.detail) < 600
 
 
 @pytest.mark.parametrize("action", [Action.POISON, Action.SPLIT])

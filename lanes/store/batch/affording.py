@@ -159,9 +159,9 @@ class Affording:
         if not self._waits:
             return None
         standing = budgets.statuses(self._connection, [self._version.workload], now=self._now)
-        said = "; ".join(each.sentence for each in standing if each.budget.hard_usd is not None)
+        reason = "; ".join(each.sentence for each in standing if each.budget.hard_usd is not None)
         lacking = dict.fromkeys(self._lacking, self._least)
-        return BudgetUsedUp(f"too little is left of its budget ({said})", lacking)
+        return BudgetUsedUp(f"too little is left of its budget ({reason})", lacking)
 
     def report(self, connection: Connection) -> None:
         """Open incidents for items that cost more than a whole period's budget; once all work was read, resolve others."""
@@ -263,8 +263,8 @@ def _end(
 ) -> list[IncidentId]:
     """Resolve a workload's incidents except those in `but`, or without a workload all that no longer apply."""
     rows = connection.execute(text(DEAR_ITEMS), {"of": of, "ending": DEAR}).all()
-    said = "Every item that waits for a batch is within its budget."
-    end = partial(incidents.resolve, connection, Promise.BUDGET, sentence=said, now=now)
+    message = "Every item that waits for a batch is within its budget."
+    end = partial(incidents.resolve, connection, Promise.BUDGET, sentence=message, now=now)
     keys = [(row.workload, row.subject) for row in rows]
     ended = [end(*key) for key in keys if key not in but]
     return [each for each in ended if each is not None]

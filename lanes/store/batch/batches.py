@@ -59,8 +59,8 @@ def announce(
     now: datetime,
 ) -> None:
     """Emit an event about a batch when this transaction commits."""
-    said = EventOut.about_workload(event, workload, {"batch_id": batch_id, **payload})
-    outbox.add(connection, [said], now=now)
+    announcement = EventOut.about_workload(event, workload, {"batch_id": batch_id, **payload})
+    outbox.add(connection, [announcement], now=now)
 
 
 def find_unresolved(connection: Connection, account: str) -> OpenBatch | None:

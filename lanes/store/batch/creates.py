@@ -121,7 +121,7 @@ def mark_submitted(
         connection,
         batch_id,
         provider_batch_id,
-        said=f"Batch {batch_id} is {provider_batch_id}: its create was answered.",
+        sentence=f"Batch {batch_id} is {provider_batch_id}: its create was answered.",
         now=now,
         state=BatchState.SUPERSEDED if released else BatchState.SUBMITTED,
         expected_end_at=expected_end_at,
@@ -168,7 +168,7 @@ class Orphan:
     noticed: datetime
     nonce: str
     labels: Mapping[int, RequestLabel] = field(default_factory=dict)
-    said: Mapping[int, Response] = field(default_factory=dict)
+    responses: Mapping[int, Response] = field(default_factory=dict)
     provider: str = BLOCK  # the block of the account
 
 
@@ -277,7 +277,7 @@ def adopt_orphan(connection: sa.Connection, orphan: Orphan, *, now: datetime) ->
         connection,
         batch_id,
         version,
-        {n: (orphan.said[n], lost[n]) for n in lost if n in orphan.said},
+        {n: (orphan.responses[n], lost[n]) for n in lost if n in orphan.responses},
         now,
     )
     payload = {"requests": requests, "items": items}

@@ -221,11 +221,11 @@ def adopt(
     now: datetime,
 ) -> bool:
     """Adopt a listed provider batch until its first result proves or disproves it; return whether ours was unconfirmed."""
-    said = f"Batch {batch_id} is taken for {provider_batch_id}."
+    sentence = f"Batch {batch_id} is taken for {provider_batch_id}."
     values = {"state": BatchState.SUBMITTED, "unproved": True, "expected_end_at": expected_end_at}
     unconfirmed = batch.c.state.in_(UNCONFIRMED)
     found = mark_at_provider(
-        connection, batch_id, provider_batch_id, unconfirmed, said=said, now=now, **values
+        connection, batch_id, provider_batch_id, unconfirmed, sentence=sentence, now=now, **values
     )
     return found is not None
 
@@ -235,7 +235,7 @@ def mark_at_provider(
     batch_id: BatchId,
     provider_batch_id: str,
     *only: ColumnElement[bool],
-    said: str,
+    sentence: str,
     now: datetime,
     **values: Any,
 ) -> Any | None:
@@ -247,7 +247,7 @@ def mark_at_provider(
     row = change(connection, batch_id, *only, **values)
     if row is not None:
         note(connection, batch_id, unknown_since=None)
-        resolve_incident(connection, batch_id, said, now=now)
+        resolve_incident(connection, batch_id, sentence, now=now)
         payload = {"requests": row.requests, "items": row.items}
         announce(connection, "lanes.batch.submitted", batch_id, row.workload, payload, now=now)
     return row

@@ -235,7 +235,7 @@ class CachePlan:
     marked: range
     step: caching.PrimerStep = caching.PrimerStep.NONE
     until: datetime | None = None
-    said: str = ""
+    reason: str = ""
 
 
 def cache_plan(
@@ -263,8 +263,8 @@ def cache_plan(
             return CachePlan(whole.marked, step, until)
         case caching.PrimerStep.WAIT:
             at_latest = clock(until, beside=now)
-            said = f"it waits for batch {cache.primer}, which primes the provider's cache, until {at_latest} at the latest"
-            return CachePlan(whole.marked, step, until, said)
+            reason = f"it waits for batch {cache.primer}, which primes the provider's cache, until {at_latest} at the latest"
+            return CachePlan(whole.marked, step, until, reason)
 
 
 def read_batch_cache(ask: Ask, version: Version, *, now: datetime) -> caching.BatchCache:

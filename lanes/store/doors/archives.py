@@ -333,10 +333,10 @@ def _back(name: str, columns: Sequence[str]) -> TextClause:
         return text(
             f"update lanes.item i set {values} from {rows} where i.id = p.id and {condition}"
         )
-    said = ", ".join(f"p.{each}" for each in columns)
+    selected = ", ".join(f"p.{each}" for each in columns)
     into = f"insert into lanes.{name} ({', '.join(columns)}) overriding system value"
     # a read that was recorded during the archiving is still in its table
-    return text(f"{into} select {said} from {rows} where {condition} on conflict do nothing")
+    return text(f"{into} select {selected} from {rows} where {condition} on conflict do nothing")
 
 
 def rewrite(
@@ -350,8 +350,8 @@ def rewrite(
     connection.execute(text(locked), {"archive": archive})
     with brought_back(connection, archive, items) as item_ids:
         change(item_ids)
-        said = f"select {DOCUMENT}::text as rows, {LAST_EVENT} as since from lanes.item i where i.id = any (:items)"
-        row = connection.execute(text(said), {"items": item_ids}).one()
+        query = f"select {DOCUMENT}::text as rows, {LAST_EVENT} as since from lanes.item i where i.id = any (:items)"
+        row = connection.execute(text(query), {"items": item_ids}).one()
     given = {"archive": archive, "rows": row.rows, "since": row.since, "is_whole": items is None}
     connection.execute(REPLACE, given)
 

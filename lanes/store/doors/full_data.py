@@ -277,10 +277,10 @@ def load(
         }
         rows = _rows(connection, reference, sorted(set(keys.values())))
         for id_ in items:
-            said = _within(reference, rows.get(keys.get(id_, ""), ()))
+            content = _within(reference, rows.get(keys.get(id_, ""), ()))
             parts[id_] = (
                 *parts.get(id_, ()),
-                ContextPart(said, ContextTag.REFERENCE, name=reference.name),
+                ContextPart(content, ContextTag.REFERENCE, name=reference.name),
             )
     return parts
 
@@ -353,7 +353,7 @@ def _rows(
                 f'reference "{reference.name}": {reference.relation} has no column "{reference.column}"; correct it'
             )
         for row in connection.execute(_query(reference, schema, name, column.kind), {"keys": keys}):
-            rows[row.key].append(row.said)
+            rows[row.key].append(row.content)
     return rows
 
 
@@ -367,11 +367,19 @@ def _query(reference: Reference, schema: str, name: str, kind: str) -> sa.Select
     is_valid = sa.func.pg_input_is_valid(given.c.key, sa.literal(kind, sa.Text))
     keys = sa.select(given.c.key).where(is_valid).cte("k").prefix_with("materialized", dialect="*")
     rows = sa.table(name, sa.column(reference.column), schema=schema).alias("t")
-    said = sa.cast(sa.func.to_jsonb(sa.literal_column("t")), sa.Text).collate("C").label("said")
+    content = (
+        sa.cast(sa.func.to_jsonb(sa.literal_column("t")), sa.Text).collate("C").label("content")
+    )
     matches = rows.c[reference.column] == sa.literal_column(f"cast(k.key as {kind})")
-    each = sa.select(said).select_from(rows).where(matches).order_by(said).limit(reference.rows + 1)
+    each = (
+        sa.select(content)
+        .select_from(rows)
+        .where(matches)
+        .order_by(content)
+        .limit(reference.rows + 1)
+    )
     found = each.correlate(keys).lateral("found")
-    cut = sa.func.left(found.c.said, reference.bytes + 1).label("said")
+    cut = sa.func.left(found.c.content, reference.bytes + 1).label("content")
     return sa.select(keys.c.key, cut).select_from(keys.join(found, sa.true()))
 
 

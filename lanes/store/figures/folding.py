@@ -122,8 +122,8 @@ def move(connection: Connection, most: int) -> int:
         if most > 1:
             return move(connection, most // 2) + move(connection, most - most // 2)
         row = connection.execute(text(SET_ASIDE)).scalar_one_or_none()
-        said = "row %s of lanes.figure_delta cannot be folded and is set aside: %s"
-        log.error(said, row, type(error.orig).__name__)
+        message = "row %s of lanes.figure_delta cannot be folded and is set aside: %s"
+        log.error(message, row, type(error.orig).__name__)
         return 1
 
 

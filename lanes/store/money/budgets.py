@@ -222,9 +222,9 @@ def remove(
             )
         connection.execute(sa.delete(budget_use).where(budget_use.c.budget_id == id_))
         _go_on(connection, name, now)
-    said = "The budget was removed."
+    message = "The budget was removed."
     incidents.resolve(
-        connection, Promise.BUDGET, name, removed_budget.subject, sentence=said, now=now
+        connection, Promise.BUDGET, name, removed_budget.subject, sentence=message, now=now
     )
     signals.wake(connection)
     return f"{removed_budget.name} is removed: it no longer limits anything"
@@ -328,8 +328,8 @@ def reserve(
     for id_, status in status_by_id.items():
         most = bounds[id_]
         if most > status.left_usd:
-            said = f"{status.sentence}; the batch may cost up to {usd(most)}"
-            raise BudgetUsedUp(said, {id_: most})
+            message = f"{status.sentence}; the batch may cost up to {usd(most)}"
+            raise BudgetUsedUp(message, {id_: most})
         connection.execute(
             sa.insert(budget_hold).values(budget_id=id_, batch_id=batch_id, usd=most)
         )

@@ -226,8 +226,8 @@ def _find_not_submitted(connection: Connection, incident: Incident) -> CauseFind
     blocked = connection.execute(text(UNRESOLVED)).first()
     if blocked is not None:
         batch = f"batch {blocked.id} of {blocked.workload}"
-        said = f"the create of {batch} has no answer yet; no other batch is created until it has"
-        notes.insert(0, ErrorCount(said, 1))
+        reason = f"the create of {batch} has no answer yet; no other batch is created until it has"
+        notes.insert(0, ErrorCount(reason, 1))
     run = next((row.flow_run_id for row in rows if row.flow_run_id is not None), None)
     return CauseFindings(notes, "", [], run, UNEXPLAINED[Promise.BATCH_NEVER_STARTED])
 
@@ -238,8 +238,10 @@ def _find_missed(connection: Connection, incident: Incident, now: datetime) -> C
     met = [ErrorCount(f"missed on {row.lane}, reason {row.word}", row.times) for row in rows]
     if incident.resolved_at is None:
         waits = due.count_overdue(through(connection), incident.workload, now=now)
-        said = ((f"waits still on {lane}, reason {reason}", times) for lane, reason, times in waits)
-        met += [ErrorCount(*each) for each in said]
+        reasons = (
+            (f"waits still on {lane}, reason {reason}", times) for lane, reason, times in waits
+        )
+        met += [ErrorCount(*each) for each in reasons]
     over = f"{pluralize(sum(each.times for each in met), 'missed due time')} of the last hour"
     return CauseFindings(met, over, [], None, UNEXPLAINED[incident.promise])
 
@@ -252,8 +254,8 @@ def _find_in_batch(connection: Connection, incident: Incident) -> CauseFindings:
     if row.note:
         return CauseFindings([ErrorCount(remove_quotes(row.note), 1)])
     if row.ended_at is not None:
-        said = "it has ended at the provider; its results are still being read"
-        return CauseFindings(unexplained=said)
+        reason = "it has ended at the provider; its results are still being read"
+        return CauseFindings(unexplained=reason)
     done = f"{row.processed:,} of {pluralize(row.requests, 'request')}"
     return CauseFindings(unexplained=f"the provider has finished {done}, and gives no reason")
 

@@ -185,8 +185,8 @@ def end_gone(
         if key in measured or row.subject.endswith((DEAR, CONTEXT)):  # a departure resolves these
             continue
         is_paused = f'Workload "{row.workload}" is paused: nothing of it is asked.'
-        said = is_paused if row.workload in paused else GONE_OF.get(row.promise, GONE)
-        resolved_ids.append(resolve(connection, *key, sentence=said, now=now))
+        sentence = is_paused if row.workload in paused else GONE_OF.get(row.promise, GONE)
+        resolved_ids.append(resolve(connection, *key, sentence=sentence, now=now))
     for row in connection.execute(text(DECIDED)).all():
         key = (row.promise, row.workload, row.subject)
         resolved_ids.append(resolve(connection, *key, sentence=GONE, now=now))
@@ -208,9 +208,9 @@ def accept_quality(connection: Connection, workload: str, by: Signature) -> str:
     if not drifted:
         raise ActionRefused(f'no answers of workload "{workload}" have changed; see `lanes alerts`')
     connection.execute(text(ACCEPT), {"workload": workload})
-    said = f"Accepted by {by.who}: {by.why}. The answers from now on are the reference."
+    message = f"Accepted by {by.who}: {by.why}. The answers from now on are the reference."
     for each in drifted:
-        told = f"{each.sentence} {said}"
+        told = f"{each.sentence} {message}"
         resolve(connection, each.promise, workload, each.subject, sentence=told, now=by.now)
     return f"{workload}: the answers from now on are the reference of {pluralize(len(drifted), 'figure')}"
 
@@ -221,8 +221,8 @@ def thaw(connection: Connection, *, now: datetime) -> list[IncidentId]:
     for row in connection.execute(text(FROZEN)).all():
         if row.answered or not row.items:
             key = (Promise.PROVIDER_FROZEN, row.workload, row.subject)
-            said = ANSWERED if row.answered else UNASKED_NOW
-            resolved_ids.append(resolve(connection, *key, sentence=said, now=now))
+            reason = ANSWERED if row.answered else UNASKED_NOW
+            resolved_ids.append(resolve(connection, *key, sentence=reason, now=now))
         else:
             connection.execute(text(COUNTED), {"id": row.id, "items": row.items, "now": now})
     return [id_ for id_ in resolved_ids if id_ is not None]
@@ -246,8 +246,8 @@ def record_at_risk(
     connection.execute(seen.values(updated_at=now))
     calm = select(columns.workload).where(ours, ~at_risk, columns.updated_at <= now - CALM_FOR)
     for name in connection.execute(calm).scalars().all():
-        said, promise = describe_end(name), Promise.DEADLINE_AT_RISK
-        if (ended := resolve(connection, promise, name, sentence=said, now=now)) is not None:
+        message, promise = describe_end(name), Promise.DEADLINE_AT_RISK
+        if (ended := resolve(connection, promise, name, sentence=message, now=now)) is not None:
             changes.resolved.append(ended)
     return changes
 
@@ -276,6 +276,6 @@ def record_taken_roles(
     known = select(incident.c.subject).where(is_open, incident.c.promise == promise)
     for subject in connection.execute(known).scalars().all():
         if subject not in held:
-            said = role_free(subject)
-            resolve(connection, promise, EVERYBODY, subject, sentence=said, now=now)
+            message = role_free(subject)
+            resolve(connection, promise, EVERYBODY, subject, sentence=message, now=now)
     return taken

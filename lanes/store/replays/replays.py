@@ -121,7 +121,7 @@ def begin(
             return present
         if present.paused_at is not None:
             raise ActionRefused(f"{present.name} is paused: {resumes(present)}, or drop it")
-        with_those = f", {said}" if (said := present.selection.conditions) else ""
+        with_those = f", {conditions}" if (conditions := present.selection.conditions) else ""
         raise ActionRefused(
             f"{present.name} is {present.state} (positions {present.from_position} to {present.to_position}, version "
             f"{present.version}{with_those}); promote or drop it before another replay"

@@ -19,7 +19,7 @@ select count(*) filter (where opened_at >= :since) as opened, count(*) filter (w
 """
 # The newest accuracy measurement of each open rollout that lacks labels.
 LACKING = f"""
-select workload || ': ' || explanation as said
+select workload || ': ' || explanation as line
   from (select distinct on (r.id) r.workload, m.verdict, m.explanation
           from lanes.rollout r join lanes.rollout_measurement m on m.rollout_id = r.id and m.measure = 'accuracy'
          where r.state in {OPEN_ROLLOUT} order by r.id, m.id desc) newest
@@ -33,6 +33,6 @@ def take(connection: "Connection", *, since: datetime, now: datetime) -> DailyFi
     (changed,) = ask(INCIDENTS, since=since)
     listed = proposals.listing(connection, None, now=now)
     undecided = [each for each in listed if each.state is ProposalState.OPEN]
-    lacking = [row.said for row in ask(LACKING)]
+    lacking = [row.line for row in ask(LACKING)]
     figures = snapshot.take_through(ask, since=since, now=now)
     return DailyFigures(figures, changed.opened, changed.ended, undecided, lacking)

@@ -350,9 +350,9 @@ def _waits(seen: Rollout, why: str, waited: timedelta) -> Assessment:
     return approval_waits(request, why, waited_minutes=waited.total_seconds() / 60)
 
 
-def _resolve_request(connection: Connection, seen: Rollout, said: str, now: datetime) -> None:
+def _resolve_request(connection: Connection, seen: Rollout, sentence: str, now: datetime) -> None:
     """Resolve the incident that requests an answer."""
-    incidents.resolve(connection, Promise.APPROVAL_WAITS, seen.workload, sentence=said, now=now)
+    incidents.resolve(connection, Promise.APPROVAL_WAITS, seen.workload, sentence=sentence, now=now)
 
 
 def _take_back(connection: Connection, seen: Rollout, state: RolloutState, by: Signature) -> None:

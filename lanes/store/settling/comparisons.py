@@ -140,10 +140,10 @@ def weigh_lone_answers(
 
 
 def keep_for_rollouts(
-    connection: Connection, said: Collection[LoneAnswer], *, now: datetime
+    connection: Connection, answers: Collection[LoneAnswer], *, now: datetime
 ) -> None:
     """Store the answers of the shadows that belong to a rollout."""
-    rows = [{"work_id": each.work_id, "output": dict(each.output)} for each in said]
+    rows = [{"work_id": each.work_id, "output": dict(each.output)} for each in answers]
     connection.execute(text(KEPT), {"rows": document_of(rows), "now": now})
 
 

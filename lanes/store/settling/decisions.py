@@ -149,8 +149,8 @@ def give_up(
     """
     row = _read_owned(connection, batch_id, workload)
     items = 0
-    said = f"batch {batch_id} was given up by {who}: {why}"
-    for given_up in _build_given_up(connection, row, said, now):
+    reason = f"batch {batch_id} was given up by {who}: {why}"
+    for given_up in _build_given_up(connection, row, reason, now):
         saved = outcomes.save(connection, given_up, now=now, wait=LOCK_PATIENCE)
         if saved.passed_over:
             raise StillLocked(

@@ -227,9 +227,14 @@ def go_on(connection: Connection, *, now: datetime) -> int:
         moved = connection.execute(text(MOVE), {"most": MOST_MOVED, "now": now}).rowcount
         resumed_workloads = connection.execute(text(OVER)).scalars().all()
     for row in connection.execute(text(ENDED)).all():
-        said = "The version is asked no longer, or answered again."
+        message = "The version is asked no longer, or answered again."
         incidents.resolve(
-            connection, Promise.PROVIDER_FROZEN, row.workload, row.subject, sentence=said, now=now
+            connection,
+            Promise.PROVIDER_FROZEN,
+            row.workload,
+            row.subject,
+            sentence=message,
+            now=now,
         )
     if moved or resumed_workloads:
         signals.wake(connection)

@@ -27,7 +27,7 @@ from lanes.words import ANSWERING, Announces, Lane, Mode, Outcome, Purpose, Stan
 from lanes.workload.context import LATE
 from lanes.workload.version import Version
 
-NONE = Chance(0.0, enough=False, said="its version cannot be read")
+NONE = Chance(0.0, enough=False, explanation="its version cannot be read")
 _ids = sa.bindparam("ids", type_=sa.ARRAY(work.c.id.type))
 
 

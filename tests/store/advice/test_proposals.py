@@ -61,7 +61,7 @@ def refresh(
 def decide(connection: Connection, of: ProposedRollout, action: str, **given: Any) -> str:
     filled = {"workload": "letters", "proposal": of.id, "action": action, "who": "ada", "why": "so"}
     now = given.pop("now", NEXT_WEEK)
-    return DecideProposal.model_validate({**filled, **given}).perform(connection, now).said
+    return DecideProposal.model_validate({**filled, **given}).perform(connection, now).message
 
 
 def states(connection: Connection) -> list[tuple[str, str]]:

@@ -51,7 +51,7 @@ def reference(connection: Connection, payload: dict[str, Any], **fields: Any) ->
     of = version(context={"reference": [FACTS | fields]})
     (part,) = full_data.load(connection, of, {1: {"payload": payload, "consumer": None}})[1]
     assert (part.part, part.name) == (ContextTag.REFERENCE, "customer")
-    return part.said
+    return part.content
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_items_of_one_transaction_see_earlier_ones_by_time_of_occurrence(
     of = publish(connection, now=NOON, context={"entity": {"items": 5}})
     put(connection, "a", "b", "c", lane=Lane.BATCH)
     told = read(connection, of)
-    assert [part.said["text"] for part in told["c"]] == ["letter a", "letter b"]
+    assert [part.content["text"] for part in told["c"]] == ["letter a", "letter b"]
     assert told["a"] == ()
     routed = {key: row(connection, "route_log", key=key).batch_usd for key in "abc"}
     assert routed["a"] < routed["b"] < routed["c"]
@@ -96,7 +96,7 @@ def test_earlier_items_show_their_answer_and_newest_label_where_declared(
         full_data.read_lengths(connection, {ids["b"]: each})[ids["b"]] for each in (of, plain)
     ]
     assert lengths[0][-1] == part_chars(first)
-    assert lengths[0][-1] > lengths[1][-1] == part_chars(ContextPart(first.said))
+    assert lengths[0][-1] > lengths[1][-1] == part_chars(ContextPart(first.content))
 
 
 def test_only_items_within_the_configured_days_are_read(connection: Connection) -> None:
@@ -107,7 +107,7 @@ def test_only_items_within_the_configured_days_are_read(connection: Connection) 
         for key, gone in (("old", timedelta(days=1, seconds=1)), ("edge", timedelta(days=1)))
     )
     items.admit(connection, [old, edge], door="client", now=NOON)
-    assert [part.said["text"] for part in read(connection, of)["b"]] == ["letter edge"]
+    assert [part.content["text"] for part in read(connection, of)["b"]] == ["letter edge"]
 
 
 def test_an_amended_item_shows_its_earlier_revisions_with_the_newest_last(
@@ -119,7 +119,7 @@ def test_an_amended_item_shows_its_earlier_revisions_with_the_newest_last(
         sent = Amendment("letters", "a", {"text": said})
         assert items.amend(connection, sent, door="client", now=later(hours=9)).outcome == "amended"
     parts = read(connection, of)["a"]
-    assert [(each.part, each.said["text"]) for each in parts] == [
+    assert [(each.part, each.content["text"]) for each in parts] == [
         (ContextTag.BEFORE, "two"),
         (ContextTag.BEFORE, "three"),
     ]
@@ -156,7 +156,7 @@ def test_one_query_reads_the_rows_of_all_items(facts: Connection) -> None:
     event.listen(facts, "before_cursor_execute", lambda *each: asked.append(each[2]))
     found = full_data.load(facts, of, given)
     assert sum("ops.facts" in each for each in asked) == 1
-    assert [found[n][0].said.count("\n") for n in (7, 8, 16, 9)] == [1, 0, 1, 0]
+    assert [found[n][0].content.count("\n") for n in (7, 8, 16, 9)] == [1, 0, 1, 0]
 
 
 @pytest.mark.parametrize(

@@ -255,7 +255,7 @@ def test_an_emptied_item_is_not_retried_and_is_in_no_history(connection: Connect
     route(connection, now=NOON)
     save(connection, *(tried(each, Outcome.POISON) for each in claim(connection)))
     (told,) = full_data.earlier_of_entity(connection, letters, "ada", before=LATER)
-    assert told.said == SAID
+    assert told.content == SAID
     empty(connection)
     assert decisions.retry(connection, "letters", None, now=LATER) == []
     assert full_data.earlier_of_entity(connection, letters, "ada", before=LATER) == ()

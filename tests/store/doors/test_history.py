@@ -71,7 +71,7 @@ def limited(letters: Version, most: int) -> Version:
 
 
 def said(parts: Sequence[ContextPart]) -> list[Any]:
-    return [each.said for each in parts]
+    return [each.content for each in parts]
 
 
 def test_earlier_items_of_the_entity_are_seen_oldest_first(connection: Connection) -> None:
@@ -108,7 +108,7 @@ def test_an_item_sees_no_history_of_another_consumer_if_its_workload_separates_t
     (told,) = full_data.earlier_of_entity(
         connection, limited(apart, 1), "ann", before=at, consumer="crm"
     )
-    assert told.said == {"text": "letter d"}
+    assert told.content == {"text": "letter d"}
     together = limited(publish(connection, now=NOON), 9)
     assert (
         len(full_data.earlier_of_entity(connection, together, "ann", before=at, consumer="crm"))

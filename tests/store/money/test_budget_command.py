@@ -37,7 +37,7 @@ def budget(workload: str | None = None, *, remove: bool = False, **given: Any) -
 def act(connection: Connection, kind: type[PersonAction], **given: Any) -> str:
     """Fill in the form, perform it, and return its message."""
     signed = {"workload": "letters", "who": "ada", "why": "because"}
-    return kind(**signed | given).perform(connection, NOON).said
+    return kind(**signed | given).perform(connection, NOON).message
 
 
 @pytest.mark.slow

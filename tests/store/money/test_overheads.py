@@ -71,7 +71,7 @@ def act(connection: Connection, **given: Any) -> str:
     """Fill in the form, perform it, and return its message."""
     filled: dict[str, Any] = {"workload": "letters", "lane": "batch", "kind": "engineering"}
     filled |= {"who": "ada", "why": "because", **given}
-    return SetOverhead(**filled).perform(connection, NOON).said
+    return SetOverhead(**filled).perform(connection, NOON).message
 
 
 def test_the_form_sets_an_overhead_and_a_star_means_every_workload(connection: Connection) -> None:

@@ -259,7 +259,7 @@ def test_an_unconfirmed_decision_only_reports_its_possible_cost(
     before = rows(connection, "work"), rows(connection, "batch")
     for action in BatchDecision:
         wish = DecideBatch(**SIGNED, batch=batch, action=action.value, provider_batch="msgbatch_7")
-        said = wish.perform(connection, NOON).said
+        said = wish.perform(connection, NOON).message
         assert said.startswith("nothing was done yet: batch")
     assert (rows(connection, "work"), rows(connection, "batch")) == before
 
@@ -273,7 +273,7 @@ def test_adopting_requires_the_id_of_the_provider_batch(
 
 def test_a_confirmed_decision_is_executed(connection: Connection, held: BatchId) -> None:
     wish = DecideBatch(**SIGNED, batch=held, action="give_up", sure=True)
-    said = wish.perform(connection, NOON).said
+    said = wish.perform(connection, NOON).message
     assert said.startswith(f"batch {held} of letters is given up with 2 items")
 
 

@@ -271,9 +271,9 @@ def test_the_form_labels_an_item_and_shows_the_queue_with_the_allowed_values(
     with asked.begin() as connection:
         now = clock(connection)
         done = LabelItem(**by).perform(connection, now)
-        assert done.said == "nothing was labeled; 3 items left to review today"
+        assert done.message == "nothing was labeled; 3 items left to review today"
         done = LabelItem(**by, key="k1", expected=A).perform(connection, now)
-        assert done.said == "letters / k1 is labeled; 2 items left to review today"
+        assert done.message == "letters / k1 is labeled; 2 items left to review today"
         assert done.page.startswith("# Review queue of letters\n")
         assert '- `category`: `"a"`, `"b"`' in done.page
         assert "red" not in done.page

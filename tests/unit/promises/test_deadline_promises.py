@@ -152,22 +152,22 @@ def doubtful(held: UnservedReason | None = None, *, binds: Lane | None = None) -
     [
         (
             [doubtful(REST), doubtful(REST)],
-            f"real time answers nothing of 2 items: {REST.said}",
+            f"real time answers nothing of 2 items: {REST.sentence}",
             REALTIME,
         ),
         (
             [doubtful(UNPAID)],
-            f"real time answers nothing of 1 item: {UNPAID.said}",
+            f"real time answers nothing of 1 item: {UNPAID.sentence}",
             REALTIME | BATCH,
         ),
         (
             [doubtful(REST), doubtful(UNPAID)],
-            f"real time answers nothing of 1 item: {REST.said}; real time answers nothing of 1 item: {UNPAID.said}",
+            f"real time answers nothing of 1 item: {REST.sentence}; real time answers nothing of 1 item: {UNPAID.sentence}",
             REALTIME | BATCH,
         ),
         (
             [doubtful(REST), doubtful(binds=Lane.BATCH)],
-            f"1 item is bound to batch; real time answers nothing of 1 item: {REST.said}",
+            f"1 item is bound to batch; real time answers nothing of 1 item: {REST.sentence}",
             REALTIME | BATCH,
         ),
         ([doubtful(binds=Lane.BATCH)], "1 item is bound to batch", BATCH),

@@ -199,7 +199,7 @@ def test_an_item_that_failed_in_real_time_may_wait_if_a_batch_is_probably_in_tim
         last=Outcome.ERRORED, failures=3, costs=Estimate(Decimal(2), Decimal(1)), chance=late
     )
     assert route.probability == late.probability
-    assert route.explanation.endswith(f"it may wait for a batch: {late.said}")
+    assert route.explanation.endswith(f"it may wait for a batch: {late.explanation}")
 
 
 def test_a_percentage_is_never_rounded_up() -> None:
@@ -225,7 +225,7 @@ def test_a_history_of_one_batch_moves_the_probability_little_and_makes_nothing_c
         )
         assert 0 < stated.probability < 1
         assert stated.probability == pytest.approx(assumed.probability, abs=0.25)
-        assert "judged by 1 batch that left 0 s ago" in stated.said
+        assert "judged by 1 batch that left 0 s ago" in stated.explanation
 
 
 def test_workloads_with_overlapping_windows_each_depart_in_their_own_window() -> None:
@@ -234,7 +234,7 @@ def test_workloads_with_overlapping_windows_each_depart_in_their_own_window() ->
     always = version(id=3, off_peak_start="00:00", off_peak_end="00:00")
     prospects = Prospects.assume(AT_22_05)
     due = AT_22_05 + timedelta(days=3)
-    said = [prospects.of(each).chance(due).said for each in (night, evening, always)]
+    said = [prospects.of(each).chance(due).explanation for each in (night, evening, always)]
     assert ["23:02" in said[0], "22:32" in said[1], "23:02" in said[2]] == [True] * 3
 
 

@@ -200,9 +200,10 @@ def test_a_batch_that_has_been_out_for_long_is_doubtful_and_the_doubt_says_why()
     (doubt,) = weigh([late(1, later(minutes=5))], NOTHING_SEEN, now=NOON)
     assert doubt.probability < 0.5
     assert (
-        " chance that batch 41, out for 6.0 h, is back by 2026-11-24T12:05:00+00:00" in doubt.said
+        " chance that batch 41, out for 6.0 h, is back by 2026-11-24T12:05:00+00:00"
+        in doubt.explanation
     )
-    assert doubt.said.endswith("; 95 % is required")
+    assert doubt.explanation.endswith("; 95 % is required")
 
 
 def test_a_batch_that_is_in_time_with_enough_confidence_raises_no_doubt() -> None:
@@ -212,7 +213,7 @@ def test_a_batch_that_is_in_time_with_enough_confidence_raises_no_doubt() -> Non
 
 def test_work_that_has_not_departed_gets_the_same_chance_as_at_routing() -> None:
     (doubt,) = weigh([late(1, later(minutes=5), batch=None)], NOTHING_SEEN, now=NOON)
-    assert doubt.said == NOTHING_SEEN.of(LETTERS).chance(later(minutes=5)).said
+    assert doubt.explanation == NOTHING_SEEN.of(LETTERS).chance(later(minutes=5)).explanation
 
 
 def test_an_item_that_is_already_due_gets_no_second_look() -> None:
@@ -222,7 +223,8 @@ def test_an_item_that_is_already_due_gets_no_second_look() -> None:
 def test_a_rescue_says_how_long_real_time_needs() -> None:
     (taken,) = looked(doubtful(1, timedelta(seconds=15))).taken
     assert (
-        taken.said == "it is late; real time needs 0.10 s for the work before it and its own call"
+        taken.explanation
+        == "it is late; real time needs 0.10 s for the work before it and its own call"
     )
 
 
@@ -233,8 +235,8 @@ def test_items_that_must_start_while_their_model_rests_are_at_risk_and_at_most_o
     seen = looked(*due, load=DOWN)
     assert (numbers(seen.taken), numbers(seen.at_risk)) == ([0], [1, 2])
     said = f"{MODEL} has not answered since 11:59 UTC: 529"
-    assert seen.taken[0].said.endswith(f"; {said}, and this asks it again")
-    assert {each.held and each.held.said for each in seen.at_risk} == {said}
+    assert seen.taken[0].explanation.endswith(f"; {said}, and this asks it again")
+    assert {each.held and each.held.sentence for each in seen.at_risk} == {said}
     probed = looked(*due, load=replace(DOWN, queues=[RankedQueue("letters", MODEL, NOON, 1)]))
     assert (numbers(probed.taken), numbers(probed.at_risk)) == ([], [0, 1, 2])
     other = looked(*due, load=replace(IDLE, rests={"another": ModelRest("another", NOON, "529")}))
@@ -260,7 +262,7 @@ def test_an_item_whose_budget_is_used_up_is_at_risk_and_never_probes(
     assert numbers(seen.at_risk) == unpaid
     assert numbers(seen.taken) == [each for each in (1, 2) if each not in unpaid]
     of = "" if refused is None else ' for consumer "crm"'
-    assert {each.held and each.held.said for each in seen.at_risk} == {
+    assert {each.held and each.held.sentence for each in seen.at_risk} == {
         f'the budget of "letters"{of} is used up'
     }
 

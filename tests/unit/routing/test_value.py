@@ -134,7 +134,7 @@ def test_in_lambda_mode_a_batch_alone_saves_the_whole_call() -> None:
 def test_a_dearer_batch_is_explained_and_a_tie_is_left_to_the_split() -> None:
     assert weigh(1.0, 0.0, 0.0).lane is None
     dearer = weigh(1.0, 0.25, -0.5)
-    assert (dearer.lane, dearer.said) == (
+    assert (dearer.lane, dearer.explanation) == (
         Lane.REALTIME,
         "waiting loses about $0.250 of $1.00, a batch costs $0.500 more",
     )
