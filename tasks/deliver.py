@@ -158,8 +158,8 @@ async def deliver_posts(db: Database) -> int:
 async def _write_digest(db: Database, messenger: Messenger, at: datetime, ui_url: str) -> None:
     """Put the digest of the day before `at` in the outbox."""
     async with db.transaction() as run:
-        told = digest.parts(await run(digests.take, since=at - timedelta(days=1), now=run.now))
-        content = threads.digest(told, at.date(), ui_url=ui_url).content
+        sections = digest.parts(await run(digests.take, since=at - timedelta(days=1), now=run.now))
+        content = threads.digest(sections, at.date(), ui_url=ui_url).content
         where = {"channel": messenger.channel_of(Severity.DIGEST), "day": at.date()}
         await run(slack_outbox.add_note, content, **where, now=run.now)
 

@@ -123,8 +123,8 @@ async def _main() -> None:
     url = Settings.read().database_url
     assert url is not None
     async with Database(url.get_secret_value()) as db:
-        told = await edit(db, Edit.read(sys.stdin.read()))
-    print(told.as_json())
+        reply = await edit(db, Edit.read(sys.stdin.read()))
+    print(reply.as_json())
 
 
 if __name__ == "__main__":

@@ -109,8 +109,8 @@ def _decide(to: BatchDecision, batch: int, do: Decide, yes: bool, as_json: bool)
         at_stake = decisions.stakes(connection, BatchId(batch), now=now)
         message = do(connection, BatchId(batch), now=now) if yes else sentence(to, at_stake)
     data = {**asdict(at_stake), "decision": to, "done": yes, "said": message}
-    told = message if yes else f"{message}.\nNothing was changed; add --yes to do it."
-    tell(told, data, as_json=as_json)
+    output = message if yes else f"{message}.\nNothing was changed; add --yes to do it."
+    tell(output, data, as_json=as_json)
 
 
 @command

@@ -310,8 +310,8 @@ def job(
             job_status, now = _follow(pool, job_status, now)
         if results is not None:
             _write(pool, job_status, results)
-    told = "\n".join([f"{report.headline(job_status)}.", *report.outlook(job_status, now)])
-    running.tell(told, asdict(job_status), as_json=as_json)
+    message = "\n".join([f"{report.headline(job_status)}.", *report.outlook(job_status, now)])
+    running.tell(message, asdict(job_status), as_json=as_json)
     return 1 if follow and job_status.failed else 0
 
 

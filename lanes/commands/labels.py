@@ -157,8 +157,8 @@ def _list(workload: str, as_json: bool) -> int:
         golden_items = golden_sets.list_items(connection, workload)
         runs = golden_sets.runs(connection, workload, most=MOST_RUNS)
     if as_json:
-        told = [asdict(each) | {"sentence": each.sentence} for each in runs]
-        running.print_json({"items": [asdict(each) for each in golden_items], "runs": told})
+        data = [asdict(each) | {"sentence": each.sentence} for each in runs]
+        running.print_json({"items": [asdict(each) for each in golden_items], "runs": data})
         return 0
     table = Table(
         f"Golden set of {workload}: {pluralize(len(golden_items), 'item')}",
@@ -203,8 +203,8 @@ def review(
             queue = decisions.review_queue(connection, version, now=clock(connection), most=most)
         if as_json:
             hidden = {"id"} if answers else {"id", "answer"}
-            told = [{n: v for n, v in asdict(each).items() if n not in hidden} for each in queue]
-            running.print_json({"workload": workload, "items": told})
+            rows = [{n: v for n, v in asdict(each).items() if n not in hidden} for each in queue]
+            running.print_json({"workload": workload, "items": rows})
         elif sys.stdin.isatty() and sys.stdout.isatty():
             _label_all(pool, version, queue, answers)
         else:

@@ -282,7 +282,7 @@ def preview_submission(
     keyed = {"": {"payload": payload, "consumer": consumer}}
     try:
         rows = full_data.load(connection, version, keyed).get("", ())
-        told = preview_item(
+        item_preview = preview_item(
             build_arrived_item(replace(submission, payload=payload), now),
             version,
             lanes,
@@ -296,7 +296,7 @@ def preview_submission(
     except LookupError as unpriced:
         message = f"the item cannot be priced: {unpriced}"
         raise SetupError(f'{message}; correct the model of "{version.workload}"') from None
-    return told, payload
+    return item_preview, payload
 
 
 def _print(

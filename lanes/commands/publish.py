@@ -142,9 +142,9 @@ def publish(
             began = begin_canary(pool, canary, named_spec.name)
     number = now_stands.number if isinstance(now_stands, Version) else None
     if as_json:
-        told = {"golden": [each.sentence for each in newest]} if newest else {}
+        data = {"golden": [each.sentence for each in newest]} if newest else {}
         running.print_json(
-            {**_data(named_spec, comparison, outcome, number), "faults": faults, **told, **began}
+            {**_data(named_spec, comparison, outcome, number), "faults": faults, **data, **began}
         )
     elif began:
         print(f"{began['said']}\nrun: {began['url']}")

@@ -139,8 +139,8 @@ def _states(given: list[str], follow: bool) -> list[ItemState]:
         if name not in list(ItemState):
             raise WrongUsage(f'--state "{name}" is none: {", ".join(ItemState)}')
     if follow and names and not set(names) & set(TOLD):
-        told = f"--follow tells of items that are {', '.join(TOLD)}"
-        raise WrongUsage(f"{told}: name one of these states, or leave --state out")
+        message = f"--follow tells of items that are {', '.join(TOLD)}"
+        raise WrongUsage(f"{message}: name one of these states, or leave --state out")
     return [ItemState(name) for name in names]
 
 

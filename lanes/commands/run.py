@@ -239,8 +239,8 @@ def next_steps(
     """Return next steps: read the answers, show an item's history, and send an event."""
     steps = [NextStep("read the answers", f"{surroundings.lanes} results {shlex.quote(workload)}")]
     # only keys that can be copied from a terminal
-    told = [each for each in examples if plain(each.key, most=200) == each.key]
-    for each in sorted(told, key=lambda each: not each.was)[:1]:
+    presentable = [each for each in examples if plain(each.key, most=200) == each.key]
+    for each in sorted(presentable, key=lambda each: not each.was)[:1]:
         story = f"{surroundings.lanes} explain {shlex.quote(each.workload)} {shlex.quote(each.key)}"
         steps.append(NextStep("see what happened to one item, and why", story))
     mine = f"mine-{now:%m%d-%H%M%S}"

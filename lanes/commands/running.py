@@ -171,8 +171,8 @@ def read_definition(file: Path, refusal: str) -> "NamedSpec":
     try:
         return definition_file.read(definition_file.read_bytes(file), file=file.name)
     except SpecInvalid as invalid:
-        told = [f"{file} {refusal}:", *(f"  {each}" for each in invalid.problems)]
-        raise SetupError("\n".join(told)) from None
+        lines = [f"{file} {refusal}:", *(f"  {each}" for each in invalid.problems)]
+        raise SetupError("\n".join(lines)) from None
 
 
 def screen(width: int, **how: Any) -> "Console":

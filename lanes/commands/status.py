@@ -50,7 +50,7 @@ def status(*, hours: Hours = 24, as_json: AsJson = False) -> int:
     runs = runs_with(settings, home)
     with ThreadPoolExecutor(3) as executor:
         components_future = executor.submit(components, runs, home)
-        workers_future = executor.submit(lambda: workers(runs, told=host_reports(runs)))
+        workers_future = executor.submit(lambda: workers(runs, reports=host_reports(runs)))
         figures, missing = _figures(hours, runs, executor)
         component_statuses, fleet = components_future.result(), workers_future.result()
     if as_json:

@@ -154,7 +154,10 @@ class Estimates:
         )
         if hit_rate is not None:
             factor = Decimal(cache_prices(spec.model_of(lane), lane, at=self._day).factor(hit_rate))
-        told = tokens(rule(spec.context.parts)) * factor / pack
+        rule_tokens = tokens(rule(spec.context.parts)) * factor / pack
         return Rate(
-            shared * factor / pack, told, each.input, spec.expected_output_tokens * each.output
+            shared * factor / pack,
+            rule_tokens,
+            each.input,
+            spec.expected_output_tokens * each.output,
         )

@@ -133,12 +133,12 @@ def shares_grew(promise: Promise, history: RoutedHours, now: datetime) -> Assess
         sure.sort(key=lambda each: each.usual - (each.now.value or 0))
         # a sum of one share is reported once, as that share
         once = {each.now: each for each in reversed(sure)}
-        told = (
+        growth = (
             f"{each.name} took {share(each.now.value)} (usually at most {share(each.usual)})"
             for each in reversed(once.values())
         )
         (hits, samples), begun = sure[0].now, clock(hour - (sure[0].hours - 1) * HOUR, beside=now)
-        sentence = f"Of {pluralize(samples, 'decision')} since {begun}, {'; '.join(told)}."
+        sentence = f"Of {pluralize(samples, 'decision')} since {begun}, {'; '.join(growth)}."
         figures = Verdict.FAILED, 100 * hits / samples, 100 * sure[0].limit, samples
     why = history.change if guards and since and now - since < EARLIER[0] else None
     found = Assessment(promise, history.workload, *figures, sentence, standstill=lanes, why=why)

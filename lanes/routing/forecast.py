@@ -199,9 +199,10 @@ def forecast(
         if room is not None and route.lane is Lane.REALTIME:
             room.add(version)
         result.add(line.submission.place, route, passes=lanes.sharing.passes_of(version))
-        size, told = item.characters, item.history_chars(version)
+        size, history = item.characters, item.history_chars(version)
         plans.add(
-            alone=estimates.of(plans.alone, size, told), packed=estimates.of(version, size, told)
+            alone=estimates.of(plans.alone, size, history),
+            packed=estimates.of(version, size, history),
         )
     result.plans = plans.build(prospects, lanes.load, by=by)
     result.notes = [*_name_exceeded(lanes.budgets, result.as_routed_usd)]

@@ -93,8 +93,8 @@ def compute_change(counts: Sequence[RoutedCount]) -> MixChange | None:
             sign, moved = LATER[Reason(count.reason)], share([count])
             parts[count.reason, count.consumer, count.version] += sign * moved.change
             batch = _Both(batch.before + sign * moved.before, batch.now + sign * moved.now)
-    told = [MixPart(*key, change) for key, change in parts.items() if change]
-    return MixChange(*whole, *batch, told)
+    changes = [MixPart(*key, change) for key, change in parts.items() if change]
+    return MixChange(*whole, *batch, changes)
 
 
 class _Both(NamedTuple):

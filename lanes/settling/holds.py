@@ -259,8 +259,8 @@ def _explain_batch(work: Row, holds: Holds, now: datetime) -> str | None:
         case BatchState.SUBMITTED:
             expected = batch["expected_end_at"]
             when = "" if expected is None else f", expected at {clock(expected, beside=now)}"
-            told = ("batch_slow", f"batch {number}")
-            late = any((e["promise"], e["subject"]) == told for e in holds.incidents)
+            incident_key = ("batch_slow", f"batch {number}")
+            late = any((e["promise"], e["subject"]) == incident_key for e in holds.incidents)
             late = late or (expected is not None and expected < now)
             overdue = "; it is late: a batch ends within a day" if late else ""
             return f"batch {number} has been at the provider since {clock(batch['submitted_at'], beside=now)}{when}{overdue}"

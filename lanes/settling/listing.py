@@ -62,8 +62,8 @@ class ListingQuery:
 
     def narrow_for_follower(self) -> "ListingQuery":
         """Return the selection of items that a follower receives; its states are empty if a follower would receive none."""
-        told = [each for each in TOLD if not self.states or each in self.states]
-        return ListingQuery(self.workload, told, job_id=self.job_id)
+        states = [each for each in TOLD if not self.states or each in self.states]
+        return ListingQuery(self.workload, states, job_id=self.job_id)
 
 
 @dataclass(frozen=True, order=True)

@@ -64,9 +64,9 @@ def pointer(incident: Incident, channel: str | None) -> SlackMessage:
         f"Critical now: {TERMS[incident.promise].title}: {format_line(incident.whose, most=60)}"
     )
     where: Block = {"type": "channel", "channel_id": channel or ""}
-    told = f"{MARKS[incident.severity]} {escape(heading)}"
+    title = f"{MARKS[incident.severity]} {escape(heading)}"
     return _message(
-        told, rich(section(bold(heading), f". Incident {incident.id}, told in ", where))
+        title, rich(section(bold(heading), f". Incident {incident.id}, told in ", where))
     )
 
 
@@ -126,13 +126,13 @@ def job_message(job_status: JobStatus, now: datetime, *, ui_url: str) -> SlackMe
     """Return the message about the current state of a job."""
     heading = page_of_job.headline(job_status)
     page = ui_url.rstrip("/") + versions_page(page_of_job.key(job_status))
-    told = (
+    blocks = (
         section(bold(format_line(heading))),
         render_code_block(page_of_job.bar(job_status)),
         _outlook(job_status, now),
     )
     link: Block = {"type": "actions", "elements": [button("The job", page, "artifact")]}
-    return _message(escape(heading), rich(*told), link)
+    return _message(escape(heading), rich(*blocks), link)
 
 
 def job_reply(job_status: JobStatus, now: datetime) -> SlackMessage:

@@ -59,14 +59,14 @@ def reports(ask: Ask) -> list[HostReport]:
 
 
 def fleet(
-    api: PrefectApi, told: Sequence[HostReport], pools: Iterable[str] = POOLS
+    api: PrefectApi, host_reports: Sequence[HostReport], pools: Iterable[str] = POOLS
 ) -> list[FleetWorker]:
     """Return the workers of the pools, including workers that ended recently.
 
     Raises:
         StandError: Prefect gives no usable answer.
     """
-    of = {each.host: each for each in told}
+    of = {each.host: each for each in host_reports}
     return [
         FleetWorker(
             each["name"],
@@ -89,15 +89,17 @@ def check_places(pool: Mapping[str, Any], *, keep_warm: int) -> None:
         )
 
 
-def troubles(told: Sequence[HostReport]) -> list[str]:
+def troubles(host_reports: Sequence[HostReport]) -> list[str]:
     """Return sentences on problems with hosts: one name for two hosts, or a clock that is wrong."""
-    twice = [host for host, count in Counter(each.host for each in told).items() if count > 1]
+    twice = [
+        host for host, count in Counter(each.host for each in host_reports).items() if count > 1
+    ]
     found = [
         f"two supervisors tell that they run on {host}, and their workers have the same names: set LANES_HOST to another name "
         "on one of the machines, or run `lanes worker` and `lanes up` on one machine only once"
         for host in twice
     ]
-    for each in told:
+    for each in host_reports:
         if abs(each.offset_s) >= MOST_OFFSET_S:
             way = "ahead of" if each.offset_s > 0 else "behind"
             found.append(

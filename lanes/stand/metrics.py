@@ -54,19 +54,21 @@ class WorkerCounts:
         self._asked_at = self._known_at = -math.inf
         self._known: Sequence[MetricSample] = ()
 
-    def read(self, told: Sequence[HostReport], *, wait: bool = False) -> Sequence[MetricSample]:
+    def read(
+        self, host_reports: Sequence[HostReport], *, wait: bool = False
+    ) -> Sequence[MetricSample]:
         """Return the newest counts of the last minute; query Prefect again if they are old, and `wait` for that if set."""
         if time.monotonic() - self._asked_at >= ASKED_EVERY_S:
             self._asked_at = time.monotonic()
-            asked = self._beside.submit(self._ask, told)
+            asked = self._beside.submit(self._ask, host_reports)
             if wait:
                 asked.result()
         return self._known if time.monotonic() - self._known_at < BELIEVED_S else ()
 
-    def _ask(self, told: Sequence[HostReport]) -> None:
+    def _ask(self, host_reports: Sequence[HostReport]) -> None:
         found = Counter(
             (each.pool, each.report.release if each.report else "", _status(each))
-            for each in workers(self._runs, told=told)
+            for each in workers(self._runs, reports=host_reports)
         )
         if found:
             self._known = [MetricSample(labels, n) for labels, n in sorted(found.items())]
@@ -103,7 +105,7 @@ class FiguresCollector(Collector):
         try:
             with self._pool.connect() as connection:
                 ask = asking.through(connection)
-                samples, told = metrics.read(ask, now=clock(ask)), reports(ask)
+                samples, host_reports = metrics.read(ask, now=clock(ask)), reports(ask)
                 examples = metrics.examples(ask)
         except SQLAlchemyError as error:
             if self._answers:
@@ -113,8 +115,8 @@ class FiguresCollector(Collector):
         if not self._answers:
             log.warning("the database gives figures again")
         self._answers = True
-        offsets = [MetricSample((each.host, each.release), each.offset_s) for each in told]
-        counted = self._counts.read(told, wait=self._once)
+        offsets = [MetricSample((each.host, each.release), each.offset_s) for each in host_reports]
+        counted = self._counts.read(host_reports, wait=self._once)
         more = {CLOCK_OFFSET.name: offsets, WORKERS.name: counted}
         return samples | {name: each for name, each in more.items() if each}, examples
 

@@ -139,7 +139,7 @@ def _prefect(runs: RunsWith, home: Path) -> ComponentStatus:
 
 def _worker(runs: RunsWith, home: Path, *, pool: str) -> ComponentStatus:
     name, process = f"worker-{pool}", _process(home, f"worker-{pool}")
-    online = [each.name for each in workers(runs, [pool], told=()) if each.is_online]
+    online = [each.name for each in workers(runs, [pool], reports=()) if each.is_online]
     if process is None and online:
         return ComponentStatus(name, Condition.YOURS, f"pool {pool}: {', '.join(online)}")
     answers = f"{pool}-{runs.settings.host}" in online
@@ -148,8 +148,8 @@ def _worker(runs: RunsWith, home: Path, *, pool: str) -> ComponentStatus:
 
 def _supervisor(runs: RunsWith, home: Path) -> ComponentStatus:
     process = _process(home, SUPERVISOR)
-    if process is None and (told := host_reports(runs)):
-        hosts = ", ".join(each.host for each in told)
+    if process is None and (reports := host_reports(runs)):
+        hosts = ", ".join(each.host for each in reports)
         return ComponentStatus(SUPERVISOR, Condition.YOURS, f"runs on {hosts}")
     does = "replaces standing runs that died"
     return _ours(SUPERVISOR, process, does, answers=True, start=_start(runs))
@@ -176,9 +176,9 @@ def host_reports(runs: RunsWith) -> "Sequence[HostReport]":
 
 
 def workers(
-    runs: RunsWith, pools: "Iterable[str]" = POOLS, *, told: "Sequence[HostReport]"
+    runs: RunsWith, pools: "Iterable[str]" = POOLS, *, reports: "Sequence[HostReport]"
 ) -> "Sequence[FleetWorker]":
-    """Return the workers of all hosts, with the reports `told` by their supervisors; empty if no Prefect answers."""
+    """Return the workers of all hosts, with the `reports` of their supervisors; empty if no Prefect answers."""
     url = runs.prefect_url()
     if not url:
         return ()
@@ -186,7 +186,7 @@ def workers(
     from lanes.stand.prefect_api import PrefectApi
 
     with suppress(StandError), PrefectApi.at(url, runs.info, timeout_s=LIMIT_S) as api:
-        return fleet(api, told, pools)
+        return fleet(api, reports, pools)
     return ()
 
 

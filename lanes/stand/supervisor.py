@@ -102,8 +102,8 @@ class Supervisor:
         """
         try:
             with self._pool.begin() as connection:
-                asked, now, told = time.time(), clock(connection), time.time()
-                self._report((asked + told) / 2 - now.timestamp(), connection)
+                asked, now, answered = time.time(), clock(connection), time.time()
+                self._report((asked + answered) / 2 - now.timestamp(), connection)
                 held = read_standing_roles(connection)
         except SQLAlchemyError as error:
             self._report_trouble("the database", error)

@@ -102,7 +102,7 @@ class Site:
             address = f"{LOOPBACK}:{running.port}/lanes" if running else ""
         recorded = self.processes.list_recorded()
         alive = [each for each in recorded if self.processes.is_alive(each)]
-        told = tuple(ProcessInfo(each.name, each.pid, each.log, each.port) for each in alive)
+        processes = tuple(ProcessInfo(each.name, each.pid, each.log, each.port) for each in alive)
         return StandInfo(
             home=self.home,
             checkout=self.checkout,
@@ -111,7 +111,7 @@ class Site:
             prefect_api_url=self.prefect_api_url or "",
             provider_base_url=self.provider_base_url,
             postgres=PostgresInfo(running.data, running.pid, running.port) if running else None,
-            processes=told,
+            processes=processes,
         )
 
     def environment(self, **more: str) -> dict[str, str]:

@@ -199,8 +199,8 @@ def open(
         "sentence": breach.sentence,
         "updated_at": now,
     }
-    met = {"why": breach.why, "flow_run_id": breach.flow_run_id, "block_id": breach.block_id}
-    figures |= {name: each for name, each in met.items() if each is not None}
+    details = {"why": breach.why, "flow_run_id": breach.flow_run_id, "block_id": breach.block_id}
+    figures |= {name: each for name, each in details.items() if each is not None}
     of_key = _match_key(breach.promise, breach.workload, breach.subject)
     query = sa.select(incident.c.id, incident.c.parent_id, incident.c.severity)
     open_row = connection.execute(query.where(_open(), *of_key)).first()
@@ -389,8 +389,8 @@ def _queue_post(
     """Put the incident in the Slack outbox once, unless only the daily digest reports it."""
     if severity is Severity.DIGEST:
         return
-    told = upsert(slack_post).values(incident_id=id, next_try_at=now)
-    connection.execute(told.on_conflict_do_nothing())
+    post = upsert(slack_post).values(incident_id=id, next_try_at=now)
+    connection.execute(post.on_conflict_do_nothing())
 
 
 def _resolve_as_judged(

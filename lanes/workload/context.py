@@ -93,8 +93,8 @@ class ContextPart:
 def part_chars(context_part: ContextPart) -> int:
     """Return the characters of an earlier item for estimates, without its own frame. The database uses the same count."""
     within = ((ContextTag.ANSWER, context_part.answer), (ContextTag.LABEL, context_part.label))
-    told = [characters(value) + WITHIN[part] for part, value in within if value is not None]
-    return characters(context_part.content) + sum(told)
+    sizes = [characters(value) + WITHIN[part] for part, value in within if value is not None]
+    return characters(context_part.content) + sum(sizes)
 
 
 def fingerprint(parts: Iterable[ContextPart]) -> dict[str, list[str]]:

@@ -436,9 +436,9 @@ def mean_estimate(
     wanted = select(newest.c.id, characters(newest.c.payload).label("chars"))
     kept = newest.c.workload == version.workload, newest.c.emptied_at.is_(None)
     rows = connection.execute(wanted.where(*kept).limit(MOST_ITEMS)).all()
-    told = read_lengths(connection, {row.id: version for row in rows})
+    lengths = read_lengths(connection, {row.id: version for row in rows})
     estimates = sharing.estimates(connection, now=now)
-    sizes = [(row.chars, history_chars(told.get(row.id, ()))) for row in rows]
+    sizes = [(row.chars, history_chars(lengths.get(row.id, ()))) for row in rows]
     try:
         item_estimates = [estimates.of(version, *each) for each in sizes]
     except LookupError:  # one of the version's models has no price

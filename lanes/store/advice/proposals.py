@@ -125,8 +125,8 @@ def _insert(
         "saving_usd": row.figures["saving_usd"],
         "confidence": row.figures["confidence"],
     }
-    told = EventOut.about_workload("lanes.proposal.opened", name, payload)
-    outbox.add(connection, [told], now=now)
+    announcement = EventOut.about_workload("lanes.proposal.opened", name, payload)
+    outbox.add(connection, [announcement], now=now)
     return _read(row)
 
 

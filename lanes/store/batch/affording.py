@@ -168,9 +168,9 @@ class Affording:
         for each in self._too_dear.values():
             incidents.open(connection, each.breach, now=self._now)
         if self._read_all:
-            told = [each.subject for each in self._too_dear.values()]
+            subjects = [each.subject for each in self._too_dear.values()]
             name = self._version.workload
-            _end(connection, but=[(name, each + DEAR) for each in told], of=name, now=self._now)
+            _end(connection, but=[(name, each + DEAR) for each in subjects], of=name, now=self._now)
 
     def _within(
         self, pack: list[ClaimedWork], left_usd: Mapping[BudgetId, Decimal], number: int

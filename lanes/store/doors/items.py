@@ -49,8 +49,8 @@ def admit(
 ) -> list[Admission]:
     """Admit the inputs and return the outcome of each, in order; refused inputs are in `rejected_log`."""
     rows = json_data.dumps([each.as_row() for each in inputs])
-    told = connection.execute(_build_admission(), {"rows": rows, "door": door, "now": now})
-    return [Admission(row.outcome, row.detail, row.key) for row in told]
+    result = connection.execute(_build_admission(), {"rows": rows, "door": door, "now": now})
+    return [Admission(row.outcome, row.detail, row.key) for row in result]
 
 
 @cache
@@ -93,8 +93,8 @@ def refuse(
     Characters that cannot be stored are replaced. `lanes.refuse` limits the number of stored inputs.
     """
     by_place = {each.place: each for each in map(_make_storable, refusals)}
-    told = sa.select(rejected.c.place).where(rejected.c.source == door)
-    for known in connection.execute(told.where(rejected.c.place.in_(list(by_place)))).scalars():
+    recorded = sa.select(rejected.c.place).where(rejected.c.source == door)
+    for known in connection.execute(recorded.where(rejected.c.place.in_(list(by_place)))).scalars():
         del by_place[known]
     if by_place:
         rows = json_data.dumps([asdict(each) for each in by_place.values()])
@@ -207,9 +207,9 @@ def admit_file(
     )
     for chunk in chunks(lines, most=CHUNK, most_bytes=MOST_BYTES, weight=line_weight):
         of = path.name, workload, name, now
-        told = run_in_transaction(pool, OWN_PATIENCE, _admit_lines, chunk, *of)
-        outcomes += told.outcomes
-        yield told
+        results = run_in_transaction(pool, OWN_PATIENCE, _admit_lines, chunk, *of)
+        outcomes += results.outcomes
+        yield results
     run_in_transaction(pool, OWN_PATIENCE, close, name, outcomes, now)
 
 

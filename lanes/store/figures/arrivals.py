@@ -65,5 +65,5 @@ def _pattern(connection: Connection, feed: Feed) -> ArrivalPattern:
     rows = [tuple(each) for each in connection.execute(text(MINUTES), at)]
     hours, bits = numpy.array(rows, numpy.int64).reshape(-1, 2, 1).swapaxes(0, 1)
     minutes = (hours * 60 + OF_HOUR)[bits >> OF_HOUR & 1 == 1]
-    told = connection.execute(text(TOLD), at).scalar_one()
-    return ArrivalPattern(minutes, int(feed.last_at.timestamp() // 60), told)
+    counted = connection.execute(text(TOLD), at).scalar_one()
+    return ArrivalPattern(minutes, int(feed.last_at.timestamp() // 60), counted)

@@ -118,8 +118,8 @@ def list_workloads(connection: Connection, incident: Incident) -> list[str]:
         return list(connection.execute(text(OF_ACCOUNT), {"account": incident.subject}).scalars())
     if incident.promise is not Promise.PROVIDER_DOWN:
         return list(connection.execute(text(ALL)).scalars())
-    met = {"account": incident.subject, "opened_at": incident.opened_at}
-    return list(connection.execute(text(AFFECTED), met).scalars())
+    parameters = {"account": incident.subject, "opened_at": incident.opened_at}
+    return list(connection.execute(text(AFFECTED), parameters).scalars())
 
 
 def parse_batch(incident: Incident) -> BatchId | None:
@@ -221,8 +221,8 @@ def _find_failed_items(connection: Connection, incident: Incident, now: datetime
 def _find_not_submitted(connection: Connection, incident: Incident) -> CauseFindings:
     since = incident.opened_at - timedelta(days=1)
     rows = connection.execute(text(NOTES), {"workload": incident.workload, "since": since}).all()
-    told = (f"batch {row.id} is {row.state}: {remove_quotes(row.note)}" for row in rows)
-    notes = [ErrorCount(each, 1) for each in told]
+    states = (f"batch {row.id} is {row.state}: {remove_quotes(row.note)}" for row in rows)
+    notes = [ErrorCount(each, 1) for each in states]
     blocked = connection.execute(text(UNRESOLVED)).first()
     if blocked is not None:
         batch = f"batch {blocked.id} of {blocked.workload}"
@@ -235,15 +235,15 @@ def _find_not_submitted(connection: Connection, incident: Incident) -> CauseFind
 def _find_missed(connection: Connection, incident: Incident, now: datetime) -> CauseFindings:
     within = period(incident, MISSED_WITHIN, now)
     rows = connection.execute(text(MISSED), {"workload": incident.workload, **within}).all()
-    met = [ErrorCount(f"missed on {row.lane}, reason {row.word}", row.times) for row in rows]
+    findings = [ErrorCount(f"missed on {row.lane}, reason {row.word}", row.times) for row in rows]
     if incident.resolved_at is None:
         waits = due.count_overdue(through(connection), incident.workload, now=now)
         reasons = (
             (f"waits still on {lane}, reason {reason}", times) for lane, reason, times in waits
         )
-        met += [ErrorCount(*each) for each in reasons]
-    over = f"{pluralize(sum(each.times for each in met), 'missed due time')} of the last hour"
-    return CauseFindings(met, over, [], None, UNEXPLAINED[incident.promise])
+        findings += [ErrorCount(*each) for each in reasons]
+    over = f"{pluralize(sum(each.times for each in findings), 'missed due time')} of the last hour"
+    return CauseFindings(findings, over, [], None, UNEXPLAINED[incident.promise])
 
 
 def _find_in_batch(connection: Connection, incident: Incident) -> CauseFindings:

@@ -210,8 +210,8 @@ def accept_quality(connection: Connection, workload: str, by: Signature) -> str:
     connection.execute(text(ACCEPT), {"workload": workload})
     message = f"Accepted by {by.who}: {by.why}. The answers from now on are the reference."
     for each in drifted:
-        told = f"{each.sentence} {message}"
-        resolve(connection, each.promise, workload, each.subject, sentence=told, now=by.now)
+        sentence = f"{each.sentence} {message}"
+        resolve(connection, each.promise, workload, each.subject, sentence=sentence, now=by.now)
     return f"{workload}: the answers from now on are the reference of {pluralize(len(drifted), 'figure')}"
 
 

@@ -238,9 +238,9 @@ def add_note(connection: sa.Connection, content: Any, *, now: datetime, **where:
 
     A second digest of the same day is ignored; a digest without content only records that its hour has passed.
     """
-    told = upsert(slack_note).values(content=content, created_at=now, **where)
+    note = upsert(slack_note).values(content=content, created_at=now, **where)
     when = now if content is not None else None
-    connection.execute(told.values(next_try_at=when).on_conflict_do_nothing())
+    connection.execute(note.values(next_try_at=when).on_conflict_do_nothing())
 
 
 def tell_job(connection: sa.Connection, status: JobStatus, *, now: datetime) -> None:
@@ -309,9 +309,9 @@ def note_shown(
     columns, next_try_at = rollout_event.c, slack_note.c.next_try_at
     its = sa.select(rollout_event).where(columns.rollout_id == note.rollout_id)
     rows = connection.execute(its.where(columns.id > note.events).order_by(columns.id)).all()
-    told = max([note.events, *(row.id for row in rows)])
+    shown = max([note.events, *(row.id for row in rows)])
     again = sa.case((next_try_at != lease, next_try_at), else_=sa.null())
-    at = {"channel": channel, "ts": ts, "events": told, "next_try_at": again}
+    at = {"channel": channel, "ts": ts, "events": shown, "next_try_at": again}
     last = {"shown_at": lease - LEASE, "ended_at": ended_at or note.ended_at}
     _update_note(connection, note, **DONE, **at, **last)
     return [read_as(LogEntry, row) for row in rows]

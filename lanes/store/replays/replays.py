@@ -58,9 +58,9 @@ def preview(
     cursor, estimates = first - 1, sharing.estimates(connection, now=now)
     while cursor < last:
         part = selecting.part(connection, by, selection, cursor, last, limit=CHUNK)
-        told = selecting.lengths(connection, part.asked, by)
+        lengths = selecting.lengths(connection, part.asked, by)
         for row in part.asked:
-            each = estimates.of(by, row.length, history_chars(told.get(row.id, ())))
+            each = estimates.of(by, row.length, history_chars(lengths.get(row.id, ())))
             result.realtime_usd += each.realtime
             result.batch_usd += each.batch
         result.items += len(part.asked)

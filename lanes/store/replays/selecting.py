@@ -85,9 +85,9 @@ def part(
         ActionRefused: the rule cannot be compiled.
     """
     rule, lane = selection.rule(), Lane(selection.lane)
-    told = attempt.c.work_id == result.c.work_id, attempt.c.shown
+    shown = attempt.c.work_id == result.c.work_id, attempt.c.shown
     same = attempt.c.message_id.is_not_distinct_from(result.c.message_id)
-    tried = sa.select(attempt.c.version_id, attempt.c.lane).where(*told, same)
+    tried = sa.select(attempt.c.version_id, attempt.c.lane).where(*shown, same)
     tried = tried.order_by(attempt.c.id.desc()).limit(1).lateral("tried")
     query = sa.select(
         *(item.c[name] for name in (*OF_ITEM, *(OF_RULE if rule else ()))),
@@ -99,8 +99,8 @@ def part(
     ).select_from(
         item.outerjoin(result, result.c.id == item.c.result_id).outerjoin(tried, sa.true())
     )
-    met = match_items(by, selection, after, last)
-    rows = connection.execute(query.where(met).order_by(item.c.position).limit(limit)).all()
+    matching = match_items(by, selection, after, last)
+    rows = connection.execute(query.where(matching).order_by(item.c.position).limit(limit)).all()
     found = ReplayPart(rows[-1].position if len(rows) == limit else last)
     for row in rows:
         if row.is_gone:

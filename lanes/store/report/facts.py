@@ -268,9 +268,9 @@ def quality(ask: Ask) -> list[figures.QualityFigures]:
             before, now = watch.shares(now=False), watch.shares(now=True)
             moved = [abs(a - b) + b for a, b in zip(before, now, strict=True)]
             places = sorted(range(len(now)), key=lambda each: -moved[each])[:3]
-            told = [(watch.label(each), before[each], now[each]) for each in places if moved[each]]
+            rates = [(watch.label(each), before[each], now[each]) for each in places if moved[each]]
             state = "drifts" if watch.is_drifting else "steady"
-            found.append(figures.QualityFigures(*named, told, state))
+            found.append(figures.QualityFigures(*named, rates, state))
     return found
 
 

@@ -420,10 +420,10 @@ def statement() -> str:
         if metric.query is None:
             continue
         labels = [*metric.labels, *(["le"] if metric.kind is MetricKind.HISTOGRAM else [])]
-        told = ", ".join(f"coalesce({each}::text, '')" for each in labels)
+        values = ", ".join(f"coalesce({each}::text, '')" for each in labels)
         named = ", ".join([*labels, "value"])
         parts.append(
-            f"select {place} as metric, array[{told}] as labels, value::float8 as value from ({metric.query}) q ({named})"
+            f"select {place} as metric, array[{values}] as labels, value::float8 as value from ({metric.query}) q ({named})"
         )
     return COMMON + "\nunion all\n".join(parts)
 

@@ -404,8 +404,8 @@ def _tell(
         "who": by.who,
         "why": by.why,
     }
-    told = EventOut.about_workload(f"lanes.rollout.{event}", of.workload, payload)
-    outbox.add(connection, [told], now=by.now)
+    announcement = EventOut.about_workload(f"lanes.rollout.{event}", of.workload, payload)
+    outbox.add(connection, [announcement], now=by.now)
 
 
 def _record(

@@ -83,8 +83,8 @@ def _of(
         .order_by(item.c.id.desc())
     ).all()
     here = [row for row in rows if not row.is_gone]
-    told = lengths(connection, [row.id for row in here], context)
-    items = [_read_item(workload, row, read, told.get(row.id, ())) for row in here]
+    history_chars = lengths(connection, [row.id for row in here], context)
+    items = [_read_item(workload, row, read, history_chars.get(row.id, ())) for row in here]
     return Seen(items, len(rows) - len(here))
 
 

@@ -263,9 +263,9 @@ def _sizes(
     connection: Connection, version: Version | None, rows: Sequence[Any]
 ) -> dict[WorkId, int]:
     """Return the upper bound of each item's bytes in a call, with its history, by work id in the order of the rows."""
-    told = read_lengths(connection, {each.item_id: version for each in rows})
+    lengths = read_lengths(connection, {each.item_id: version for each in rows})
     return {
-        each.id: each.size + _compute_context_bytes(version, told.get(each.item_id, ()))
+        each.id: each.size + _compute_context_bytes(version, lengths.get(each.item_id, ()))
         for each in rows
     }
 

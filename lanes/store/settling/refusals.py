@@ -170,8 +170,8 @@ def _weigh(
         row.work_id: row for row in connection.execute(text(FIRST), {**parameters, "works": works})
     }
     since = version_row.ended_at or version_row.since
-    met = connection.execute(text(REFUSED), {**parameters, "since": since})
-    earlier = {row.work_id: row.at for row in met}
+    rows = connection.execute(text(REFUSED), {**parameters, "since": since})
+    earlier = {row.work_id: row.at for row in rows}
     calls = len(earlier.keys() - set(works)) + len(
         {attempt.judged.refused_call for attempt in refused}
     )

@@ -133,12 +133,12 @@ def batches(
     connection: Connection, ids: Collection[BatchId]
 ) -> list[tuple[TracedBatch, list[Member]]]:
     """Return the collected batches among `ids`, each with up to `MOST_LINKS` members."""
-    told: list[tuple[TracedBatch, list[Member]]] = []
+    traced: list[tuple[TracedBatch, list[Member]]] = []
     for row in connection.execute(BATCHES, {"ids": list(ids)}).all():
         batch = TracedBatch._make(row)
         members = connection.execute(MEMBERS, {"id": batch.id}).all()
-        told.append((batch, [(TracedItem._make(it[:OF_ITEM]), it[OF_ITEM]) for it in members]))
-    return told
+        traced.append((batch, [(TracedItem._make(it[:OF_ITEM]), it[OF_ITEM]) for it in members]))
+    return traced
 
 
 def whole(connection: Connection, item_id: ItemId) -> list[Span]:

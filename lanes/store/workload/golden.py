@@ -320,14 +320,14 @@ def _run(row: Any) -> GoldenRun:
 
 def list_unfit(connection: Connection, name: str, spec: Spec) -> list[str]:
     """Return a sentence for each golden item that does not fit the definition: up to `SHOWN`, then the number of the others."""
-    check, told = label_check(spec.output_schema), list[str]()
+    check, sentences = label_check(spec.output_schema), list[str]()
     of = {"workload": name, "schema": json_data.dumps(spec.input_schema or None)}
     for row in connection.execute(text(UNFIT), of):
         faults = [row.refusal] if row.refusal else []
         faults += label_faults(row.expected, spec.output_schema, check)
-        told += [f'golden item "{row.key}": {"; ".join(faults[:SHOWN])}'] if faults else []
-    more = len(told) - SHOWN
-    return told[:SHOWN] + ([f"and {more} more golden items do not fit"] if more > 0 else [])
+        sentences += [f'golden item "{row.key}": {"; ".join(faults[:SHOWN])}'] if faults else []
+    more = len(sentences) - SHOWN
+    return sentences[:SHOWN] + ([f"and {more} more golden items do not fit"] if more > 0 else [])
 
 
 def publish(
@@ -464,8 +464,8 @@ def _decide(connection: Connection, run_id: int, now: datetime) -> list[GoldenRu
         _replace(connection, run, now)
     else:
         answers = connection.execute(text(ANSWERS), {"run": run.id})
-        told = [(each.key, each.expected, each.now, each.before) for each in answers]
-        golden_score = score(told, compares=run.before_id is not None)
+        changes = [(each.key, each.expected, each.now, each.before) for each in answers]
+        golden_score = score(changes, compares=run.before_id is not None)
         state = GoldenState.REFUSED if golden_score.is_worse else GoldenState.PASSED
         _end(connection, run, state, golden_score, now)
         if state is GoldenState.PASSED:
