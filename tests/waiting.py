@@ -1,4 +1,4 @@
-"""A wait for a condition that comes true by itself."""
+"""Waits for conditions that come true without further action of the test."""
 
 import time
 from collections.abc import Callable
@@ -8,15 +8,30 @@ T = TypeVar("T")
 FIRST_REST_S, LONGEST_REST_S = 0.005, 0.1
 
 
-def until(told: Callable[[], T], *, within_s: float = 60, what: str = "it") -> T:
-    """Return the value of `told` once it is true; poll at once, and then at growing intervals.
+def until(condition: Callable[[], T], *, within_s: float = 60, what: str = "it") -> T:
+    """Return the value of `condition` once it is true; poll at once, and then at growing intervals.
 
     Raises:
         AssertionError: the value is still false after `within_s` seconds.
     """
     end, rest_s = time.monotonic() + within_s, FIRST_REST_S
-    while not (value := told()):
+    while not (value := condition()):
         assert time.monotonic() < end, f"{what} did not happen within {within_s:g} s"
         time.sleep(rest_s)
         rest_s = min(2 * rest_s, LONGEST_REST_S)
     return value
+
+
+def until_none_left(count: Callable[[], int], *, stalls_s: float, what: str) -> None:
+    """Wait until `count` returns 0, however long that takes on a slow machine.
+
+    Raises:
+        AssertionError: the count has not fallen for `stalls_s` seconds.
+    """
+    least, fell_at = count(), time.monotonic()
+    while least:
+        time.sleep(LONGEST_REST_S)
+        if (left := count()) < least:
+            least, fell_at = left, time.monotonic()
+        told = f"{least:,} of {what} are left, and none fewer for {stalls_s:g} s"
+        assert time.monotonic() < fell_at + stalls_s, told

@@ -6,17 +6,18 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
 from tests.fleet import Fleet
-from tests.waiting import until
+from tests.waiting import until_none_left
 
 WORKLOAD = "tickets"
 CUT_S = 20.0  # longer than Postgres keeps the session of a host that is cut off
 REST_S = 3.0  # between two faults
 SENDERS = 8
-ENDS_WITHIN_S = 300
+STALLS_S = 300  # the longest time without progress
 ANSWERS = "select key, answered_at from lanes.item where key like :some and key not like '%1'"
 DOUBLED = """
 select count(*) from (select item_id from lanes.result r join lanes.item i on i.id = item_id where i.key like :some
@@ -133,8 +134,8 @@ def run_matrix(fleet: Fleet, items: int, *, per_s: float) -> MatrixReport:
         due = sending.result()
     depart(fleet)
     given = {"some": some, "items": items}
-    until(lambda: not _value(fleet, LOST, **given), within_s=ENDS_WITHIN_S, what="every answer")
-    until(lambda: not _value(fleet, UNDER_WAY), within_s=ENDS_WITHIN_S, what="the end of the work")
+    until_none_left(partial(_value, fleet, LOST, **given), stalls_s=STALLS_S, what="the answers")
+    until_none_left(partial(_value, fleet, UNDER_WAY), stalls_s=STALLS_S, what="the work")
     answers = {row.key: row.answered_at for row in fleet.view.rows(ANSWERS, some=some)}
     moments = [*(at for _, at, _ in began), datetime.now(UTC)]
     slowest = [

@@ -16,7 +16,7 @@ import pytest
 from playwright.sync_api import Page, Response, expect
 
 from lanes.mainjob.mainjob import ENDED
-from lanes.promises.incident import EVERYBODY, TERMS, Promise
+from lanes.promises.incident import EDIT_EVERY, EVERYBODY, TERMS, Promise
 from tests import pages
 from tests.breaking import BrokenPromise, break_promises, incident_of
 from tests.browser import Browser, choose, field, label, shown, value
@@ -178,10 +178,20 @@ def broken(stand: RunningStand, promise: Promise) -> Any:
 
 
 def told(stand: RunningStand, messages: SlackStandIn, promise: Promise) -> PostedMessage:
-    """Return the only message about the incident of the promise."""
+    """Return the only message about the incident of the promise, complete.
+
+    A message is posted without its details if Prefect does not answer within 3 s, and completed after EDIT_EVERY.
+    """
     incident_id = broken(stand, promise).incident_id
-    (said,) = until(lambda: messages.about(incident_id), within_s=60, what="the message")
-    return said
+
+    def complete() -> PostedMessage | None:
+        posted = messages.about(incident_id)
+        assert len(posted) <= 1
+        return next((each for each in posted if KNOWN in {of.label for of in buttons(each)}), None)
+
+    found = until(complete, within_s=60 + EDIT_EVERY.total_seconds(), what="the message")
+    assert found is not None
+    return found
 
 
 @pytest.mark.parametrize("promise", TOLD)
