@@ -304,15 +304,15 @@ async def _tell(
                 slack_outbox.record_failure, post.incident.id, None, maybe=False, next_try_at=now
             )
             return False
-        place = await _send(messenger, move, post, await briefer.brief(post.incident), ui_url)
+        briefed = await briefer.brief(post.incident)
+        place = await _send(messenger, move, post, briefed, ui_url)
     except DeliveryError as problem:
         await _note_failure(db, move, post, problem)
         raise
     place_fields, posted = {"channel": place.channel, "ts": place.ts}, move is SlackStep.POST
+    shown = {**place_fields, "posted": posted, "lacks": briefed.pages.no_artifact or None}
     async with db.transaction() as run:
-        await run(
-            slack_outbox.record_posted, post.incident, **place_fields, posted=posted, now=run.now
-        )
+        await run(slack_outbox.record_posted, post.incident, **shown, now=run.now)
         news = None if posted else find_news(post, run.now)
         if news is not None:
             text = threads.reply(post.incident, news).content

@@ -430,7 +430,10 @@ class SlackStep(StrEnum):
 
 @dataclass(frozen=True)
 class SlackPost:
-    """An incident and the state of its Slack message; `unsure` is true if a post was started and its result is not known."""
+    """An incident and the state of its Slack message; `unsure` is true if a post was started and its result is not known.
+
+    `last_error` is why the last try failed, or why the message lacks the links of Prefect.
+    """
 
     incident: Incident
     channel: str | None = None
@@ -440,10 +443,11 @@ class SlackPost:
     posted_at: datetime | None = None
     unsure: bool = False
     attempts: int = 0
+    last_error: str | None = None
 
 
 def next_step(post: SlackPost, *, edits: bool, now: datetime) -> SlackStep:
-    """Return whether to post a new incident or its end, or to edit a message whose figures changed.
+    """Return whether to post a new incident or its end, or to edit a message whose figures changed or that lacks links.
 
     Without `edits` (a webhook), messages cannot be changed. A silenced incident is not posted; if it may already have been
     posted (`unsure`), the step is still POST, because posting first searches for the existing message.
@@ -481,8 +485,6 @@ def _is_outdated(post: SlackPost, now: datetime) -> bool:
         return True
     if posted_at is not None and handled_at is not None and handled_at > posted_at:
         return True
-    return (
-        posted_at is not None
-        and now - posted_at >= EDIT_EVERY
-        and post.incident.updated_at > posted_at - READ_WITHIN
-    )
+    if posted_at is None or now - posted_at < EDIT_EVERY:
+        return False
+    return post.last_error is not None or post.incident.updated_at > posted_at - READ_WITHIN

@@ -20,7 +20,7 @@ from lanes.store import incidents
 from lanes.store.database import Database
 from lanes.store.doors import items
 from lanes.store.promises import briefings
-from lanes.store.promises.slack_outbox import MOST
+from lanes.store.promises.slack_outbox import MOST, list_untold
 from lanes.words import Lane, Outcome, Verdict
 from tasks import watch
 from tasks.background import closing
@@ -467,6 +467,25 @@ async def test_messages_are_posted_without_an_artifact_while_prefect_is_in_troub
     read = shown(calls.failing.blocks)
     assert "20x the provider answered 500" in read
     assert "No artifact: Prefect could not be asked." in read
+
+
+async def test_a_message_without_links_gets_them_once_prefect_answers_again(
+    story: Story, prefect: PrefectStandIn
+) -> None:
+    await story.record(BREACH)
+    prefect.status = 503
+    for _ in range(2):
+        story.time.passes(minutes=6)  # no measurement renews the incident meanwhile
+        assert await story.told() == 1
+        assert "No artifact: Prefect could not be asked." in shown(story.message.blocks)
+    assert await story.told() == 0
+    assert await story.db.run(list_untold) == {}
+    prefect.status = None
+    story.time.passes(minutes=6)
+    assert await story.told() == 1
+    assert "[Details]" in shown(story.message.blocks)
+    story.time.passes(minutes=6)
+    assert await story.told() == 0
 
 
 async def test_an_error_in_the_lookup_of_the_cause_does_not_prevent_the_message(

@@ -391,6 +391,7 @@ SAID = (
     "posted_state = 'open', ts = null",
     "posted_state = 'resolved'",
     "posted_state = 'open', posted_severity = null",
+    "posted_state = 'open', last_error = 'Prefect could not be asked'",
 )
 
 

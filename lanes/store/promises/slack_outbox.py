@@ -83,7 +83,8 @@ def _is_outdated(now: datetime) -> sa.ColumnElement[bool]:
     worse = slack_post.c.posted_severity.is_distinct_from(incident.c.severity)
     handled = incident.c.handled_at > slack_post.c.posted_at
     unread = incident.c.updated_at > slack_post.c.posted_at - READ_WITHIN
-    return sa.or_(worse, handled, sa.and_(slack_post.c.posted_at <= now - EDIT_EVERY, unread))
+    old, lacks = slack_post.c.posted_at <= now - EDIT_EVERY, slack_post.c.last_error.is_not(None)
+    return sa.or_(worse, handled, sa.and_(old, sa.or_(unread, lacks)))
 
 
 def begin(
@@ -108,10 +109,14 @@ def record_posted(
     channel: str | None,
     ts: str | None,
     posted: bool = False,
+    lacks: str | None = None,
     now: datetime,
 ) -> None:
-    """Record the place of a message that shows the incident in this state; a message that was `posted` notifies people."""
-    more = {"reminded_at": now} if posted else {}
+    """Record the place of a message that shows the incident in this state; a message that was `posted` notifies people.
+
+    `lacks` is why the message has no links of Prefect: it is edited again after `EDIT_EVERY`.
+    """
+    more: dict[str, Any] = {"last_error": lacks} | ({"reminded_at": now} if posted else {})
     _record_place(
         connection, of.id, channel, ts, of.state, now, posted_severity=of.severity, **more
     )
@@ -139,7 +144,7 @@ def _record_place(
     **more: Any,
 ) -> None:
     place = {"channel": channel, "ts": ts, "posted_state": state, "posted_at": now}
-    _update(connection, incident_id, **DONE, **place, next_try_at=now, **more)
+    _update(connection, incident_id, **DONE | place | more, next_try_at=now)
 
 
 def record_failure(
@@ -182,7 +187,7 @@ def drop_untold(connection: sa.Connection) -> None:
 
 def list_untold(connection: sa.Connection) -> dict[IncidentId, str]:
     """Return the error of the last failed try, by incident, for incidents whose end Slack does not show yet."""
-    failed = slack_post.c.last_error.is_not(None)
+    failed = sa.and_(slack_post.c.last_error.is_not(None), slack_post.c.attempts > 0)
     wanted = sa.select(slack_post.c.incident_id, slack_post.c.last_error).where(failed, UNFINISHED)
     rows = connection.execute(wanted.order_by(slack_post.c.incident_id))
     return {row.incident_id: row.last_error for row in rows}
