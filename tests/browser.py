@@ -27,6 +27,7 @@ ARGUMENTS = (
 )
 WIDTH, HEIGHT = 1280, 900
 SHOWN_WITHIN_MS = 30_000  # enough on a busy machine
+expect.set_options(timeout=SHOWN_WITHIN_MS)
 AT_REST = """() => !document.querySelector('[data-slot=skeleton],.animate-pulse')
   && [...document.images].every(each => each.complete)
   && document.fonts.status === 'loaded'"""
@@ -96,13 +97,13 @@ def log_in(page: Page, login: str) -> None:
     asked = page.locator("input[type=password]")
     asked.press_sequentially(login)
     page.get_by_role("button", name="Login").click()
-    expect(asked).to_have_count(0, timeout=SHOWN_WITHIN_MS)
+    expect(asked).to_have_count(0)
 
 
 def shown(page: Page, *markers: Locator) -> None:
     """Wait until all markers are visible, and assert that the page has no placeholder or broken part."""
     for each in markers:
-        expect(each.first).to_be_visible(timeout=SHOWN_WITHIN_MS)
+        expect(each.first).to_be_visible()
     page.wait_for_function(AT_REST)
     expect(page.get_by_text(FAILED)).to_have_count(0)
     assert page.evaluate(BROKEN) == []
