@@ -20,6 +20,7 @@ pytestmark = [
 STARTS_WITHIN_S = 180
 ENDS_WITHIN_S = 300
 OUTAGE_S = 20
+SENT_A_SECOND = 20
 DRAINS = """
 select count(distinct split_part(split_part(application_name, '@', 2), ':', 1)) from pg_stat_activity
  where datname = current_database() and application_name like 'lanes answer@%'
@@ -34,9 +35,10 @@ REFUSED = "select refused_at is not null from lanes.budget_status where workload
 
 def test_two_hosts_lose_no_item_answer_none_twice_and_pay_none_twice() -> None:
     with fleet(faketime={"b": "+30s"}, latency_s="0.2") as running:
-        report = run_matrix(running, 2_000, per_s=20)
+        report = run_matrix(running, 2_000, per_s=SENT_A_SECOND)
         print(report.table())
     assert (report.lost, report.doubled, report.paid_twice) == (0, 0, 0)
+    assert report.unstored <= SENT_A_SECOND  # Prefect flushes its events once a second
 
 
 @pytest.fixture(scope="module")
