@@ -21,10 +21,9 @@ from lanes.stand.info import SUPERUSER
 from lanes.stand.metrics import exposition, server
 from lanes.stand.postgres import Running
 from lanes.stand.runs_with import RunsWith
-from lanes.store.database import engine
+from lanes.store.database import clock, engine
 from lanes.store.figures import folding
 from lanes.words import Lane
-from tests.conftest import NOON
 from tests.examples import admit, publish, route
 from tests.prefect_standin import PrefectStandIn
 from tests.stand.test_fleet import telling
@@ -63,11 +62,14 @@ def series(told: str) -> dict[str, set[str]]:
 
 @pytest.fixture
 def worked(pool: Engine) -> Engine:
+    """Answer two items now: a scrape covers the month of the database's clock."""
     with pool.begin() as connection:
-        publish(connection, now=NOON)
-        admit(connection, "one", "two", now=NOON, lane=Lane.REALTIME)
-        route(connection, now=NOON)
-        save(connection, *(tried(each) for each in claim(connection)))
+        now = clock(connection)
+        publish(connection, now=now)
+        admit(connection, "one", "two", now=now, lane=Lane.REALTIME)
+        route(connection, now=now)
+        tries = (tried(each, at=now) for each in claim(connection, now=now))
+        save(connection, *tries, now=now)
     return pool
 
 
