@@ -310,7 +310,7 @@ async def _tell(
         await _note_failure(db, move, post, problem)
         raise
     place_fields, posted = {"channel": place.channel, "ts": place.ts}, move is SlackStep.POST
-    shown = {**place_fields, "posted": posted, "lacks": briefed.pages.no_artifact or None}
+    shown = {**place_fields, "posted": posted, "missing_links": briefed.pages.no_artifact or None}
     async with db.transaction() as run:
         await run(slack_outbox.record_posted, post.incident, **shown, now=run.now)
         news = None if posted else find_news(post, run.now)

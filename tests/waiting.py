@@ -22,11 +22,11 @@ def until(condition: Callable[[], T], *, within_s: float = 60, what: str = "it")
     return value
 
 
-def fallen(count: Callable[[], int], *, stalls_s: float) -> int:
-    """Wait until `count` returns 0, or has not fallen for `stalls_s` seconds, and return it."""
-    least, fell_at = count(), time.monotonic()
-    while least and time.monotonic() < fell_at + stalls_s:
+def wait_for_zero(count: Callable[[], int], *, stalls_s: float) -> int:
+    """Return the count once it is 0, or once it has not decreased for `stalls_s` seconds."""
+    least, decreased_at = count(), time.monotonic()
+    while least and time.monotonic() < decreased_at + stalls_s:
         time.sleep(LONGEST_REST_S)
         if (left := count()) < least:
-            least, fell_at = left, time.monotonic()
+            least, decreased_at = left, time.monotonic()
     return least

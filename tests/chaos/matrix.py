@@ -13,7 +13,7 @@ from uuid import uuid4
 from sqlalchemy import NullPool, create_engine, text
 
 from tests.fleet import Fleet
-from tests.waiting import fallen
+from tests.waiting import wait_for_zero
 
 WORKLOAD = "tickets"
 CUT_S = 20.0  # longer than Postgres keeps the session of a host that is cut off
@@ -64,7 +64,7 @@ class Struck:
 class MatrixReport:
     """The losses, duplicates and double payments of a run; `unknown` counts the calls that were in flight at a kill.
 
-    `unstored` counts the events that Prefect accepted and lost at a kill before it stored them: nobody can find those.
+    `unstored` counts the events that Prefect accepted and lost at a kill before it stored them, so Lanes cannot find them.
     """
 
     struck: Sequence[Struck]
@@ -140,10 +140,10 @@ def run_matrix(fleet: Fleet, items: int, *, per_s: float) -> MatrixReport:
             print(f"{fault.name}: whole again after {began[-1][2]:.1f} s", flush=True)
         due = sending.result()
     # an item that is routed after the departure would wait for the next one
-    fallen(lambda: len(_unrouted(fleet, due, some)), stalls_s=STALLS_S)
+    wait_for_zero(lambda: len(_unrouted(fleet, due, some)), stalls_s=STALLS_S)
     depart(fleet)
-    unanswered = fallen(partial(_value, fleet, UNANSWERED, some=some), stalls_s=STALLS_S)
-    fallen(partial(_value, fleet, UNDER_WAY), stalls_s=STALLS_S)
+    unanswered = wait_for_zero(partial(_value, fleet, UNANSWERED, some=some), stalls_s=STALLS_S)
+    wait_for_zero(partial(_value, fleet, UNDER_WAY), stalls_s=STALLS_S)
     missing = _unrouted(fleet, due, some)
     overlooked = missing & _stored(fleet, some)
     answers = {row.key: row.answered_at for row in fleet.view.rows(ANSWERS, some=some)}

@@ -109,14 +109,14 @@ def record_posted(
     channel: str | None,
     ts: str | None,
     posted: bool = False,
-    lacks: str | None = None,
+    missing_links: str | None = None,
     now: datetime,
 ) -> None:
     """Record the place of a message that shows the incident in this state; a message that was `posted` notifies people.
 
-    `lacks` is why the message has no links of Prefect: it is edited again after `EDIT_EVERY`.
+    `missing_links` is the reason why the message has no links to Prefect; such a message is edited again after `EDIT_EVERY`.
     """
-    more: dict[str, Any] = {"last_error": lacks} | ({"reminded_at": now} if posted else {})
+    more: dict[str, Any] = {"last_error": missing_links} | ({"reminded_at": now} if posted else {})
     _record_place(
         connection, of.id, channel, ts, of.state, now, posted_severity=of.severity, **more
     )
