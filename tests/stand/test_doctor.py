@@ -18,6 +18,7 @@ from lanes.stand.doctor import CheckVerdict, Finding, examine, is_healthy
 from lanes.stand.info import STAND_IN_KEY, StandInfo
 from lanes.stand.postgres import Running
 from lanes.store.batch.creates import find_copy, mark_orphans_found
+from lanes.store.database import clock
 from lanes.store.realtime import circuits
 from lanes.store.signals import CLASS, Role
 from tests.conftest import NOON, later
@@ -359,10 +360,15 @@ def test_an_incomplete_slack_setting_is_wrong_and_a_missing_one_is_not(
 def test_after_a_restore_the_doctor_reports_batches_that_the_copy_does_not_know(
     home: Path, pool: Engine, database_url: str, serve: Callable[[Answers], str]
 ) -> None:
+    with pool.begin() as connection:
+        copied = clock(connection).replace(microsecond=0)
+        find_copy(connection, now=copied)
+        connection.execute(text("update lanes.watermark set position = position + 1"))
+    created = copied + timedelta(minutes=1)
     listed = {
         "id": "msgbatch_1",
         "processing_status": "in_progress",
-        "created_at": later(minutes=1).isoformat(),
+        "created_at": created.isoformat(),
     }
     page: Answers = {
         "/v1/messages/batches": (200, {"data": [listed], "has_more": False, "last_id": "x"})
@@ -372,9 +378,6 @@ def test_after_a_restore_the_doctor_reports_batches_that_the_copy_does_not_know(
         "ANTHROPIC_API_KEY": "k",
         "ANTHROPIC_BASE_URL": serve(page),
     }
-    with pool.begin() as connection:
-        find_copy(connection, now=NOON)
-        connection.execute(text("update lanes.watermark set position = position + 1"))
 
     def look() -> dict[str, Finding]:
         with pytest.MonkeyPatch.context() as patched:
@@ -383,7 +386,7 @@ def test_after_a_restore_the_doctor_reports_batches_that_the_copy_does_not_know(
             return {each.check: each for each in examine(None, home, home, of=AFTER_RESTORE)}
 
     by_name = look()
-    assert "left since its rows: 2026-11-24 12:00:00 UTC" in by_name["copy"].sentence
+    assert f"left since its rows: {copied:%Y-%m-%d %H:%M:%S} UTC" in by_name["copy"].sentence
     assert by_name["orphans"].verdict is CheckVerdict.WRONG
     assert "open at the provider and unknown here: msgbatch_1" in by_name["orphans"].sentence
     assert by_name["lost"].sentence == "0 batches adopted, with every item"
@@ -392,7 +395,7 @@ def test_after_a_restore_the_doctor_reports_batches_that_the_copy_does_not_know(
     assert by_name["orphans"].verdict is CheckVerdict.WRONG
     assert "ended at the provider and unknown here: msgbatch_1" in by_name["orphans"].sentence
     with pool.begin() as connection:
-        found = find_copy(connection, now=NOON)
+        found = find_copy(connection, now=copied)
         assert found is not None
         mark_orphans_found(connection, found)
     by_name = look()
