@@ -15,7 +15,7 @@ from sqlalchemy import Engine, text
 from lanes.commands import publish as publishing
 from lanes.commands.publish import export, publish
 from lanes.stand.reaching import Editor
-from lanes.store.database import Database
+from lanes.store.database import Database, clock
 from lanes.store.workload import candidates, workloads
 from lanes.workload.definition import Edit, EditReply
 from lanes.workload.definition_file import render_definition
@@ -367,8 +367,9 @@ def test_a_definition_that_fails_on_received_items_is_published_only_with_force(
 ) -> None:
     stands(pool, prefect)
     with pool.begin() as connection:
-        admit(connection, "a", "b", now=NOON)
-        admit(connection, "c", now=NOON, payload={"amount": 9})
+        now = clock(connection)
+        admit(connection, "a", "b", now=now)
+        admit(connection, "c", now=now, payload={"amount": 9})
     assert publish(a_file(**changed), yes=True) == 1
     assert said in capsys.readouterr().err
     assert publish(Path("letters.yaml"), yes=True, as_json=True) == 1
