@@ -22,6 +22,7 @@ from lanes.stand.local import birth_mark
 from lanes.stand.prefect_api import credentials
 from lanes.stand.processes import Processes
 from lanes.standing.roles import Role
+from tests.waiting import until
 
 HOLDER = """
     select a.pid as session, a.client_port as port from pg_locks l join pg_stat_activity a using (pid)
@@ -121,17 +122,27 @@ class RunningStand:
     def kill_holder(self, role: Role) -> int:
         """Kill the process that holds the role, and return the session of its lock."""
         held = self.holder(role)
-        (pid,) = {
-            each.pid
-            for each in psutil.net_connections("tcp")
-            if each.laddr and each.laddr.port == held.port and each.raddr and each.pid
-        }
+        ports = held.port, self.pool.url.port
+
+        def find_one() -> set[int]:
+            """Return the process of the session; nothing while a child that it has just forked shares the connection."""
+            found = {
+                each.pid
+                for each in psutil.net_connections("tcp")
+                if each.pid
+                and each.laddr
+                and each.raddr
+                and (each.laddr.port, each.raddr.port) == ports
+            }
+            return found if len(found) == 1 else set()
+
+        (pid,) = until(find_one, what=f"one process that holds {role.name}")
         os.kill(pid, signal.SIGKILL)
         return held.session
 
-    def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def cli(self, *arguments: str, within_s: float = 240) -> subprocess.CompletedProcess[str]:
         """Run a `lanes` command."""
-        return cli(self.environment, *arguments)
+        return cli(self.environment, *arguments, within_s=within_s)
 
 
 def put_up(home: Path, **more: str) -> RunningStand:
@@ -189,14 +200,16 @@ def take_down(stand: RunningStand) -> None:
     assert processes.list_recorded() == []
 
 
-def cli(environment: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+def cli(
+    environment: Mapping[str, str], *arguments: str, within_s: float = 240
+) -> subprocess.CompletedProcess[str]:
     """Run a `lanes` command."""
     return subprocess.run(
         [sys.executable, "-m", "lanes", *arguments],
         env=dict(environment),
         text=True,
         capture_output=True,
-        timeout=240,
+        timeout=within_s,
     )
 
 
