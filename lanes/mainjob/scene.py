@@ -143,7 +143,7 @@ AT_ONCE = frozenset({"support-desk", "page", "appeals"})
 # after these, a reader tries again: an item whose event is still in flight does not exist at first
 STILL_TO_COME = (NoResult.NOT_YET, NoResult.NO_ITEM)
 SENT_AGAIN_AFTER_S = 10.0  # after this time, an amendment that was not applied is sent again
-GIVEN_UP_AFTER_S = 45.0  # the longest wait for late data; the report shows a lost event
+GIVEN_UP_AFTER_S = 120.0  # the longest wait for late data; the report shows a lost event
 # `collect`, which moves late items to real time, begins within seconds of a start
 ENTERED_WITHIN_S = 30.0
 
