@@ -155,10 +155,9 @@ def stages(stand: RunningStand, flow: str, since: datetime) -> list[dict[str, fl
     return found
 
 
-def test_the_other_host_takes_the_roles_of_a_dead_host_and_asks_for_runs_within_15_seconds(
+def test_the_other_host_takes_the_roles_of_a_dead_host_within_15_seconds(
     stand: RunningStand, other_host: subprocess.Popen[bytes]
 ) -> None:
-    """Limit the time to each request; how long the start of a run takes depends on the machine (`takeover_s` of `hosts`)."""
     for pool in POOLS:
         until(
             lambda pool=pool: (
@@ -187,11 +186,10 @@ def test_the_other_host_takes_the_roles_of_a_dead_host_and_asks_for_runs_within_
                 taken[role] = round(time.monotonic() - died, 1)
         time.sleep(0.1)
     print("takeover_s", {role.name: taken.get(role) for role in ROLES})
-    asked = {each.flow: stages(stand, each.flow, died_at) for each in STANDING}
-    print("stages_s", asked)
+    for each in STANDING:
+        print("stages_s", each.flow, stages(stand, each.flow, died_at))
     assert taken.keys() == set(ROLES)
-    first = {flow: min(run["CREATED"] for run in runs) for flow, runs in asked.items()}
-    assert max(first.values()) <= WITHIN_S
+    assert max(taken.values()) <= WITHIN_S
 
 
 def test_a_host_that_receives_sigterm_waits_until_its_drain_has_saved_every_call(
