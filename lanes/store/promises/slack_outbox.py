@@ -83,8 +83,9 @@ def _is_outdated(now: datetime) -> sa.ColumnElement[bool]:
     worse = slack_post.c.posted_severity.is_distinct_from(incident.c.severity)
     handled = incident.c.handled_at > slack_post.c.posted_at
     unread = incident.c.updated_at > slack_post.c.posted_at - READ_WITHIN
-    old, lacks = slack_post.c.posted_at <= now - EDIT_EVERY, slack_post.c.last_error.is_not(None)
-    return sa.or_(worse, handled, sa.and_(old, sa.or_(unread, lacks)))
+    may_edit = slack_post.c.posted_at <= now - EDIT_EVERY
+    without_links = slack_post.c.last_error.is_not(None)
+    return sa.or_(worse, handled, sa.and_(may_edit, sa.or_(unread, without_links)))
 
 
 def begin(
