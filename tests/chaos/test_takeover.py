@@ -23,7 +23,7 @@ from tests.running_stand import RunningStand, put_up, take_down
 from tests.waiting import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
-WITHIN_S = 15
+WITHIN_S = 12  # beside the start of a run's process, which takes about 3 s on an idle machine
 REPLACED_WITHIN_S = 75  # 20 s in which the previous request may still start, and a process start
 ROLES = (Role.ROUTER, Role.KEEPER, Role.COLLECTOR, Role.WATCHER)
 
@@ -155,7 +155,7 @@ def stages(stand: RunningStand, flow: str, since: datetime) -> list[dict[str, fl
     return found
 
 
-def test_the_other_host_takes_the_roles_of_a_dead_host_within_15_seconds(
+def test_the_other_host_takes_the_roles_of_a_dead_host_within_12_seconds_and_a_process_start(
     stand: RunningStand, other_host: subprocess.Popen[bytes]
 ) -> None:
     for pool in POOLS:
@@ -186,10 +186,13 @@ def test_the_other_host_takes_the_roles_of_a_dead_host_within_15_seconds(
                 taken[role] = round(time.monotonic() - died, 1)
         time.sleep(0.1)
     print("takeover_s", {role.name: taken.get(role) for role in ROLES})
-    for each in STANDING:
-        print("stages_s", each.flow, stages(stand, each.flow, died_at))
+    runs = {each.role: stages(stand, each.flow, died_at) for each in STANDING}
+    runs[Role.ROUTER] = runs[Role.KEEPER]  # a drain takes both roles
+    print("stages_s", runs)
     assert taken.keys() == set(ROLES)
-    assert max(taken.values()) <= WITHIN_S
+    for role, took in taken.items():
+        starts = [run["RUNNING"] - run["PENDING"] for run in runs[role] if "RUNNING" in run]
+        assert took - min(starts) <= WITHIN_S, role.name
 
 
 def test_a_host_that_receives_sigterm_waits_until_its_drain_has_saved_every_call(
