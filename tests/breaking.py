@@ -152,7 +152,7 @@ def batch_unclear(at: BrokenPromise) -> Iterator[None]:
     at.fault(
         "batches.retrieve",
         "archive",
-        match=until(lambda: at.value(created), within_s=120, what="the batch"),
+        match=until(lambda: at.value(created), what="the batch"),
     )
 
 
@@ -228,10 +228,10 @@ def approval_waits(at: BrokenPromise) -> Iterator[None]:
         {"order": {"workload": at.workload, "file": file, "who": "ada", "why": "a trial"}},
     )
     stands = "select state from lanes.rollout where workload = :w order by id desc limit 1"
-    until(lambda: at.value(stands) == "running", within_s=120, what="the rollout")
+    until(lambda: at.value(stands) == "running", what="the rollout")
     at.send(12)
     yield
-    until(lambda: at.value(stands) == "waiting_approval", within_s=120, what="the question")
+    until(lambda: at.value(stands) == "waiting_approval", what="the question")
 
 
 def budget(at: BrokenPromise) -> Iterator[None]:
@@ -307,7 +307,7 @@ def chance_wrong(at: BrokenPromise) -> Iterator[None]:
     at.send(1, lane="batch")
     yield
     collected = "select count(*) from lanes.batch where workload = :w and state = 'collected'"
-    until(lambda: at.value(collected) == 1, within_s=120, what="the batch")
+    until(lambda: at.value(collected) == 1, what="the batch")
     at.stand.rows(
         "insert into lanes.batch overriding system value select (jsonb_populate_record(b, jsonb_build_object("
         " 'id', (select max(id) from lanes.batch) + 1000 + n, 'nonce', gen_random_uuid(),"
@@ -378,7 +378,7 @@ def _after_the_reference(at: BrokenPromise, measure: str, kind: str) -> None:
         "select count(*) from lanes.quality where workload = :w"
         f" and measure = '{measure}' and watch -> 'portions' <> '[]'"
     )
-    until(lambda: at.value(learned) == 1, within_s=60, what="the reference of the answers")
+    until(lambda: at.value(learned) == 1, what="the reference of the answers")
     at.fault("messages", kind, of="later letter")
     at.send(MANY, of="later letter", lane="realtime")
 
@@ -492,7 +492,6 @@ def _publish(stand: RunningStand, scenes: Collection[BrokenPromise]) -> None:
     names = {each.workload for each in scenes}
     until(
         lambda: all(names <= set(_offered(stand, flow)) for flow in ("depart", "migrate")),
-        within_s=240,  # Prefect gets some thirty blocks at once, and answers slowly while other tests run
         what="the workloads in the forms of depart and migrate",
     )
 
@@ -509,6 +508,5 @@ def _depart(stand: RunningStand) -> None:
     run = stand.run("depart", {"departure": {}})
     until(
         lambda: stand.prefect.get(f"flow_runs/{run}").json()["state_type"] in ENDED,
-        within_s=120,
         what="the departure",
     )

@@ -8,8 +8,10 @@ T = TypeVar("T")
 FIRST_REST_S, LONGEST_REST_S = 0.005, 0.1
 
 
-def until(condition: Callable[[], T], *, within_s: float = 60, what: str = "it") -> T:
+def until(condition: Callable[[], T], *, within_s: float = 300, what: str = "it") -> T:
     """Return the value of `condition` once it is true; poll at once, and then at growing intervals.
+
+    The limit only ends a wait for something that will not happen. It states no speed: benchmarks do.
 
     Raises:
         AssertionError: the value is still false after `within_s` seconds.

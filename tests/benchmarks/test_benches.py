@@ -25,7 +25,7 @@ SURE = {
     )
 }
 PEERS = {"queue": "pgqueuer", "batch": "steadybatch", "calls": "async_batch_llm"}
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(700)]
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_a_benchmark_ends_with_a_line_of_its_promised_figures(name: str, open_fo
         env=os.environ | {"TMPDIR": str(open_folder)},
         text=True,
         capture_output=True,
-        timeout=220,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr[-2_000:]
     told = dict(each.split("=") for each in done.stdout.splitlines()[-1].split())

@@ -13,7 +13,6 @@ from tests.hosts import cut, may_cut_cables, namespace_of
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(300),
     pytest.mark.skipif(not may_cut_cables(), reason="this machine permits no network namespaces"),
 ]
 FREED_S = 15

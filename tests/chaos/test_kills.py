@@ -22,7 +22,7 @@ from tests.running_stand import RunningStand, put_up, take_down
 from tests.slack_standin import SlackStandIn
 
 T = TypeVar("T")
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.slow
 
 
 def until(told: Callable[[], T], *, what: str) -> T:

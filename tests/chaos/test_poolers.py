@@ -12,7 +12,7 @@ from tests.poolers import needs_pgbouncer, pooler
 from tests.running_stand import put_up, take_down
 from tests.waiting import until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), needs_pgbouncer]
+pytestmark = [pytest.mark.slow, needs_pgbouncer]
 IN_REALTIME, IN_BATCHES = 40, 20
 ATTEMPTED = 2 * IN_REALTIME + IN_BATCHES  # a batch also settles each real-time answer
 ATTEMPTS = "select outcome, count(*) from lanes.attempt_log group by outcome"

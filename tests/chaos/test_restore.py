@@ -19,7 +19,7 @@ from tests.chaos.test_kills import Prey, until
 from tests.databases import OWNER
 from tests.running_stand import put_up, take_down
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 OLD, WAITING, LOST, CALLS = 40, 25, 5, 12
 
 

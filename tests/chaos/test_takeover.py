@@ -22,7 +22,7 @@ from lanes.standing.roles import BEGINNING_FOR, DOUBTED_AFTER, STANDING, Role, S
 from tests.running_stand import RunningStand, put_up, take_down
 from tests.waiting import until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.slow
 WITHIN_S = 12  # beside the start of a run's process, which takes about 3 s on an idle machine
 REPLACED_WITHIN_S = 75  # 20 s in which the previous request may still start, and a process start
 ROLES = (Role.ROUTER, Role.KEEPER, Role.COLLECTOR, Role.WATCHER)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from decimal import Decimal
 from uuid import uuid4
 
 import pytest
@@ -106,8 +107,9 @@ def test_both_hosts_share_one_circuit(two_hosts: Fleet) -> None:
 
 
 def test_both_hosts_share_one_budget(two_hosts: Fleet) -> None:
-    done = two_hosts.lanes("budget", WORKLOAD, "--hard", "1", "--why", "a trial")
-    assert done.returncode == 0, done.stdout + done.stderr
+    set_budget(two_hosts, 1_000)
+    before = two_hosts.view.value(SPENT, workload=WORKLOAD)  # by the tests above, on the same day
+    set_budget(two_hosts, before + 1)
     send(two_hosts, 400)
     until(
         lambda: two_hosts.view.value(REFUSED, workload=WORKLOAD),
@@ -115,7 +117,13 @@ def test_both_hosts_share_one_budget(two_hosts: Fleet) -> None:
         what="a refused claim",
     )
     until(lambda: not two_hosts.view.value(CLAIMED), within_s=60, what="the end of the calls")
-    assert 0 < two_hosts.view.value(SPENT, workload=WORKLOAD) <= 1
+    assert before < two_hosts.view.value(SPENT, workload=WORKLOAD) <= before + 1
+
+
+def set_budget(running: Fleet, hard_usd: Decimal | int) -> None:
+    """Set the hard limit of the workload's daily budget."""
+    done = running.lanes("budget", WORKLOAD, "--hard", str(hard_usd), "--why", "a trial")
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def asked(running: Fleet) -> int:

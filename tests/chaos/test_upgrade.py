@@ -19,7 +19,7 @@ from tests.chaos.test_kills import Prey, until
 from tests.running_stand import OWN, data, opened, put_up, take_down
 from tests.wheel import installed
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 # The previous release; its newest migration is `RELEASED` in tests/store/test_schema.py.
 RELEASED = "a48021d4"
 CALLS, OLD, NEW = 16, 30, 10

@@ -17,7 +17,7 @@ from tests.running_stand import RunningStand
 from tests.store.tries import claim, save, tried
 from tests.waiting import until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 ITEMS = 1_000  # in two days: enough for the gates of `realtime-to-batch`
 
 

@@ -40,7 +40,6 @@ def in_force(stand: RunningStand, name: str, field: str) -> Any:
     return None if version is None else (version.number, getattr(version.spec, field))
 
 
-@pytest.mark.timeout(240)
 def test_a_workload_drafted_from_a_csv_file_settles_every_item_of_the_file(
     stand: RunningStand, items: Path
 ) -> None:
@@ -74,7 +73,6 @@ def test_a_workload_drafted_from_a_csv_file_settles_every_item_of_the_file(
     assert labels == ITEMS
 
 
-@pytest.mark.timeout(240)
 def test_file_block_and_database_agree_and_the_router_restores_no_older_definition(
     stand: RunningStand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,7 +22,6 @@ PAGES = [
 ]
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("page", PAGES)
 def test_every_block_of_a_page_runs_without_an_error(
     stand: RunningStand, tmp_path: Path, page: str

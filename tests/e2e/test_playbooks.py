@@ -24,7 +24,7 @@ MANY = clean_samples(0.05, alpha=ALPHA / 4)  # items that pass a gate on the p95
 TICKETS = "block_types/slug/lanes-workload/block_documents/name/tickets"
 
 T = TypeVar("T")
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 
 def until(told: Callable[[], T], *, what: str) -> T:

@@ -12,7 +12,6 @@ from tests.waiting import until
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(240),
 ]  # the first test of a session also waits until the stand is up
 
 

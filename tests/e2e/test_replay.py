@@ -48,7 +48,6 @@ context:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_a_late_label_corrects_an_answer_that_was_already_read(
     stand: RunningStand, tmp_path: Path
 ) -> None:
@@ -89,7 +88,6 @@ def test_a_late_label_corrects_an_answer_that_was_already_read(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_an_amended_item_is_corrected_and_a_replay_is_promoted_and_demoted(
     stand: RunningStand,
 ) -> None:

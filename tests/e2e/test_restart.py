@@ -9,7 +9,6 @@ from tests.waiting import until
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_a_restarted_stand_answers_and_settles(open_folder: Path) -> None:
     home = open_folder / "restarted"
     take_down(put_up(home))

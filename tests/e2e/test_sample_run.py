@@ -7,7 +7,7 @@ import pytest
 
 from tests.running_stand import RunningStand, put_up, take_down
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,6 @@ LABELS = "select labels from lanes.accuracy where workload = 'maintenance' and f
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_the_blocks_of_the_tutorial_create_a_workload_and_move_its_split_to_real_time(
     stand: RunningStand, tmp_path: Path, checkout: Path
 ) -> None:

@@ -34,7 +34,7 @@ from tests.examples import admit, publish, route, spec
 from tests.passing_time import PassingTime
 from tests.store.tries import claim, home, said, save, submit, tried
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 BOOKS = pytest.mark.parametrize("name", ["batch-to-realtime", "realtime-to-batch", "new-version"])
 # Items on each lane, or of each version, and shadows of the receiving lane: more than any gate needs. With `FEW` of them
 # wrong, one step shows no loss beyond 5 %, but two steps together do.
