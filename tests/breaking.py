@@ -408,7 +408,7 @@ def collect_stopped(at: BrokenPromise) -> Iterator[None]:
     late = BrokenPromise(at.stand, Promise.BATCH_SLOW)
     # Once `collect` has stopped, that explains late batches: this incident must open before.
     if late.value("select count(*) from lanes.workload where name = :w"):
-        until(lambda: incident_of(at.stand, late.promise), within_s=180, what="the late batch")
+        until(lambda: incident_of(at.stand, late.promise), what="the late batch")
     assert at.stand.info.postgres is not None
     engine = create_engine(at.stand.info.postgres.url("lanes", role=SUPERUSER))
     with engine.begin() as connection:

@@ -33,7 +33,6 @@ from tests.waiting import until
 
 PROGRAMS = ("pgbouncer", "haproxy", "valkey-server")
 LOGIN = "admin:fleet"
-STARTS_WITHIN_S = 120
 TAKEN_WITHIN_S = 120
 REDIS = {
     "PREFECT_MESSAGING_BROKER": "prefect_redis.messaging",
@@ -112,7 +111,7 @@ class Fleet:
         again = self.parts[part]
         again.end()
         again.start()
-        until(again.answers, within_s=STARTS_WITHIN_S, what=part)
+        until(again.answers, what=part)
 
     def lanes(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a `lanes` command in the home of the person who deploys."""
@@ -232,7 +231,7 @@ def _shared(parts: _Parts, pool_mode: str, latency_s: str) -> dict[str, str]:
         serve = ("server", "start", "--no-services", "--host", "127.0.0.1", "--port", str(port))
         part = parts.run(name, *prefect, *serve, **of_server)
         part.answers = partial(_answers, f"http://127.0.0.1:{port}/api/health")
-        until(part.answers, within_s=STARTS_WITHIN_S, what=name)  # the first start registers blocks
+        until(part.answers, what=name)  # the first start registers blocks
     address = f"http://127.0.0.1:{proxy}/api"
     client = {"PREFECT_API_URL": address, "PREFECT_API_AUTH_STRING": LOGIN}
     parts.run("services", *prefect, "server", "services", "start", **of_server | client)
@@ -241,9 +240,9 @@ def _shared(parts: _Parts, pool_mode: str, latency_s: str) -> dict[str, str]:
     where = ("--home", str(parts.folder / "standin"), "--port", str(standin))
     how = ("--engine", "echo", "--turnaround-s", "1", "--latency-s", latency_s)
     parts.run("standin", sys.executable, "-m", "anthropic_standin", *where, *how)
-    until(lambda: _answers(f"{address}/health"), within_s=STARTS_WITHIN_S, what="the API")
+    until(lambda: _answers(f"{address}/health"), what="the API")
     provider = f"http://127.0.0.1:{standin}"
-    until(lambda: _answers(f"{provider}/healthz"), within_s=STARTS_WITHIN_S, what="the stand-in")
+    until(lambda: _answers(f"{provider}/healthz"), what="the stand-in")
     pooled = url.set(port=pooler).render_as_string(hide_password=False)
     of_lanes = {
         "LANES_DATABASE_URL": pooled,

@@ -140,9 +140,9 @@ class RunningStand:
         os.kill(pid, signal.SIGKILL)
         return held.session
 
-    def cli(self, *arguments: str, within_s: float = 240) -> subprocess.CompletedProcess[str]:
+    def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a `lanes` command."""
-        return cli(self.environment, *arguments, within_s=within_s)
+        return cli(self.environment, *arguments)
 
 
 def put_up(home: Path, **more: str) -> RunningStand:
@@ -200,16 +200,14 @@ def take_down(stand: RunningStand) -> None:
     assert processes.list_recorded() == []
 
 
-def cli(
-    environment: Mapping[str, str], *arguments: str, within_s: float = 240
-) -> subprocess.CompletedProcess[str]:
+def cli(environment: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a `lanes` command."""
     return subprocess.run(
         [sys.executable, "-m", "lanes", *arguments],
         env=dict(environment),
         text=True,
         capture_output=True,
-        timeout=within_s,
+        timeout=480,
     )
 
 

@@ -7,27 +7,21 @@ kills `migrate`, because its rollout is there.
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
 
-from anthropic_standin.testing import until as until_told
 from tests.earlier import batch_that_left
 from tests.running_stand import RunningStand, put_up, take_down
 from tests.slack_standin import SlackStandIn
+from tests.waiting import until
 
-T = TypeVar("T")
 pytestmark = pytest.mark.slow
-
-
-def until(told: Callable[[], T], *, what: str) -> T:
-    """Wait until `told` is true, long enough for a dead run to be detected and replaced."""
-    return until_told(told, within_s=150, what=what)
 
 
 class Prey(RunningStand):

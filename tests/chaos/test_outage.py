@@ -53,7 +53,7 @@ def departed(stand: RunningStand) -> str:
     def state() -> str:
         return stand.prefect.get(f"flow_runs/{run}").raise_for_status().json()["state_type"]
 
-    until(lambda: state() in ENDED, within_s=120, what="the end of a submit")
+    until(lambda: state() in ENDED, what="the end of a submit")
     return state()
 
 
@@ -80,7 +80,7 @@ def settle_everything(stand: RunningStand) -> None:
             departed(stand)
         return all_settled(stand)
 
-    until(settled, within_s=240, what="the end of everything")
+    until(settled, what="the end of everything")
 
 
 def still_arriving(arriving: Future[list[Arrival]], until: float) -> None:
@@ -104,7 +104,6 @@ def test_an_outage_fails_no_item_and_opens_one_incident_with_one_message(
             per_s=1,
             fields=a_quarter_urgent,
             poll_s=0.5,
-            within_s=240,
         )
         still_arriving(arriving, began)
         for door in DOORS:
@@ -145,7 +144,6 @@ def test_an_outage_fails_no_item_and_opens_one_incident_with_one_message(
     }  # the outage is their parent
     until(
         lambda: {each.state for each in stand.rows(others)} <= {"resolved"},
-        within_s=60,
         what="their end",
     )
     assert messages.messages == [said]  # and its message covers them

@@ -170,7 +170,6 @@ def test_the_other_host_takes_the_roles_of_a_dead_host_within_12_seconds_and_a_p
                     if each["name"] == f"{pool}-other"
                 }
             ),
-            within_s=90,
             what=f"the other worker of {pool}",
         )
     before = {role: until(lambda r=role: stand.holder(r), what=role.name).session for role in ROLES}
@@ -205,7 +204,7 @@ def test_a_host_that_receives_sigterm_waits_until_its_drain_has_saved_every_call
     )
     stand.rows(put)
     claimed = "select count(*) from lanes.work where state = 'claimed'"
-    until(lambda: stand.value(claimed) == 16, within_s=90, what="16 claims")
+    until(lambda: stand.value(claimed) == 16, what="16 claims")
     asked = {
         "deployments": {"name": {"any_": ["answer"]}},
         "flow_runs": {"state": {"type": {"any_": ["RUNNING"]}}},

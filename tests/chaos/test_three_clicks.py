@@ -174,7 +174,7 @@ def stand(open_folder: Path, messages: SlackStandIn) -> Iterator[RunningStand]:
 
 def broken(stand: RunningStand, promise: Promise) -> Any:
     """Wait for the incident of the promise, and return it."""
-    return until(lambda: incident_of(stand, promise), within_s=300, what=f"{promise} to be broken")
+    return until(lambda: incident_of(stand, promise), what=f"{promise} to be broken")
 
 
 def told(stand: RunningStand, messages: SlackStandIn, promise: Promise) -> PostedMessage:
@@ -261,7 +261,6 @@ def test_submitting_the_page_of_a_remedy_applies_the_remedy(
     browser.visit(page.url, does, login=stand.login)
     until(
         lambda: BrokenPromise(stand, helps.promise).value(helps.afterwards),
-        within_s=90,
         what=f"an end of {helps.promise}",
     )
 
@@ -283,7 +282,6 @@ def test_the_report_is_shown_with_its_charts(stand: RunningStand, browser: Brows
     run = stand.run("report")
     until(
         lambda: stand.prefect.get(f"flow_runs/{run}").json()["state_type"] in ENDED,
-        within_s=90,
         what="the report",
     )
     sight = pages.report(stand)

@@ -109,14 +109,14 @@ def test_a_foreground_worker_is_named_after_its_host_runs_flows_and_stops_cleanl
     )
     try:
         report = shared.run("report")
-        until(lambda: _state(shared, report) == "COMPLETED", within_s=90)
+        until(lambda: _state(shared, report) == "COMPLETED")
         names = {
             pool: {each["name"] for each in shared.prefect.post(path, json={}).json()}
             for pool in ("realtime", "batch")
             if (path := f"work_pools/{pool}/workers/filter")
         }
         assert names == {"realtime": {"realtime-alpha"}, "batch": {"batch-alpha", "batch-beta"}}
-        until(lambda: _running(shared, "collect") - lost, within_s=90)
+        until(lambda: _running(shared, "collect") - lost)
     finally:
         worker.terminate()
         said, _ = worker.communicate(timeout=60)

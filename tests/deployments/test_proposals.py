@@ -42,7 +42,7 @@ def test_a_proposal_is_shown_and_approved_in_prefect(stand: RunningStand, browse
         read_late(connection, consumer)
     stand.run("advise", {"question": {"workload": "*"}})
     proposed = "select id from lanes.proposal where consumer = :c and state = 'open'"
-    number = until(lambda: stand.value(proposed, c=consumer), within_s=120, what="the proposal")
+    number = until(lambda: stand.value(proposed, c=consumer), what="the proposal")
 
     key = "lanes-proposals-moderation"
     asked = {"artifacts": {"key": {"any_": [key]}}, "sort": "CREATED_DESC", "limit": 1}
@@ -68,9 +68,7 @@ def test_a_proposal_is_shown_and_approved_in_prefect(stand: RunningStand, browse
     signed = {"workload": "moderation", "who": "ada", "why": "e2e"}
     stand.run("decide_proposal", {"action": {**signed, "proposal": number, "action": "approve"}})
     led = "select state, started_by from lanes.rollout where consumer = :c and flow_run_id is not null"
-    (begun,) = until(
-        lambda: stand.rows(led, c=consumer), within_s=120, what="the run that leads it"
-    )
+    (begun,) = until(lambda: stand.rows(led, c=consumer), what="the run that leads it")
     assert tuple(begun) == ("running", "ada")
     assert stand.cli("proposals", "--json").returncode == 0
     aborted = stand.cli("rollout", "abort", "moderation", "--why", "enough seen")

@@ -47,7 +47,7 @@ def test_every_panel_shows_data_and_no_alert_about_a_missing_part_fires(
     assert done.returncode == 0, done.stderr
     with serving(stand) as target, prometheus(tmp_path, target) as asked:
         for _ in range(2):
-            arrive(stand, "tickets", ITEMS, per_s=ITEMS, fields=due_soon, within_s=60)
+            arrive(stand, "tickets", ITEMS, per_s=ITEMS, fields=due_soon)
             given = stand.value(ANSWERS)
             until(lambda: value(asked, "sum(lanes_answers_total)") >= given, what="a scrape")  # noqa: B023
         with suppress(AssertionError):  # the next line reports the empty panels

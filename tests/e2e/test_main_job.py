@@ -91,7 +91,7 @@ def test_sixty_sample_tickets_sent_through_the_event_door_are_all_answered(
             "tickets", {"key": f"{item['key']}-{mark}", "payload": item["payload"], "urgent": True}
         )
     done = "select count(*) from lanes.item_status where key like :p and state in ('answered', 'settled')"
-    until(lambda: stand.value(done, p=f"%-{mark}") == len(items), within_s=60, what="every answer")
+    until(lambda: stand.value(done, p=f"%-{mark}") == len(items), what="every answer")
 
 
 def test_doctor_reports_no_problem_on_a_healthy_stand(stand: RunningStand) -> None:

@@ -42,7 +42,7 @@ def own_prefect(open_folder: Path, database_url: str) -> Iterator[str]:
         server = subprocess.Popen(command, env=around, stdout=log, stderr=subprocess.STDOUT)
     url = f"http://{local.LOOPBACK}:{port}/api"
     try:
-        until(lambda: _is_up(url), within_s=180, what="the server")
+        until(lambda: _is_up(url), what="the server")
         yield url
     finally:
         server.terminate()
@@ -76,10 +76,9 @@ def test_every_part_of_a_stand_logs_in_to_an_existing_prefect_server(
         )
         until(
             lambda: stand.state("tickets", "own-1") in ("answered", "settled"),
-            within_s=120,
             what="the answer",
         )
-        until(lambda: stand.events("lanes.item.answered"), within_s=60, what="the event")
+        until(lambda: stand.events("lanes.item.answered"), what="the event")
         ran = stand.cli("prefect", "deployment", "run", "report/report", "--watch")
         assert ran.returncode == 0, ran.stdout + ran.stderr
 

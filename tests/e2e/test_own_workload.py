@@ -66,7 +66,7 @@ def test_a_workload_drafted_from_a_csv_file_settles_every_item_of_the_file(
     assert data(sent)["outcomes"] == {"accepted": ITEMS}
     stand.run("depart", {"departure": {"workload": name}})
     settled = "select count(*) from lanes.item_status where workload = :w and state = 'settled'"
-    until(lambda: stand.value(settled, w=name) == ITEMS, within_s=120, what="the answers")
+    until(lambda: stand.value(settled, w=name) == ITEMS, what="the answers")
     labels = stand.value(
         "select labels from lanes.accuracy where workload = :w and field = 'category'", w=name
     )

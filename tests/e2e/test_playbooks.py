@@ -2,19 +2,19 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from anthropic_standin.testing import until as until_told
 from lanes.routing.split import Split, bucket
 from lanes.statistics.shares import clean_samples
 from lanes.store.database import clock
 from lanes.store.workload import workloads
 from tests.rollouts import step, write
 from tests.running_stand import RunningStand
+from tests.waiting import until
 
 ALPHA = 0.2  # of a rollout: four gates of 5 % each, which pass or fail with few items
 ERRORS = {"measure": "error_rate", "max": 0.5, "at_least": 3}
@@ -23,13 +23,7 @@ FEW = clean_samples(0.5, alpha=ALPHA / 4)  # items without errors that pass a ga
 MANY = clean_samples(0.05, alpha=ALPHA / 4)  # items that pass a gate on the p95
 TICKETS = "block_types/slug/lanes-workload/block_documents/name/tickets"
 
-T = TypeVar("T")
 pytestmark = pytest.mark.slow
-
-
-def until(told: Callable[[], T], *, what: str) -> T:
-    """Wait until `told` is true, long enough for several runs to start one after the other on a busy machine."""
-    return until_told(told, within_s=120, what=what)
 
 
 class Traffic:

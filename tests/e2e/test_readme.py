@@ -30,7 +30,7 @@ def test_the_commands_of_the_readme_do_what_the_readme_says(
     open_ones = (
         "select count(*) from lanes.item_status where workload = 'comments' and state <> 'settled'"
     )
-    until(lambda: stand.value(open_ones) == 0, within_s=90, what="every answer to the file")
+    until(lambda: stand.value(open_ones) == 0, what="every answer to the file")
     desk.run(get_out)
     with (desk.folder / "results.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))

@@ -21,14 +21,14 @@ REPLAYS = "select state, generation from lanes.replay_log where workload = 'arch
 def answered(stand: RunningStand, form: str, *, approve: bool) -> None:
     """Run the form, check the diff that it shows, and answer it."""
     run_id = stand.run(form, {"action": {"workload": "archive", "who": "ada", "why": "the form"}})
-    until(lambda: state_of(stand, run_id) == "PAUSED", within_s=60, what="the question")
+    until(lambda: state_of(stand, run_id) == "PAUSED", what="the question")
     keyset = flow_run(stand, run_id)["state"]["state_details"]["run_input_keyset"]
     place = f"flow_runs/{run_id}/input/{keyset['description']}"  # stored after the state
     until(lambda: stand.prefect.get(place).is_success, what="what the form shows")
     question = stand.prefect.get(place).json()
     assert "0 % of 4 items would change" in question
     assert answer(stand, run_id, approve=approve, who="bob", why="looked at it") == "ACCEPT"
-    until(lambda: state_of(stand, run_id) == "COMPLETED", within_s=60, what="the end of the run")
+    until(lambda: state_of(stand, run_id) == "COMPLETED", what="the end of the run")
 
 
 CASES = """
@@ -63,7 +63,7 @@ def test_a_late_label_corrects_an_answer_that_was_already_read(
     def settle() -> None:
         until(lambda: stand.state("cases", second) in ("routed", "answered"), what="the work")
         stand.run("depart", {"departure": {"workload": "cases"}})
-        until(lambda: stand.state("cases", second) == "settled", within_s=90, what="the answers")
+        until(lambda: stand.state("cases", second) == "settled", what="the answers")
 
     settle()
     taken = lanes.read_result("cases", second, reader="crm")
@@ -72,7 +72,7 @@ def test_a_late_label_corrects_an_answer_that_was_already_read(
     lanes.label("cases", first, {"category": right})
     with stand.pool.begin() as connection:  # as if a new day had begun
         connection.execute(text("update lanes.workload set late_context = null"))
-    until(lambda: stand.state("cases", second) != "settled", within_s=120, what="the late context")
+    until(lambda: stand.state("cases", second) != "settled", what="the late context")
     settle()
     (undo,) = lanes.corrections("crm")
     assert (undo.key, undo.taken, undo.output) == (second, taken.output, {"category": right})
@@ -112,7 +112,6 @@ def test_an_amended_item_is_corrected_and_a_replay_is_promoted_and_demoted(
     stand.run("replay", {"reading": reading})
     until(
         lambda: stand.state("archive", keys[0]) == "settled",
-        within_s=120,
         what="the answer to the amendment",
     )
     (corrected,) = stand.rows("select * from lanes.correction_log where key = :k", k=keys[0])

@@ -53,7 +53,6 @@ def test_items_on_both_lanes_settle_through_a_batch_and_the_ledger_equals_the_bi
     stand.run("depart", {"departure": {"workload": "tickets"}})
     until(
         lambda: all(stand.state("tickets", k) == "settled" for k in keys),
-        within_s=90,
         what="settling",
     )
     results = "select distinct standing, lane from lanes.current_results where key = any(:k)"

@@ -43,7 +43,7 @@ def test_the_blocks_of_the_tutorial_create_a_workload_and_move_its_split_to_real
     moved = [each.event for each in stand.rows(EVENTS) if each.event != "held"]
     assert moved == ["started", "approval_asked", "approved", "stepped", "finished"]
 
-    until(lambda: stand.value(OPEN_ONES) == 0, within_s=120, what="every answer")
+    until(lambda: stand.value(OPEN_ONES) == 0, what="every answer")
     of_shift = {row[0]: row[1] for row in stand.rows(LANES)}
     assert of_shift == {
         "L-0": "batch",
