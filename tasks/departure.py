@@ -23,6 +23,7 @@ from lanes.store.money import budgets
 from lanes.store.money.budgets import BudgetUsedUp
 from lanes.store.workload import workloads
 from tasks.connections import Connections
+from tasks.runs import plain_task
 from tasks.send_batch import BatchSize, Blocked, TooLarge, send_batch
 
 # time until the next try after a used-up budget, since other batches may release money, after a context that could not be
@@ -145,6 +146,20 @@ async def _tell_unread(at: Connections, workload: str | None, unread: Mapping[st
                 await run(incidents.resolve, *key, sentence=message, now=run.now)
 
 
+@plain_task("submit batch")
+async def try_batch(
+    at: Connections, kind: BatchKind, *, most: BatchSize
+) -> int | Blocked | BudgetUsedUp | ReferenceFailed:
+    """Send one batch and return its number of items, or return the reason why it has to wait.
+
+    An exception would mark the task run as failed, with a traceback in the log, although nothing is wrong with the run.
+    """
+    try:
+        return await send_batch(at, kind, most=most)
+    except (Blocked, BudgetUsedUp, ReferenceFailed) as reason:
+        return reason
+
+
 async def _send_all(
     at: Connections,
     kind: BatchKind,
@@ -156,14 +171,18 @@ async def _send_all(
     """Send batches until no work of this kind waits; halve a batch that is too large, and wait while the provider is busy.
 
     Raises:
-        Blocked: the run was asked to stop.
+        Blocked: the run was asked to stop, or another batch of the account must be resolved first.
+        BudgetUsedUp: the rest of a budget is smaller than the batch's possible cost.
+        ReferenceFailed: reference rows cannot be read.
+        CallFailed: the provider refused the batch, or did not respond.
+        SetupError: the provider block of the workload cannot be loaded.
     """
     most = BatchSize()
     while True:
         if stop.is_set():
             raise Blocked("the run was asked to stop", await at.db.now())
         try:
-            items = await send_batch(at, kind, most=most)
+            sent = await try_batch(at, kind, most=most)
         except TooLarge as refused:
             most = BatchSize(items=refused.items // 2)
             continue
@@ -176,7 +195,9 @@ async def _send_all(
             get_run_logger().info("%s is tried again in %.1f s: %s", kind.workload, pause, failure)
             await sleep(pause)
             continue
+        if not isinstance(sent, int):
+            raise sent
         patience.record_answer()
-        departed.items += items
-        if not items:
+        departed.items += sent
+        if not sent:
             return

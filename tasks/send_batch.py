@@ -41,7 +41,6 @@ from lanes.workload.definition import content_hash
 from lanes.workload.version import Version
 from tasks.connections import Connections
 from tasks.reconcile import read_create
-from tasks.runs import plain_task
 
 # payloads of the works whose histories are loaded at once; each history adds several payloads of similar size
 HISTORY_BYTES = 1024**2
@@ -86,7 +85,6 @@ class Prepared:
     body: BatchBody
 
 
-@plain_task("submit batch")
 async def send_batch(at: Connections, kind: BatchKind, *, most: BatchSize = BatchSize()) -> int:
     """Send one batch of a workload's waiting items, no larger than `most`; return their number, or 0 if none waited.
 

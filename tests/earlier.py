@@ -51,7 +51,7 @@ async def _left(stand: RunningStand, workload: str, key: str, ago: timedelta) ->
     ):
         async with db.transaction() as run:
             kind = await run(_waits, workload, key, now=run.now)
-        assert await send_batch.fn(Connections(db, client, provider), kind) == 1
+        assert await send_batch(Connections(db, client, provider), kind) == 1
         return (await db.run(batches.open_batches))[-1].id
 
 

@@ -38,7 +38,7 @@ class Ground:
                 ready_work.list_waiting_kinds, None, now=await self.at.db.now()
             ):
                 try:
-                    while more := await send_batch.fn(self.at, kind):
+                    while more := await send_batch(self.at, kind):
                         sent += more
                 except Blocked:  # until its primer has been collected
                     waits = True

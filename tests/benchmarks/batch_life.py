@@ -68,7 +68,7 @@ async def _lead(url: str, endpoint_url: str, items: int) -> dict[str, float]:
         (kind,) = await db.run(ready_work.list_waiting_kinds, None, now=await db.now())
         with peak.watched():
             began = time.perf_counter()
-            while more := await send_batch.fn(at, kind):
+            while more := await send_batch(at, kind):
                 sent += more
             submit_s = time.perf_counter() - began
             apply_s = 0.0

@@ -16,7 +16,7 @@ async def kind(at: Connections, workload: str | None = None) -> BatchKind:
 
 async def submit(at: Connections, workload: str | None = None) -> int:
     """Submit the waiting work as one batch and return its number of items."""
-    return await send_batch.fn(at, await kind(at, workload))
+    return await send_batch(at, await kind(at, workload))
 
 
 async def end(at: Connections, endpoint: Endpoint) -> OpenBatch:

@@ -182,7 +182,7 @@ class Nap:
 
 @pytest.fixture
 def nap(monkeypatch: pytest.MonkeyPatch) -> Nap:
-    monkeypatch.setattr(departure, "send_batch", departure.send_batch.fn)
+    monkeypatch.setattr(departure, "try_batch", departure.try_batch.fn)
     return Nap()
 
 

@@ -24,7 +24,7 @@ async def test_items_bound_to_a_late_batch_open_an_at_risk_incident_until_they_a
     due_at = await at.db.now() + timedelta(hours=8)
     await sender.items(*KEYS, lane=Lane.BATCH, due_at=due_at)
     (kind,) = await at.db.run(ready_work.list_waiting_kinds, None, now=await at.db.now())
-    await send_batch.fn(at, kind)
+    await send_batch(at, kind)
     assert (await look(at), await told(at, IncidentState.OPEN)) == (0, [])
     sender.time.passes(minutes=30)
     assert (await look(at), await told(at, IncidentState.OPEN)) == (0, [])

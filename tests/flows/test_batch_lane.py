@@ -299,7 +299,7 @@ async def test_items_with_histories_fill_a_batch_up_to_its_byte_limit_and_the_re
         return read(connection, version, works)
 
     monkeypatch.setattr(full_data, "read", counted)
-    await send_batch.fn(at, await kind(at), most=BatchSize(bytes=20_000, read=2))
+    await send_batch(at, await kind(at), most=BatchSize(bytes=20_000, read=2))
     ((requests, size),) = await sender.rows("select requests, bytes from lanes.batch")
     assert 0 < cast(int, requests) < 20
     assert cast(int, size) <= 20_000

@@ -339,7 +339,7 @@ async def adopted(at: Connections, endpoint: Endpoint, sender: Sender) -> OpenBa
     (kind,) = await at.db.run(ready_work.list_waiting_kinds, None, now=await at.db.now())
     endpoint.fault("batches.create", "drop", times=1)
     with pytest.raises(CallFailed):
-        await send_batch.fn(at, kind)
+        await send_batch(at, kind)
     sender.time.passes(seconds=6)
     assert await reconcile_unresolved(at) is BatchFinding.ADOPT
     (batch,) = await at.db.run(batches.open_batches)
@@ -560,7 +560,7 @@ async def several(
         (kind,) = await at.db.run(
             ready_work.list_waiting_kinds, f"letters{n}", now=await at.db.now()
         )
-        await send_batch.fn(at, kind)
+        await send_batch(at, kind)
     opened = await at.db.run(batches.open_batches)
     for batch in opened:
         assert batch.provider_batch_id is not None

@@ -18,9 +18,9 @@ from lanes.store.database import Database
 from lanes.store.settling.story import records
 from lanes.words import Lane
 from tasks.connections import Connections, opening
-from tasks.departure import Departed, NotSubmitted, check_in, send_waiting
+from tasks.departure import Departed, NotSubmitted, check_in, send_waiting, try_batch
 from tasks.reconcile import reconcile_unresolved
-from tasks.send_batch import prepare
+from tasks.send_batch import BatchSize, Blocked, prepare
 from tasks.watch import evaluate
 from tests.flows.batches import collect_all, kind
 from tests.flows.conftest import Nap, Sender
@@ -172,6 +172,15 @@ async def test_a_run_that_only_waits_for_another_batch_reports_it_and_does_not_f
     assert isinstance(ending, State)
     assert (ending.name, ending.type) == ("Waiting", "COMPLETED")
     assert "has no answer" in str(ending.message)
+
+
+async def test_a_batch_that_has_to_wait_does_not_fail_its_task(
+    at: Connections, sender: Sender
+) -> None:
+    await sender.items("a", lane=Lane.BATCH)
+    waiting = await kind(at)
+    await intended_only(at, waiting)
+    assert isinstance(await try_batch.fn(at, waiting, most=BatchSize()), Blocked)
 
 
 @pytest.mark.slow

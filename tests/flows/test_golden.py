@@ -49,7 +49,7 @@ async def lane_answers(at: Connections, endpoint: Endpoint, lane: Lane) -> None:
     else:
         # a batch of each version
         for kind in await at.db.run(ready_work.list_waiting_kinds, None, now=await at.db.now()):
-            await send_batch.fn(at, kind)
+            await send_batch(at, kind)
         await collect_all(at, endpoint)
     await judge_candidates(at.db, await at.db.now())
 

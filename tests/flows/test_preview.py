@@ -148,7 +148,7 @@ async def test_a_preview_shows_the_request_that_reaches_the_provider(
         (sent,) = wire.bodies
     else:
         (kind,) = await sender.at.db.run(kinds)
-        assert await send_batch.fn(watched, kind) == 1
+        assert await send_batch(watched, kind) == 1
         ((sent,),) = [[each["params"] for each in body["requests"]] for body in wire.bodies]
     request = said["lanes"][lane]["request"]
     assert request == sent

@@ -93,7 +93,7 @@ class BothLanes:
         (kind,) = await self._at.db.run(
             ready_work.list_waiting_kinds, None, now=await self._at.db.now()
         )
-        await send_batch.fn(self._at, kind)
+        await send_batch(self._at, kind)
         batch = (await self._at.db.run(batches.open_batches))[-1]
         assert batch.provider_batch_id is not None
         self._endpoint.ended(batch.provider_batch_id)

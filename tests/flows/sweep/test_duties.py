@@ -131,7 +131,7 @@ async def test_a_batch_whose_items_were_all_canceled_is_canceled_and_bills_only_
     await sender.items("a", lane=Lane.BATCH, payload={"text": "a."})
     await sender.items("b", lane=Lane.BATCH, payload={"text": "b."})
     (kind,) = await at.db.run(ready_work.list_waiting_kinds, None, now=await at.db.now())
-    await send_batch.fn(at, kind)
+    await send_batch(at, kind)
     await sender.rows("select lanes.cancel('letters', key) from lanes.item")
     await cancel_unwanted(at.db, await at.db.now())
     (batch,) = await at.db.run(batches.open_batches)
