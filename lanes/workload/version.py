@@ -238,7 +238,7 @@ class Spec(BaseModel):
         default=0,
         ge=0,
         le=3650,
-        title="Keep what items say (days)",
+        title="Erase contents after (days)",
         description="Days after an item was received, amended or settled, whichever came last, until its input, answers, "
         "errors and explanations are erased; its key, its hash and its costs stay. 1 to 3650; 0 = never erased.",
     )

@@ -67,7 +67,7 @@ def section(name: str, command: App) -> str:
             f"## {name}",
             code(usage),
             _help(command),
-            table(("argument", "kind", "default", "what it says"), rows),
+            table(("argument", "kind", "default", "description"), rows),
         ]
     )
 

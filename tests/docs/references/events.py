@@ -267,4 +267,4 @@ def page() -> str:
 
 
 def _fields(said: Mapping[str, str]) -> str:
-    return table(("field", "what it says"), [(code(name), text) for name, text in said.items()])
+    return table(("field", "description"), [(code(name), text) for name, text in said.items()])

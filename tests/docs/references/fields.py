@@ -96,7 +96,7 @@ def model_table(model: type[BaseModel], said: Mapping[str, str] | None = None) -
         (code(name), described(field), default(field), told[name])
         for name, field in model.model_fields.items()
     ]
-    return table(("field", "kind", "default", "what it says"), rows)
+    return table(("field", "kind", "default", "description"), rows)
 
 
 def described(field: FieldInfo) -> str:
