@@ -11,6 +11,7 @@ from lanes.promises.incident import EVERYBODY, Incident, IncidentState, Promise,
 from lanes.standing import runs
 from lanes.standing.runs import Deployment, WantedRun
 
+MOST_COMMAND = 1_000  # characters, more than any command has, because a cut command cannot run
 DEADLINES = "lanes report --all   # section Deadlines by reason, and Predicted batch times"
 SPENT = (
     "select s.lane, s.purpose, s.model, count(*) as responses, sum(s.cost_usd) as usd from lanes.spend s"

@@ -7,7 +7,7 @@ from itertools import chain
 from lanes.ids import IncidentId
 from lanes.promises.briefing import Briefing, Stake
 from lanes.promises.incident import TERMS, Incident, Promise, describe_severity
-from lanes.promises.remedy import KEPT_BY, commands, explain
+from lanes.promises.remedy import KEPT_BY, MOST_COMMAND, commands, explain
 from lanes.realtime.health import Standstill
 from lanes.report import links, rollout
 from lanes.report.links import INCIDENTS, REPORTS, render_links
@@ -102,7 +102,7 @@ def _render_advice(
     if remedy is not None:
         yield from ("[{}]({})".format(*remedy), "")
     if lines:
-        yield from ("", *(f"    {plain(each, most=400)}" for each in lines), "")
+        yield from ("", *(f"    {plain(each, most=MOST_COMMAND)}" for each in lines), "")
 
 
 def _render_pages(incident: Incident, briefing: Briefing) -> Iterator[str]:

@@ -18,7 +18,7 @@ from lanes.promises.incident import (
     Severity,
     describe_severity,
 )
-from lanes.promises.remedy import KEPT_BY, commands, explain, form
+from lanes.promises.remedy import KEPT_BY, MOST_COMMAND, commands, explain, form
 from lanes.report.links import block_page, pool_page, run_page
 from lanes.text import capitalize, plain
 from lanes.units import pluralize, seconds
@@ -249,7 +249,7 @@ def _causes(title: str, briefing: Briefing) -> list[Block]:
 
 def _render_advice(incident: Incident, briefing: Briefing) -> Block:
     parts = [section(bold("What to do"), "  ", *prose(TERMS[incident.promise].advice))]
-    if lines := [format_line(each) for each in commands(incident)]:
+    if lines := [format_line(each, most=MOST_COMMAND) for each in commands(incident)]:
         parts.append(render_code_block("\n".join(lines)))
     if briefing.sample is not None:
         of_item = explain(briefing.sample.workload, briefing.sample.key)

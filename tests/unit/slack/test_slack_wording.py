@@ -21,6 +21,7 @@ from lanes.promises.incident import (
     delay_after,
     next_step,
 )
+from lanes.promises.remedy import commands
 from lanes.report import incident as incident_page
 from lanes.slack.wording import IncidentPages, escape, message, trial
 from tests.conftest import NOON, later
@@ -166,6 +167,24 @@ def test_every_title_fits_a_header_with_the_longest_workload_name() -> None:
     for promise in TERMS:
         incident = replace(OVER, promise=promise, workload="&" * 63)
         assert len(message(incident, ui_url=UI).blocks[0]["text"]["text"]) <= 150
+
+
+@pytest.mark.parametrize("promise", Promise)
+def test_a_message_and_its_page_show_whole_commands_for_the_longest_workload_name(
+    promise: Promise,
+) -> None:
+    subject = "version 2147483647" if promise is Promise.QUALITY_DRIFT else "month budget of Anna"
+    incident = replace(OPEN, promise=promise, workload="w" * 63, subject=subject)
+    texts = [each for block in message(incident, ui_url=UI).blocks for each in rich_texts(block)]
+    page = incident_page.render(incident, BRIEFING, now=NOON)
+    for each in map(plain_line, commands(incident)):
+        assert each in "\n".join(texts)
+        assert f"    {each}\n" in f"{page}\n"
+
+
+def plain_line(command: str) -> str:
+    """Return the command with single spaces, as messages and pages show it."""
+    return " ".join(command.split())
 
 
 def test_a_message_states_the_causes_the_stake_the_trend_and_the_links() -> None:
