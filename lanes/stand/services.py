@@ -41,7 +41,10 @@ SERVER_SETTINGS = {
     "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": "1209600",  # 14 days
 }
 ORIGINS = "PREFECT_SERVER_CORS_ALLOWED_ORIGINS"
-WORKER_SETTINGS = {"PREFECT_WORKER_QUERY_SECONDS": "0.5", "PREFECT_WORKER_HEARTBEAT_SECONDS": "3"}
+# A poll costs Prefect's API 22 ms of processor time. With many machines each can poll rarely, because one of them polls soon.
+WORKER_SETTINGS = {"PREFECT_WORKER_QUERY_SECONDS": "2", "PREFECT_WORKER_HEARTBEAT_SECONDS": "3"}
+# On a single machine, a run that answers an item must start at once.
+QUICK_POLLS = {"realtime": {"PREFECT_WORKER_QUERY_SECONDS": "0.5"}}
 WORKER_DEPENDS_ON = (
     "LANES_HOME",
     "LANES_DATABASE_URL",
@@ -197,8 +200,9 @@ def worker(site: Site, pool: str) -> str:
 
 def _ensure_worker(site: Site, pool: str) -> tuple[Process, bool]:
     """Return the process of the pool's worker, and whether it was started now; a new worker waits for its file."""
-    environment = site.environment(**WORKER_SETTINGS)
-    depends_on = {key: environment.get(key, "") for key in WORKER_DEPENDS_ON} | WORKER_SETTINGS
+    settings = WORKER_SETTINGS | QUICK_POLLS.get(pool, {})
+    environment = site.environment(**settings)
+    depends_on = {key: environment.get(key, "") for key in WORKER_DEPENDS_ON} | settings
     begins, name = _begins(site, pool), f"worker-{pool}"
     start = worker_command(pool, site.settings)
     commands = [("tasks.warm_worker", str(begins)), start]

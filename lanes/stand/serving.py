@@ -14,8 +14,6 @@ from lanes.stand.services import WORKER_SETTINGS, worker_command
 from lanes.stand.supervisor import log_line, supervisor
 from lanes.stand.worksite import path_to_python, python
 
-# A poll costs Prefect's API 22 ms of processor time. With many machines each can poll rarely, because one of them polls soon.
-POLLS = {"PREFECT_WORKER_QUERY_SECONDS": "2"}
 LOOK_S = 0.2
 LOGIN_EVERY_S = 10.0
 ROTATED = (
@@ -57,7 +55,7 @@ def serve(pools: Sequence[str], settings: Settings, environment: Mapping[str, st
 
 def worker_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the variables of a worker; those of the host override the defaults."""
-    return {**WORKER_SETTINGS, **POLLS, **environment, **path_to_python()}
+    return {**WORKER_SETTINGS, **environment, **path_to_python()}
 
 
 def _watch_login(environment: Mapping[str, str], refused: threading.Event) -> None:
