@@ -73,7 +73,7 @@ def arrive(
     per_s: float,
     fields: Fields = a_third_urgent,
     poll_s: float = 0.01,
-    within_s: float = 120,
+    within_s: float = 300,
     said: Callable[[int, int], None] | None = None,
 ) -> list[Arrival]:
     """Send events, `per_s` a second regardless of earlier answers, and return them once all answers were seen.

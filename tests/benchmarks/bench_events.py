@@ -141,9 +141,7 @@ def events(stand: RunningStand, sizes: EventSizes, name: str) -> list[Arrival]:
     def said(answered: int, number: int) -> None:
         print(f"{name}: {answered} of {number} events answered", flush=True)
 
-    return arrive(
-        stand, "tickets", sizes.events, per_s=sizes.rate, poll_s=POLL_S, within_s=300, said=said
-    )
+    return arrive(stand, "tickets", sizes.events, per_s=sizes.rate, poll_s=POLL_S, said=said)
 
 
 def beside_a_backfill(stand: RunningStand, sizes: EventSizes, name: str) -> dict[str, float]:
