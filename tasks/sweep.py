@@ -123,14 +123,8 @@ class Waker:
     `called` is called once that event waits to be published.
     """
 
-    def __init__(
-        self,
-        db: Database,
-        *,
-        called: Callable[[], None] = lambda: None,
-        limit_s: float = WAKER_PREFECT_S,
-    ) -> None:
-        self._db, self._called, self._limit_s = db, called, limit_s
+    def __init__(self, db: Database, *, called: Callable[[], None] = lambda: None) -> None:
+        self._db, self._called = db, called
         self._calls = Calls()
         self._looked_for_late: datetime | None = None
         self._is_served = True  # until a check finds no drain
@@ -179,7 +173,7 @@ class Waker:
             return
         run = replace(runs.answer(), key=f"waiting work {now:%Y-%m-%dT%H:%M:%S}")
         try:
-            asked = await ask_unless_coming(run, now, limit_s=self._limit_s)
+            asked = await ask_unless_coming(run, now, limit_s=WAKER_PREFECT_S)
             self._troubles.clear("runs")
             if not asked:
                 self._calls.record_coming_drain(now)
@@ -206,7 +200,7 @@ class Waker:
         if self._newest is not None and self._newest >= await unread_since(self._db, now):
             return True
         try:
-            async with asyncio.timeout(self._limit_s):
+            async with asyncio.timeout(WAKER_PREFECT_S):
                 if await has_arrived(self._db, now):
                     return True
                 if self._looked_for_late is not None and now - self._looked_for_late < READ_EVERY:

@@ -161,7 +161,7 @@ async def test_an_event_is_sent_seven_times_under_one_id_and_then_waits_for_a_re
     crm.says = lambda _: 200
     async with subscribers.db.transaction() as run:
         assert await run(webhooks.replay, one, now=run.now) == 1
-    await deliverer.deliver()
+    await subscribers.deliverer().deliver()
     assert crm.keys == ["a"]
 
 

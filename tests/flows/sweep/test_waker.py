@@ -55,17 +55,19 @@ async def read_until(db: Database, moment: datetime) -> None:
 
 
 async def test_the_publisher_is_woken_by_every_event_that_calls_for_a_drain_and_by_nothing_else(
-    db: Database, put: Put, prefect: PrefectStandIn
+    db: Database, put: Put, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[int] = []
-    waker = Waker(db, called=lambda: told.append(len(told)), limit_s=0.2)
+    waker = Waker(db, called=lambda: told.append(len(told)))
     prefect.breaks(hangs=True)
-    await waker.turn(NOON)
-    assert told == []
-    await put("a", lane=Lane.REALTIME)
-    await waker.turn(NOON)
-    assert told == [0]
-    await waker.turn(NOON)
+    with monkeypatch.context() as hanging:
+        hanging.setattr("tasks.sweep.WAKER_PREFECT_S", 0.2)
+        await waker.turn(NOON)
+        assert told == []
+        await put("a", lane=Lane.REALTIME)
+        await waker.turn(NOON)
+        assert told == [0]
+        await waker.turn(NOON)
     prefect.heals()
     await waker.turn(AGAIN)
     assert told == [0]
@@ -331,11 +333,16 @@ async def test_if_nothing_waits_only_the_drain_that_is_kept_warm_is_requested(
 @pytest.mark.slow
 @pytest.mark.parametrize("trouble", [{"hangs": True}, {"status": 503}])
 async def test_the_call_is_in_the_outbox_whatever_prefect_does(
-    db: Database, put: Put, prefect: PrefectStandIn, trouble: dict[str, Any]
+    db: Database,
+    put: Put,
+    prefect: PrefectStandIn,
+    monkeypatch: pytest.MonkeyPatch,
+    trouble: dict[str, Any],
 ) -> None:
+    monkeypatch.setattr("tasks.sweep.WAKER_PREFECT_S", 0.2)
     prefect.breaks(**trouble)
     await put("a", lane=Lane.REALTIME)
-    waker = Waker(db, limit_s=0.2)
+    waker = Waker(db)
     await waker.turn(NOON)
     await waker.turn(AGAIN)
     await waker.turn(THEN)
