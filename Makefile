@@ -28,7 +28,8 @@ test-slow: setup
 	@$(BIN)/pytest -q -n 3 --dist loadscope -m slow tests/unit tests/store $(ARGS)
 
 test-all: test
-	@$(BIN)/pytest -q -n 3 --dist loadscope -m "slow or hypothesis" --hypothesis-profile thorough $(ARGS)
+	@$(BIN)/pytest -q -n 3 --dist loadscope -m "(slow or hypothesis) and not alone" --hypothesis-profile thorough $(ARGS)
+	@$(BIN)/pytest -q -m alone $(ARGS)
 
 check: setup
 	@$(MAKE) --no-print-directory --jobs 2 check-pyright check-ruff check-types check-imports check-migrations check-licenses check-prose

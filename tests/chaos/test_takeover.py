@@ -22,7 +22,7 @@ from lanes.standing.roles import BEGINNING_FOR, DOUBTED_AFTER, STANDING, Role, S
 from tests.running_stand import RunningStand, put_up, take_down
 from tests.waiting import until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 WITHIN_S = 15
 REPLACED_WITHIN_S = 75  # 20 s in which the previous request may still start, and a process start
 ROLES = (Role.ROUTER, Role.KEEPER, Role.COLLECTOR, Role.WATCHER)
