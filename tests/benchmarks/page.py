@@ -18,7 +18,8 @@ Contenders take turns in each round, and figures are medians of the rounds. What
 say more than absolute figures.
 
 The speed of such a machine varies with its host. On 2026-12-01 a plain flow run took 5.4 s instead of 2.1. Most absolute
-figures were then two to four times worse, and `vs_same_rows` was 0.43 in `queue` and 0.57 in `batch`.
+figures of `queue`, `batch` and `figures` were then two to four times worse, and `vs_same_rows` was 0.43 in `queue` and 0.57
+in `batch`.
 """
 
 
