@@ -143,9 +143,8 @@ AT_ONCE = frozenset({"support-desk", "page", "appeals"})
 # after these, a reader tries again: an item whose event is still in flight does not exist at first
 STILL_TO_COME = (NoResult.NOT_YET, NoResult.NO_ITEM)
 SENT_AGAIN_AFTER_S = 10.0  # after this time, an amendment that was not applied is sent again
-GIVEN_UP_AFTER_S = 120.0  # the longest wait for late data; the report shows a lost event
-# `collect`, which moves late items to real time, begins within seconds of a start
-ENTERED_WITHIN_S = 30.0
+# the longest wait for late data and for `collect`, without which earlier items do not enter; the report shows a lost event
+GIVEN_UP_AFTER_S = 120.0
 
 LATE = text("""
 select workload, key, answered_at is not null as answered, revision > 0 as amended from lanes.item
@@ -193,13 +192,17 @@ class Scene:
     @property
     def expects_more(self) -> bool:
         """Whether earlier items have yet to enter."""
-        return bool(self._before) and self._elapsed() - self._began < ENTERED_WITHIN_S
+        return bool(self._before) and not self._has_given_up
 
     def holds_back(self, workload: str) -> bool:
         """Return whether the workload's batch should wait, to use late data and to be late for the earlier items."""
         early = [each.workload for each in self._before if self.expects_more]
         awaited = {of for of, _ in (*self._late, *self._entered)}.union(early)
-        return workload in awaited and self._elapsed() - self._began < GIVEN_UP_AFTER_S
+        return workload in awaited and not self._has_given_up
+
+    @property
+    def _has_given_up(self) -> bool:
+        return self._elapsed() - self._began >= GIVEN_UP_AFTER_S
 
     def _enter(self) -> list[SampleSubmission]:
         """Admit the earlier items and return them; none while no run rescues late items, or another router is at work."""

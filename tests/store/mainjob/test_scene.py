@@ -9,7 +9,6 @@ from lanes.mainjob.mainjob import MainJob, SentItems
 from lanes.mainjob.onlooker import CountLines
 from lanes.mainjob.samples import sample_appeals, sample_workloads
 from lanes.mainjob.scene import (
-    ENTERED_WITHIN_S,
     GIVEN_UP_AFTER_S,
     SENT_AGAIN_AFTER_S,
     SampleSubmission,
@@ -190,7 +189,9 @@ def test_earlier_items_enter_once_a_collector_runs_and_their_batch_is_held_back(
 def test_the_scene_stops_waiting_for_earlier_items_after_a_limit(
     appealed: Scene, elapsed: SceneClock
 ) -> None:
-    elapsed.at_s = ENTERED_WITHIN_S
+    elapsed.at_s = GIVEN_UP_AFTER_S - 1
+    assert appealed.expects_more
+    elapsed.at_s = GIVEN_UP_AFTER_S
     assert not appealed.expects_more
     assert not appealed.holds_back("moderation")
     assert appealed.look() == []
