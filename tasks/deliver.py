@@ -17,7 +17,7 @@ from prefect.settings import get_current_settings
 from pydantic import ValidationError
 
 from blocks.slack_channel import SlackChannel
-from lanes.promises.briefing import Briefing
+from lanes.promises.briefing import Briefing, not_looked_up
 from lanes.promises.incident import (
     Incident,
     IncidentNews,
@@ -57,6 +57,11 @@ class Briefed:
     pages: IncidentPages
     explains: Sequence[Incident] = ()
 
+    @property
+    def incomplete(self) -> str:
+        """Why the message lacks links or details that a later lookup may find; empty if it is complete."""
+        return self.pages.no_artifact or self.briefing.failed_lookup
+
 
 class Briefer:
     """A lookup of the details of one round's incidents."""
@@ -74,10 +79,12 @@ class Briefer:
                 briefing, pages, await self._db.run(incidents.list_explained, incident.id)
             )
         except Exception as error:
-            text = "incident %d is told without its cause: %s"
+            text = "incident %d is posted without its cause: %s"
             get_run_logger().warning(text, incident.id, summarize_error(error))
             nothing = IncidentPages(no_artifact="nothing could be looked up")
-            return Briefed(_read_briefing(incident) or _unknown(type(error).__name__), nothing)
+            return Briefed(
+                _read_briefing(incident) or not_looked_up(incident, type(error).__name__), nothing
+            )
         finally:
             self._spent_s += time.monotonic() - began
 
@@ -90,7 +97,7 @@ class Briefer:
         ):
             return old_details
         if self._spent_s > self._finder.limits.round_s:
-            return old_details or _unknown("too many incidents at once")
+            return old_details or not_looked_up(incident, "too many incidents at once")
         async with self._db.transaction() as run:
             new_details = await run(briefings.brief, incident, now=run.now)
         if old_details is not None and old_details.causes and not new_details.causes:
@@ -113,14 +120,6 @@ def _read_briefing(incident: Incident) -> Briefing | None:
         return Briefing.model_validate(incident.briefing) if incident.briefing else None
     except ValidationError:
         return None
-
-
-def _unknown(why: str) -> Briefing:
-    reason = f"it could not be looked up ({why})"
-    unknown = f"not known: {reason}"
-    return Briefing(
-        unexplained=reason, unstaked=unknown, trend=unknown, unsampled=reason, no_run=reason
-    )
 
 
 async def deliver_posts(db: Database) -> int:
@@ -310,7 +309,7 @@ async def _tell(
         await _note_failure(db, move, post, problem)
         raise
     place_fields, posted = {"channel": place.channel, "ts": place.ts}, move is SlackStep.POST
-    shown = {**place_fields, "posted": posted, "missing_links": briefed.pages.no_artifact or None}
+    shown = {**place_fields, "posted": posted, "incomplete": briefed.incomplete or None}
     async with db.transaction() as run:
         await run(slack_outbox.record_posted, post.incident, **shown, now=run.now)
         news = None if posted else find_news(post, run.now)

@@ -184,7 +184,10 @@ class SampleItem(BriefingPart):
 
 
 class Briefing(BriefingPart):
-    """The details of an incident at one moment; each part has a sentence that replaces it if it is not known."""
+    """The details of an incident at one moment; each part has a sentence that replaces it if it is not known.
+
+    `failed_lookup` is the reason why a part could not be looked up; a later lookup may find it.
+    """
 
     causes: tuple[Cause, ...] = ()  # the most frequent first
     counted_over: str = ""  # the population of the counts; empty without counts
@@ -197,6 +200,26 @@ class Briefing(BriefingPart):
     unsampled: str = ""
     flow_run_id: UUID | None = None
     no_run: str = ""
+    failed_lookup: str = ""
+
+
+def not_looked_up(incident: Incident, reason: str) -> Briefing:
+    """Return the briefing of an incident whose details could not be looked up: only the cause that its opener encountered."""
+    failed = f"it could not be looked up ({reason})"
+    return Briefing(
+        causes=stated_cause(incident),
+        unexplained=failed,
+        unstaked=f"not known: {failed}",
+        trend=f"not known: {failed}",
+        unsampled=failed,
+        no_run=failed,
+        failed_lookup=failed,
+    )
+
+
+def stated_cause(incident: Incident) -> tuple[Cause, ...]:
+    """Return the cause that the opener of the incident encountered, if any; it has no count."""
+    return (Cause(error=incident.why),) if incident.why else ()
 
 
 @dataclass(frozen=True)

@@ -432,7 +432,7 @@ class SlackStep(StrEnum):
 class SlackPost:
     """An incident and the state of its Slack message; `unsure` is true if a post was started and its result is not known.
 
-    `last_error` is why the last try failed, or why the message lacks the links of Prefect.
+    `last_error` is why the last try failed, or why the message lacks links or details.
     """
 
     incident: Incident
@@ -447,7 +447,7 @@ class SlackPost:
 
 
 def next_step(post: SlackPost, *, edits: bool, now: datetime) -> SlackStep:
-    """Return whether to post a new incident or its end, or to edit a message whose figures changed or that lacks links.
+    """Return whether to post a new incident or its end, or to edit a message whose figures changed or that is incomplete.
 
     Without `edits` (a webhook), messages cannot be changed. A silenced incident is not posted; if it may already have been
     posted (`unsure`), the step is still POST, because posting first searches for the existing message.

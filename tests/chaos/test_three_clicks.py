@@ -65,6 +65,7 @@ DIGESTED = {
     Promise.READ_LATE: "`lanes proposals --workload read-late",
 }
 KNOWN = "Details"
+NOT_LOOKED_UP = "could not be looked up"
 JUDGES = (
     "doctor",
     "status",
@@ -181,14 +182,16 @@ def broken(stand: RunningStand, promise: Promise) -> Any:
 def told(stand: RunningStand, messages: SlackStandIn, promise: Promise) -> PostedMessage:
     """Return the only message about the incident of the promise, complete.
 
-    A message is posted without its details if Prefect does not answer within 3 s, and completed after EDIT_EVERY.
+    A message is posted without its details if Prefect does not answer within 3 s, or if many incidents open at once and their
+    lookups take too long. It is completed after EDIT_EVERY.
     """
     incident_id = broken(stand, promise).incident_id
 
     def complete() -> PostedMessage | None:
         posted = messages.about(incident_id)
         assert len(posted) <= 1
-        return next((each for each in posted if KNOWN in {of.label for of in buttons(each)}), None)
+        linked = [each for each in posted if KNOWN in {of.label for of in buttons(each)}]
+        return next((each for each in linked if NOT_LOOKED_UP not in read(each.blocks)), None)
 
     found = until(complete, within_s=60 + EDIT_EVERY.total_seconds(), what="the message")
     assert found is not None

@@ -513,16 +513,34 @@ async def test_a_briefing_that_another_release_stored_does_not_prevent_the_messa
     assert "20x the provider answered 500" in shown(calls.failing.blocks)
 
 
-async def test_incidents_beyond_the_time_limit_of_lookups_are_posted_without_their_cause(
+async def test_a_message_beyond_the_time_limit_of_lookups_gets_its_details_later(
     calls: FailedCalls,
 ) -> None:
     calls.limits = LookupLimits(round_s=0)
     await calls.record(BREACH)
     await calls.fail()
+    for sent in (2, 2, 1):
+        assert await calls.told() == sent
+        assert len(calls.standin.messages) == 2
+        read = shown(calls.failing.blocks)
+        unknown = "Not known: it could not be looked up (too many incidents at once)" in read
+        assert unknown == (sent > 1)
+        calls.time.passes(minutes=6)  # no measurement renews the incidents meanwhile
+    assert "20x the provider answered 500" in read
+    assert "could not be looked up" not in read
+    assert await calls.told() == 0
+
+
+async def test_a_message_states_a_cause_that_its_opener_encountered_without_any_lookup(
+    calls: FailedCalls,
+) -> None:
+    calls.limits = LookupLimits(round_s=0)
+    await calls.record(BREACH)
+    await calls.record(replace(BREACH, workload="bills", why="the scanner is jammed"))
     await calls.told()
-    texts = [shown(each.blocks) for each in calls.standin.messages]
-    assert len(texts) == 2
-    assert "Not known: it could not be looked up (too many incidents at once)" in texts[1]
+    read = shown(calls.standin.messages[-1].blocks)
+    assert "the scanner is jammed" in read
+    assert "Not known: it could not be looked up (too many incidents at once)" in read
 
 
 async def never_started(story: Story) -> None:

@@ -128,6 +128,7 @@ def brief(
         else briefing.UNSAMPLED.get(promise, cause_error or "no item of it is known"),
         flow_run_id=run,
         no_run="" if run else briefing.NO_RUN.get(promise, cause_error or "no run of it is known"),
+        failed_lookup=cause_error or stake_error or trend_error,
     )
 
 
@@ -136,7 +137,7 @@ def _causes(
 ) -> tuple[briefing.Cause, ...]:
     """Return the most frequent errors, or else the reason stated when the incident opened; a single note has no count."""
     if not errors:
-        return (briefing.Cause(error=incident.why),) if incident.why else ()
+        return briefing.stated_cause(incident)
     is_counted = bool(found.counted_over)
     return tuple(
         briefing.Cause(error=met.error, times=met.times if is_counted or met.times > 1 else None)

@@ -84,8 +84,8 @@ def _is_outdated(now: datetime) -> sa.ColumnElement[bool]:
     handled = incident.c.handled_at > slack_post.c.posted_at
     unread = incident.c.updated_at > slack_post.c.posted_at - READ_WITHIN
     may_edit = slack_post.c.posted_at <= now - EDIT_EVERY
-    without_links = slack_post.c.last_error.is_not(None)
-    return sa.or_(worse, handled, sa.and_(may_edit, sa.or_(unread, without_links)))
+    incomplete = slack_post.c.last_error.is_not(None)
+    return sa.or_(worse, handled, sa.and_(may_edit, sa.or_(unread, incomplete)))
 
 
 def begin(
@@ -110,14 +110,14 @@ def record_posted(
     channel: str | None,
     ts: str | None,
     posted: bool = False,
-    missing_links: str | None = None,
+    incomplete: str | None = None,
     now: datetime,
 ) -> None:
     """Record the place of a message that shows the incident in this state; a message that was `posted` notifies people.
 
-    `missing_links` is the reason why the message has no links to Prefect; such a message is edited again after `EDIT_EVERY`.
+    `incomplete` is the reason why the message lacks links or details; such a message is edited again after `EDIT_EVERY`.
     """
-    more: dict[str, Any] = {"last_error": missing_links} | ({"reminded_at": now} if posted else {})
+    more: dict[str, Any] = {"last_error": incomplete} | ({"reminded_at": now} if posted else {})
     _record_place(
         connection, of.id, channel, ts, of.state, now, posted_severity=of.severity, **more
     )

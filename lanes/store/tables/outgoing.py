@@ -100,7 +100,7 @@ class slack_post(sa.TypedColumns):
     unsure: sa.Named[bool] = column("A post may have gone through: look first", default="false")
     attempts: sa.Named[int] = column("Failed tries in a row", default="0")
     next_try_at: sa.Named[datetime] = column("Not before")
-    last_error: sa.Named[str | None] = column("Why the last try failed, or why links are missing")
+    last_error: sa.Named[str | None] = column("Why the last try failed, or why details are missing")
     reminded_at: sa.Named[datetime | None] = column("When its thread was last reminded")
 
 

@@ -936,6 +936,7 @@ def test_a_cause_lookup_that_times_out_is_reported_and_leaves_the_other_parts_in
     monkeypatch.setattr(causes, "find", slow)
     _, briefing, said = told(connection, Promise.REALTIME_FAILING, within="50ms")
     assert briefing.unexplained == "it could not be looked up (QueryCanceled)"
+    assert briefing.failed_lookup == briefing.unexplained
     assert "It could not be looked up (QueryCanceled)." in shown(said.blocks)
     assert briefing.stake is not None
     assert briefing.trend.startswith("rising")
