@@ -58,7 +58,7 @@ class Briefed:
     explains: Sequence[Incident] = ()
 
     @property
-    def incomplete(self) -> str:
+    def incomplete_because(self) -> str:
         """Why the message lacks links or details that a later lookup may find; empty if it is complete."""
         return self.pages.no_artifact or self.briefing.failed_lookup
 
@@ -309,7 +309,11 @@ async def _tell(
         await _note_failure(db, move, post, problem)
         raise
     place_fields, posted = {"channel": place.channel, "ts": place.ts}, move is SlackStep.POST
-    shown = {**place_fields, "posted": posted, "incomplete": briefed.incomplete or None}
+    shown = {
+        **place_fields,
+        "posted": posted,
+        "incomplete_because": briefed.incomplete_because or None,
+    }
     async with db.transaction() as run:
         await run(slack_outbox.record_posted, post.incident, **shown, now=run.now)
         news = None if posted else find_news(post, run.now)

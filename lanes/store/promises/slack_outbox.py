@@ -110,14 +110,16 @@ def record_posted(
     channel: str | None,
     ts: str | None,
     posted: bool = False,
-    incomplete: str | None = None,
+    incomplete_because: str | None = None,
     now: datetime,
 ) -> None:
     """Record the place of a message that shows the incident in this state; a message that was `posted` notifies people.
 
-    `incomplete` is the reason why the message lacks links or details; such a message is edited again after `EDIT_EVERY`.
+    `incomplete_because` is the reason why the message lacks links or details; it is then edited again after `EDIT_EVERY`.
     """
-    more: dict[str, Any] = {"last_error": incomplete} | ({"reminded_at": now} if posted else {})
+    more: dict[str, Any] = {"last_error": incomplete_because} | (
+        {"reminded_at": now} if posted else {}
+    )
     _record_place(
         connection, of.id, channel, ts, of.state, now, posted_severity=of.severity, **more
     )
