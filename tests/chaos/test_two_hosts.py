@@ -20,15 +20,6 @@ pytestmark = [
 ]
 OUTAGE_S = 20
 SENT_A_SECOND = 20
-DRAINS = """
-select count(distinct split_part(split_part(application_name, '@', 2), ':', 1)) from pg_stat_activity
- where datname = current_database() and application_name like 'lanes answer@%'
-"""
-# The sessions of drains, by age: they tell a drain that began late from one that claimed nothing.
-SESSIONS = """
-select application_name, now() - backend_start as age, state, query from pg_stat_activity
- where datname = current_database() and application_name like 'lanes answer@%' order by age desc
-"""
 CLAIMANTS = "select distinct claimed_by from lanes.work where state = 'claimed'"
 ANSWERED = "select count(*) from lanes.item where key like :some and answered_at is not null"
 CLAIMED = "select count(*) from lanes.work where state = 'claimed'"
@@ -47,11 +38,14 @@ def test_two_hosts_lose_no_item_answer_none_twice_and_pay_none_twice() -> None:
 
 @pytest.fixture(scope="module")
 def two_hosts() -> Iterator[Fleet]:
-    """Start two hosts with a drain each, whose clocks differ by 30 seconds."""
+    """Start two hosts whose clocks differ by 30 seconds, and wait until the drains of both answer.
+
+    A session in the database is no sign of that: on a busy machine, a new drain made its first claim ten seconds later.
+    """
     with fleet(faketime={"b": "+30s"}, latency_s="0.5", LANES_KEEP_WARM="2") as running:
         until(
-            lambda: running.view.value(DRAINS) == 2,
-            what="a drain on each host",
+            lambda: wait_for_answers(running, send(running, 200), 200) == {"a", "b"},
+            what="answers of a drain on each host",
         )
         yield running
 
@@ -85,7 +79,7 @@ def test_both_hosts_answer_and_share_one_rate_limit_of_the_provider(two_hosts: F
     endpoint.post("_control/settings", json={"requests_per_minute": 240}).raise_for_status()
     hosts = wait_for_answers(two_hosts, send(two_hosts, 400), 400)
     endpoint.post("_control/settings", json={"requests_per_minute": None}).raise_for_status()
-    assert hosts == {"a", "b"}, two_hosts.view.rows(SESSIONS)
+    assert hosts == {"a", "b"}
     assert endpoint.get("_control/limits").json()["refused"] == 0
 
 
