@@ -6,12 +6,12 @@ from typing import TypeVar
 
 T = TypeVar("T")
 FIRST_REST_S, LONGEST_REST_S = 0.005, 0.1
+# The limit only ends a wait for something that will not happen. It states no speed: benchmarks do.
+LONGEST_WAIT_S = 300
 
 
-def until(condition: Callable[[], T], *, within_s: float = 300, what: str = "it") -> T:
+def until(condition: Callable[[], T], *, within_s: float = LONGEST_WAIT_S, what: str = "it") -> T:
     """Return the value of `condition` once it is true; poll at once, and then at growing intervals.
-
-    The limit only ends a wait for something that will not happen. It states no speed: benchmarks do.
 
     Raises:
         AssertionError: the value is still false after `within_s` seconds.

@@ -15,8 +15,8 @@ from tests.conftest import NOON
 from tests.flows.conftest import Sender
 from tests.prefect_standin import PrefectStandIn
 from tests.unit.realtime.work import claimed
+from tests.waiting import LONGEST_WAIT_S
 
-PROMPTLY_S = 20
 DONE = "select count(*) from lanes.item where settled_at is not null and "
 OPEN = "select count(*) from lanes.work where state in ('ready', 'claimed')"
 
@@ -31,7 +31,7 @@ async def until_answered(
     opened: Drain, sender: Sender, number: int, *, by_step_s: float = 0, among: str = "true"
 ) -> None:
     """Run turns of `by_step_s` seconds until `number` items are answered."""
-    async with asyncio.timeout(PROMPTLY_S):
+    async with asyncio.timeout(LONGEST_WAIT_S):
         while await counted(sender, DONE + among) < number:
             assert await opened.stays()
             opened.wakes.record_ready_work()
