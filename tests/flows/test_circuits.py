@@ -24,9 +24,9 @@ from tests.flows.conftest import Sender
 from tests.flows.realtime import a_state
 from tests.passing_time import PassingTime
 from tests.prefect_standin import PrefectStandIn
-from tests.waiting import LONGEST_WAIT_S
 
 MODEL = "claude-haiku-5-5"
+SOON_S = 20
 STEP_S = 0.5  # seconds that pass with each look
 
 
@@ -64,7 +64,7 @@ async def turns(*drains: Drain, sender: Sender, until: Callable[[], Awaitable[bo
             await asyncio.sleep(0.05)
         done.set()
 
-    async with asyncio.timeout(LONGEST_WAIT_S):
+    async with asyncio.timeout(SOON_S):
         await asyncio.gather(looks(), *map(goes_on, drains))
     return passed
 

@@ -14,9 +14,8 @@ from tasks.account_drain import DrainPace
 from tasks.connections import Connections
 from tasks.drain import drain
 from tests.flows.conftest import Sender
-from tests.flows.test_drain import turns, until_answered, work_is
+from tests.flows.test_drain import PROMPTLY_S, turns, until_answered, work_is
 from tests.prefect_standin import PrefectStandIn
-from tests.waiting import LONGEST_WAIT_S
 
 END_OTHERS = """select pg_terminate_backend(pid) from pg_stat_activity
  where datname = current_database() and pid <> pg_backend_pid()"""
@@ -60,8 +59,9 @@ async def test_another_drain_takes_the_claims_of_a_dead_drain_once_their_leases_
     sender.time.passes(seconds=19)
     assert await at.db.run(work.list_abandoned, now=await at.db.now()) == []
     sender.time.passes(seconds=2)
-    async with drain(at, standing=False) as opened, asyncio.timeout(LONGEST_WAIT_S):
-        await until_answered(opened, sender, "a")
+    async with drain(at, standing=False) as opened:
+        async with asyncio.timeout(PROMPTLY_S):
+            await until_answered(opened, sender, "a")
     assert await sender.rows(
         "select outcome, bound_usd > 0 from lanes.attempt_log order by attempt"
     ) == [("unknown", True), ("valid", False)]
