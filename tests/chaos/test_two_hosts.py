@@ -40,7 +40,7 @@ def test_two_hosts_lose_no_item_answer_none_twice_and_pay_none_twice() -> None:
 def two_hosts() -> Iterator[Fleet]:
     """Start two hosts whose clocks differ by 30 seconds, and wait until the drains of both answer.
 
-    A session in the database is no sign of that: on a busy machine, a new drain made its first claim ten seconds later.
+    An open session does not prove that: on a busy machine, a new drain made its first claim ten seconds after it opened one.
     """
     with fleet(faketime={"b": "+30s"}, latency_s="0.5", LANES_KEEP_WARM="2") as running:
         until(

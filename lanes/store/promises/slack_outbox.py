@@ -115,7 +115,7 @@ def record_posted(
 ) -> None:
     """Record the place of a message that shows the incident in this state; a message that was `posted` notifies people.
 
-    `incomplete_because` is the reason why the message lacks links or details; it is then edited again after `EDIT_EVERY`.
+    `incomplete_because` says why the message lacks links or details; such a message is edited again after `EDIT_EVERY`.
     """
     more: dict[str, Any] = {"last_error": incomplete_because} | (
         {"reminded_at": now} if posted else {}
