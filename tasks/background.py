@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import ParamSpec, Protocol, TypeVar
 
 from prefect.logging import get_run_logger
@@ -10,6 +10,17 @@ from prefect.logging import get_run_logger
 PAUSE_S = 1.0  # before a failed task is started again
 CLOSING_S = 1.0  # before a task that did not end is cancelled again
 ROUTED_WITHIN_S = 0.1  # longest wait of a look for work for the routing of received items
+
+
+async def take_signal(event: asyncio.Event, *, within_s: float) -> bool:
+    """Wait up to `within_s` seconds for the event and clear it; return whether it came in time."""
+    # not wait_for, which on Python 3.11 can swallow our cancellation
+    with suppress(TimeoutError):
+        async with asyncio.timeout(within_s):
+            await event.wait()
+    came = event.is_set()
+    event.clear()
+    return came
 
 
 class Closable(Protocol):
@@ -136,10 +147,11 @@ async def bounded_tasks(most: int) -> AsyncIterator[BoundedTasks]:
 
 
 class Wakes:
-    """The signals that wake the parts of one drain: the loop, the router and the publisher."""
+    """The signals that wake the parts of one drain: the loop, the router, the publisher and the look for lost claims."""
 
     def __init__(self, *, routed_within_s: float = ROUTED_WITHIN_S) -> None:
         self.loop, self.routing, self.telling = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.rescue = asyncio.Event()
         self.routing.set()  # items may have been received before this drain began
         self._look, self._routed_within_s = True, routed_within_s
         self._later: asyncio.TimerHandle | None = None
@@ -159,6 +171,10 @@ class Wakes:
     def record_arrival(self) -> None:
         """Record that received items wait for the router."""
         self.routing.set()
+
+    def record_router_role(self) -> None:
+        """Look for lost claims now: this drain has become the router, which ends them."""
+        self.rescue.set()
 
     def record_ready_work(self) -> None:
         """Record that there may be work that the loop has not seen."""

@@ -26,7 +26,7 @@ from lanes.store.signals import Role, holder_exists, holders, listening
 from lanes.store.workload.accounts import LaneAccount
 from lanes.words import Lane
 from tasks.account_drain import FIRST_ANSWERS_S, AccountDrain, DrainPace
-from tasks.background import BackgroundTasks, Wakes
+from tasks.background import BackgroundTasks, Wakes, take_signal
 from tasks.connections import Connections
 from tasks.outgoing import Publisher
 from tasks.pages import Notice
@@ -67,7 +67,7 @@ class Chores:
         keep("routing", self._route, every_s=0)
         keep("standing roles", self._guard.run, after_s=late)
         keep("events out", self._publisher.run)
-        keep("lost claims", self._rescue, every_s=CHORES_EVERY_S)
+        keep("lost claims", self._rescue, every_s=0)
         keep("workload blocks", self._publish_blocks, every_s=CHORES_EVERY_S, after_s=late)
         keep("more drains", self._call_for_more, every_s=CHORES_EVERY_S, after_s=late)
         keep("summary", self._sum_up, every_s=SUMMARY_EVERY_S)
@@ -84,14 +84,13 @@ class Chores:
 
     async def _route(self) -> None:
         """As the router, route received items after each commit that may have brought some, and at least every second."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(min(ROUTE_EVERY_S, self._router.rest_s() or ROUTE_EVERY_S)):
-                await self._wakes.routing.wait()
-        self._wakes.routing.clear()
+        within_s = min(ROUTE_EVERY_S, self._router.rest_s() or ROUTE_EVERY_S)
+        await take_signal(self._wakes.routing, within_s=within_s)
         await self._router.turn()
 
     async def _rescue(self) -> None:
-        """As the router, end lost claims; then look for work that no notification announced."""
+        """As the router, end lost claims, first when the drain takes the role; then look for work that was not announced."""
+        await take_signal(self._wakes.rescue, within_s=CHORES_EVERY_S)
         if self._router.holds:
             await end_lost_claims(self._db, await self._db.now())
         self._wakes.record_ready_work()
@@ -225,12 +224,8 @@ class Drain:
             (account.sleeps_until - account.performer.clock()).total_seconds()
             for account in self.accounts
         )
-        try:
-            async with asyncio.timeout(max(0.0, pause_s)):
-                await self.wakes.loop.wait()
-        except TimeoutError:
+        if not await take_signal(self.wakes.loop, within_s=max(0.0, pause_s)):
             self._expired = True
-        self.wakes.loop.clear()
 
     def advance(self) -> None:
         """Report a tick to the state of each account, and perform the resulting effects."""

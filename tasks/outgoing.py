@@ -28,6 +28,7 @@ from lanes.realtime.turns import QueueCursor
 from lanes.store import outbox
 from lanes.store.database import Database
 from lanes.store.outbox import OutboxTurn, Outgoing
+from tasks.background import take_signal
 from tasks.runs import Troubles, summarize_error
 
 MOST = 50  # events in one request; the pace delays an urgent event by at most one request
@@ -113,11 +114,7 @@ class Publisher:
             self._troubles.clear("events")
             failures = 0
             await asyncio.sleep(APART_S)
-            # not wait_for, which on Python 3.11 can swallow our cancellation
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._every_s):
-                    await self.wake.wait()
-            self.wake.clear()
+            await take_signal(self.wake, within_s=self._every_s)
 
     async def publish(self, *, within_s: float = math.inf) -> int:
         """Publish every waiting event, except those that another publisher handles; return the number we published.

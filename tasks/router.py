@@ -29,7 +29,7 @@ from lanes.store.workload.workloads import InForce
 from lanes.words import BLOCK, Lane
 from lanes.workload.version import Version
 from tasks.arrivals import ArrivalReader
-from tasks.background import Wakes, bounded_tasks
+from tasks.background import Wakes, bounded_tasks, take_signal
 
 T = TypeVar("T")
 HALVED = 400  # items from which a portion is saved in two statements: for fewer, that costs more than it gains
@@ -295,6 +295,7 @@ class Router:
             self._reading = asyncio.create_task(
                 ArrivalReader(self._db, self._wakes.record_arrival).run()
             )
+            self._wakes.record_router_role()
         try:
             await self._route()
         finally:
@@ -324,7 +325,8 @@ class Router:
             since = heads.look(ended).since
             if routed.items < size and not await self._db.look(unrouted.has_received, since=since):
                 return
-            came = await self._wait_for_arrival(portions.rest_s(time.monotonic()))
+            rest_s = portions.rest_s(time.monotonic())
+            came = await take_signal(self._wakes.routing, within_s=rest_s)
             if came and size > FEW:  # so that small new arrivals do not hold up a backlog
                 portions.begin()
 
@@ -342,13 +344,3 @@ class Router:
             if await self._role.try_take() and await self._role.is_wanted_by_another():
                 await self._role.release()
         return self._role.held
-
-    async def _wait_for_arrival(self, seconds: float) -> bool:
-        """Wait up to that time for new arrivals; return whether there were any."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._wakes.routing.wait()
-        except TimeoutError:
-            return False
-        self._wakes.routing.clear()
-        return True

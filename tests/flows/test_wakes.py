@@ -7,7 +7,7 @@ from sqlalchemy import Engine
 
 from lanes.store.database import Database
 from lanes.store.signals import listening, wake
-from tasks.background import Wakes
+from tasks.background import Wakes, take_signal
 from tests.flows.conftest import until
 
 
@@ -18,6 +18,13 @@ def asleep(**how: float) -> Wakes:
     for each in (wakes.loop, wakes.routing, wakes.telling):
         each.clear()
     return wakes
+
+
+async def test_a_signal_is_taken_once() -> None:
+    signal = asyncio.Event()
+    signal.set()
+    assert await take_signal(signal, within_s=60)
+    assert not await take_signal(signal, within_s=0)
 
 
 async def test_commits_of_other_sessions_are_routed_before_a_look_for_work() -> None:
