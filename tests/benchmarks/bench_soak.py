@@ -1,7 +1,8 @@
 """A soak: a stand at 80 % of its own rate for half an hour, while a forgotten transaction stays open for a third of it.
 
-SQL submits items in real time, and Prefect gets two events a second. The stand's rate is measured first, with a backlog. The
-transaction is open during the middle third and holds back vacuum. Latencies are from received to answered.
+SQL submits items in real time, and Prefect gets two events a second. The stand's rate is measured first, for a tenth of the
+time and under the same load, while a backlog of constant size waits. The transaction is open during the middle third and holds
+back vacuum. Latencies are from received to answered.
 
 - `p99_ratio`: the 99th percentile of the last minute over that of the first.
 - `rss_growth_mb`: the largest growth of the memory of a Lanes process after it had run for a sixth of the time.
@@ -52,6 +53,7 @@ select count(*) from (
 """
 ITEMS = "select count(*) from lanes.item"
 OPEN = "select count(*) from lanes.item where answered_at is null and failed_at is null"
+ANSWERED = "select count(*) from lanes.item where answered_at is not null"
 ROWS = """
 select relname as name, n_dead_tup as dead, n_live_tup as live
   from pg_stat_user_tables where schemaname = 'lanes'
@@ -111,7 +113,7 @@ def main() -> None:
     given = parser.parse_args()
     with whole_stand() as stand:
         publish(stand)
-        measured = reached(stand)  # this also warms up the stand
+        measured = reached(stand, over_s=60 * given.minutes / 10)  # this also warms up the stand
         rate = given.rate or 0.8 * measured
         course = Course()
         before, sent = used(stand), stand.value(ITEMS)
@@ -149,16 +151,34 @@ def main() -> None:
     tell("soak", figures, minutes=given.minutes, more=more)
 
 
-def reached(stand: RunningStand) -> float:
-    """Return the items a second at which the stand answers the second half of a backlog: by then its drains have started."""
+def reached(stand: RunningStand, *, over_s: float) -> float:
+    """Return the items a second that the stand answers while it accepts as many, with events, and half a backlog waits.
+
+    The first half of the backlog is answered before, so that the drains have started.
+    """
     submit(stand, 0, BACKLOG)
     counted = partial(stand.value, OPEN)
     until(lambda: counted() <= BACKLOG / 2, within_s=300, what="half of the backlog")
-    began, left = time.perf_counter(), counted()
+    sent = BACKLOG
+    with ThreadPoolExecutor(1) as beside:
+        events = beside.submit(send_events, stand, over_s)
+        answered, began = stand.value(ANSWERED), time.perf_counter()
+        while time.perf_counter() - began < over_s:
+            before = sent + max(0, BACKLOG // 2 - counted())
+            submit(stand, sent, before)
+            sent = before
+            time.sleep(1 / CHUNKS_PER_S)
+        rate = (stand.value(ANSWERED) - answered) / (time.perf_counter() - began)
+        events.result()
     until(lambda: not counted(), within_s=300, what="the backlog")
-    rate = left / (time.perf_counter() - began)
     print(f"reached: {rate:.0f} items a second by {drains(stand)} drains", flush=True)
     return rate
+
+
+def send_events(stand: RunningStand, seconds: float) -> None:
+    """Send events for that time and wait for their answers."""
+    number = round(seconds * EVENTS_PER_S)
+    arrive(stand, "letters", number, per_s=EVENTS_PER_S, poll_s=0.1)
 
 
 def submit(stand: RunningStand, since: int, before: int) -> None:
@@ -175,10 +195,10 @@ def soak(stand: RunningStand, rate: float, minutes: int, course: Course) -> date
         ending.callback(stops.set)  # after an error, too
         began: datetime = stand.value("select clock_timestamp()")
         start = time.perf_counter()
-        number = round(seconds * EVENTS_PER_S)
-        events = beside.submit(arrive, stand, "letters", number, per_s=EVENTS_PER_S, poll_s=0.1)
+        events = beside.submit(send_events, stand, seconds)
         looking = beside.submit(look, stand, course, stops, every_s=seconds / SAMPLES)
-        sent, transaction = BACKLOG, 0
+        sent = first = stand.value(ITEMS)  # above every number that was sent
+        transaction = 0
         for chunk in range(seconds * CHUNKS_PER_S):
             passed = chunk / CHUNKS_PER_S
             late_s = time.perf_counter() - start - passed
@@ -190,7 +210,7 @@ def soak(stand: RunningStand, rate: float, minutes: int, course: Course) -> date
             if transaction == 1 and passed >= 2 * seconds / 3:
                 transaction = 2
                 held.close()
-            before = BACKLOG + round(rate * (passed + 1 / CHUNKS_PER_S))
+            before = first + round(rate * (passed + 1 / CHUNKS_PER_S))
             submit(stand, sent, before)
             sent = before
             if chunk % (60 * CHUNKS_PER_S) == 0:
