@@ -152,9 +152,9 @@ def main() -> None:
 
 
 def reached(stand: RunningStand, *, over_s: float) -> float:
-    """Return the items a second that the stand answers while it accepts as many, with events, and half a backlog waits.
+    """Return the items a second that the stand answers under the load of the soak, while half of `BACKLOG` waits.
 
-    The first half of the backlog is answered before, so that the drains have started.
+    The other half is answered first, so that the drains have started.
     """
     submit(stand, 0, BACKLOG)
     counted = partial(stand.value, OPEN)
@@ -176,7 +176,7 @@ def reached(stand: RunningStand, *, over_s: float) -> float:
 
 
 def send_events(stand: RunningStand, seconds: float) -> None:
-    """Send events for that time and wait for their answers."""
+    """Send events for so many seconds, and wait for their answers."""
     number = round(seconds * EVENTS_PER_S)
     arrive(stand, "letters", number, per_s=EVENTS_PER_S, poll_s=0.1)
 
@@ -197,7 +197,7 @@ def soak(stand: RunningStand, rate: float, minutes: int, course: Course) -> date
         start = time.perf_counter()
         events = beside.submit(send_events, stand, seconds)
         looking = beside.submit(look, stand, course, stops, every_s=seconds / SAMPLES)
-        sent = first = stand.value(ITEMS)  # above every number that was sent
+        sent = first = stand.value(ITEMS)  # higher than any number sent so far
         transaction = 0
         for chunk in range(seconds * CHUNKS_PER_S):
             passed = chunk / CHUNKS_PER_S

@@ -22,6 +22,8 @@ is not in it: see [tune cost](../how-to/tune-cost.md).
 """
 NOT_IN_IT = """
 - *Your input and its answer*: add their bytes to the disk and to the WAL.
+- *The speed of your machine*: on the same type of machine, an item took 2.7 times as much processor time on one day as on
+  another (`BENCHMARKS.md`). Measure yours with `make bench NAME=soak`.
 - *Batches*: an item in a batch takes less processor time, and as many bytes.
 - *Limits in tokens*: multiply the requests by the tokens of a call. A [pack](../concepts/buffering-and-packing.md) of ten items
   is one request.
