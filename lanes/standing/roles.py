@@ -1,4 +1,4 @@
-"""Roles that one process holds at a time, the standing runs that hold three of them, and the replacement for a free role.
+"""Roles and locks that one process holds at a time, the runs that hold three of the roles, and how a free role is taken.
 
 Drains, `collect`, `watch` and the supervisor check for free roles. Each process has its own `Vacancies`. `replacement`, which
 Prefect deduplicates by its key, and `may_take_role` ensure that all of them together request one run.
@@ -7,7 +7,7 @@ Prefect deduplicates by its key, and `may_take_role` ensure that all of them tog
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from enum import IntEnum
+from enum import IntEnum, unique
 
 from lanes.standing import runs
 from lanes.standing.runs import WantedRun
@@ -36,6 +36,18 @@ class Role(IntEnum):
     SUBMITTER = 14  # creates batches, one at a time
     DRAIN = 15  # shared: every drain holds this role, so that the drains can be counted
     STANDBY = 16  # stays warm on another host than the keeper, where two drains are kept warm
+
+
+@unique
+class Lock(IntEnum):
+    """The advisory locks with a single key. Two purposes with the same number would wait for each other."""
+
+    UPGRADE = 7_016_001  # one upgrade or deploy at a time
+    ROUTING = (
+        7_016_002  # one transaction routes at a time, even while the router role changes hands
+    )
+    INDEXES = 7_016_003  # one upgrade at a time builds indexes
+    FOLDING = 7_016_021  # one transaction folds, or rebuilds, at a time
 
 
 @dataclass(frozen=True)

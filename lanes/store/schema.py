@@ -10,12 +10,13 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from psycopg.errors import DeadlockDetected, InsufficientPrivilege
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, func, select, text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlalchemy.pool import NullPool
 
 from lanes import FILES
 from lanes.errors import SetupError
+from lanes.standing.roles import Lock
 from lanes.store.current import roles
 from lanes.store.current.roles import become_owner, schema_owner
 from lanes.store.engines import discreet_engine, refuse_pooler
@@ -23,12 +24,12 @@ from lanes.store.tables import SCHEMA
 
 T = TypeVar("T")
 TRIES = 20  # per upgrade; Postgres detects a deadlock after a second
-ONE_AT_A_TIME = 7_016_001  # advisory lock that serializes upgrades
 UNLIMITED = """
     select set_config(name, '0', true) from unnest(array[
         'statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout']) as name
 """
-_INDEXING = {"key": 7_016_002}  # advisory lock that lets one upgrade at a time build indexes
+_LOCK_UPGRADES = select(func.pg_advisory_xact_lock(Lock.UPGRADE.value))
+_LOCK_INDEXES = select(func.pg_try_advisory_lock(Lock.INDEXES.value))
 _IS_VALID = "select indisvalid from pg_index where indexrelid = to_regclass(:name)"
 _WITHOUT_STATISTICS = f"""
 select distinct c.relname
@@ -108,7 +109,7 @@ def _retry_deadlocks(act: Callable[[], T], name: str) -> T:
 
 
 def _upgrade(connection: Connection) -> None:
-    connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": ONE_AT_A_TIME})
+    connection.execute(_LOCK_UPGRADES)
     _revision(connection)
     if not become_owner(connection):
         _refuse_to_migrate(connection, str(connection.engine.url.username))
@@ -136,7 +137,7 @@ def lock_deploy(url: str) -> Iterator[None]:
     try:
         with engine.begin() as connection:
             connection.execute(text(UNLIMITED))
-            connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": ONE_AT_A_TIME})
+            connection.execute(_LOCK_UPGRADES)
             yield
     finally:
         engine.dispose()
@@ -223,7 +224,7 @@ def _build_indexes(connection: Connection) -> None:
         return  # `_upgrade` then raises, or has nothing to do
     # A concurrent index build waits for all open snapshots, including the snapshot of a session that waits for this lock. So
     # poll the lock, which ends with the session.
-    while not connection.execute(text("select pg_try_advisory_lock(:key)"), _INDEXING).scalar_one():
+    while not connection.execute(_LOCK_INDEXES).scalar_one():
         time.sleep(POLL_S)
     for name, made in _pending_indexes(connection).items():
         _build_index(connection, name, made)

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 from alembic import command
-from sqlalchemy import Connection, Engine, NullPool, create_engine, text
+from sqlalchemy import Connection, Engine, NullPool, create_engine, func, select, text
 from sqlalchemy.exc import OperationalError
 
 from lanes import FILES
 from lanes.errors import SetupError
+from lanes.standing.roles import Lock
 from lanes.store import schema
+from lanes.store.database import LOCK_PATIENCE
+from lanes.store.routing import routes
 from lanes.store.tables import metadata
 from tests.conftest import NOON
 from tests.databases import Databases
@@ -189,8 +192,7 @@ def test_an_upgrade_that_deadlocks_with_a_running_transaction_is_retried(
             upgrading = thread.submit(schema.upgrade, database_url)
             while not watcher.execute(text(WAITS)).scalar_one():
                 watcher.rollback()
-            lock = text("select pg_advisory_xact_lock(:key)")
-            other.execute(lock, {"key": schema.ONE_AT_A_TIME})
+            other.execute(select(func.pg_advisory_xact_lock(Lock.UPGRADE.value)))
         upgrading.result()
     with pool.begin() as connection:
         assert everything(connection) == new
@@ -251,7 +253,9 @@ ITEM += "values ('letters', :key, '{}', '', :now, :now, 'sql')"
 
 
 @pytest.mark.slow
-def test_an_upgrade_builds_indexes_while_others_write(pool: Engine, database_url: str) -> None:
+def test_an_upgrade_builds_indexes_while_others_write_and_route(
+    pool: Engine, database_url: str
+) -> None:
     with pool.begin() as connection:
         new = everything(connection)
         recreate(connection, "0141")  # the next migration has indexes
@@ -264,6 +268,7 @@ def test_an_upgrade_builds_indexes_while_others_write(pool: Engine, database_url
             with pool.begin() as other:
                 other.execute(text("set local lock_timeout = '1s'"))
                 other.execute(text(ITEM), {"key": "other", "now": NOON})
+                assert routes.begin(other, LOCK_PATIENCE).alone
         upgrading.result()
     with pool.begin() as connection:
         assert everything(connection) == new

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Engine, func, select, text
 from sqlalchemy.exc import DBAPIError
 
 from lanes.errors import ActionRefused
+from lanes.standing.roles import Lock
 from lanes.statistics.figures import WATCHED, Kind
 from lanes.store.current.counts import OF, SUMS
 from lanes.store.database import LOCK_PATIENCE, limit_waits
@@ -17,7 +18,6 @@ from lanes.store.figures.facts import CONSUMERS, FILLED, IS_BY_MINUTE, MEASURED,
 
 log = logging.getLogger(__name__)
 
-FOLDING = 7_016_021  # advisory lock: one transaction folds, or rebuilds, at a time
 MOST = 20_000  # rows of figure_delta moved in one transaction
 
 # No other transaction writes figures at the same time, so rows are processed in any order. Text is grouped by its bytes:
@@ -99,7 +99,9 @@ on conflict (workload, at) do update set n = excluded.n where p.n <> excluded.n
 
 def may_fold(connection: Connection) -> bool:
     """Return whether this transaction may fold; no other may until it ends."""
-    return connection.execute(select(func.pg_try_advisory_xact_lock(FOLDING))).scalar_one()
+    return connection.execute(
+        select(func.pg_try_advisory_xact_lock(Lock.FOLDING.value))
+    ).scalar_one()
 
 
 def fold(connection: Connection, *, most: int = MOST) -> int:
@@ -268,7 +270,7 @@ def rebuild(
     with pool.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
         refuse_pooler(connection)
         with connection.begin(), limit_waits(connection, LOCK_PATIENCE):
-            connection.execute(select(func.pg_advisory_lock(FOLDING)))
+            connection.execute(select(func.pg_advisory_lock(Lock.FOLDING.value)))
         try:
             with connection.begin():
                 wanted = days(connection, _whole_since(connection, since), until)
@@ -279,7 +281,7 @@ def rebuild(
                     told(day, len(wanted))
         finally:
             with connection.begin():
-                connection.execute(select(func.pg_advisory_unlock(FOLDING)))
+                connection.execute(select(func.pg_advisory_unlock(Lock.FOLDING.value)))
     return wanted
 
 

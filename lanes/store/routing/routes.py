@@ -18,6 +18,7 @@ from lanes.money.estimates import Estimate
 from lanes.packing import history_chars
 from lanes.routing.lane_rules import rank_at
 from lanes.routing.route import ReceivedItem, Route
+from lanes.standing.roles import Lock
 from lanes.store import database, signals
 from lanes.store.doors import unrouted
 from lanes.store.doors.full_data import read_lengths
@@ -36,7 +37,6 @@ TOLD = [each.name for each in route.c if each.name not in ("id", "decided_at", "
 GIVEN = [sa.column(name, route.c[name].type) for name in TOLD] + [
     sa.column(name, work.c[name].type) for name in ("rank_at", "binds")
 ]
-ROUTING = 7_016_002  # advisory lock: one transaction routes at a time, even while the router role changes hands
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def _build_start() -> sa.Select[*tuple[Any, ...]]:
     return sa.select(
         sa.func.set_config("lock_timeout", sa.bindparam("wait", type_=sa.Text), sa.true()),
         sa.func.set_config("synchronous_commit", "off", sa.true()),
-        sa.func.pg_try_advisory_xact_lock(ROUTING).label("alone"),
+        sa.func.pg_try_advisory_xact_lock(Lock.ROUTING.value).label("alone"),
         sa.select(amendment.c.id).where(amendment.c.outcome.is_(None)).exists().label("amended"),
         sa.select(budget.c.id).where(budget.c.soft_usd.is_not(None)).exists().label("limited"),
         *lists.c,
