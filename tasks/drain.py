@@ -22,7 +22,7 @@ from lanes.store.database import Database
 from lanes.store.money.sharing import read_pack_sizes
 from lanes.store.realtime import load
 from lanes.store.realtime.load import call_for_drain
-from lanes.store.signals import Role, holder_exists, holders, listening
+from lanes.store.signals import Role, holder_exists, holders, list_held_roles, listening
 from lanes.store.workload.accounts import LaneAccount
 from lanes.words import Lane
 from tasks.account_drain import FIRST_ANSWERS_S, AccountDrain, DrainPace
@@ -260,9 +260,9 @@ class Drain:
             each.leases.close()
 
     async def _call_for_successor(self) -> None:
-        """Request the next drain to keep warm, unless another running drain can take that role."""
+        """Request the next drain to keep warm, unless another drain has that role already or can take it."""
         with suppress(DBAPIError, NoConnectionFree):
-            if not await self._at.db.look(holder_exists, Role.DRAIN):
+            if not await self._at.db.look(list_held_roles, (Role.DRAIN, Role.KEEPER)):
                 await ask_for_successor(self._at.db, Role.KEEPER)
 
     async def _hear(self) -> None:
@@ -275,7 +275,12 @@ class Drain:
 async def drain(
     at: Connections, *, standing: bool, pace: DrainPace = DrainPace()
 ) -> AsyncIterator[Drain]:
-    """Open a drain with its roles; a standing one first waits to replace the drain that is kept warm."""
+    """Open a drain with its roles; a standing one first waits to replace the drain that is kept warm.
+
+    The older drain ends as soon as this one waits, so this one must be ready to make calls by then.
+    """
+    if standing and await at.db.look(holder_exists, Role.KEEPER):
+        await at.client()
     async with (
         listening(at.db.direct_url, but=at.db.sessions, of=at.db.sender) as heard,
         roles(at.db.direct_url, standing=standing) as held,

@@ -18,7 +18,7 @@ from prefect.logging import get_run_logger
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
-from lanes.realtime.drains import POOL, Sight, most_drains, stays
+from lanes.realtime.drains import POOL, Sight, find_reason_to_end, most_drains
 from lanes.settings import Settings
 from lanes.standing.roles import (
     LOOK_EVERY_S,
@@ -206,11 +206,11 @@ async def roles(url: str, *, standing: bool) -> AsyncIterator[Roles]:
     """Yield the roles of a drain.
 
     A standing drain waits up to a minute to replace the drain that is kept warm, and then up to ten seconds to replace the
-    router. So both roles move to the newest release even if the drains of an older release are busy.
+    router. So both roles move to the newest release even if the drains of an older release are busy. It counts as a drain only
+    after that: while it waits, it answers nothing, and no other drain may end for its sake.
     """
     async with AsyncExitStack() as stack:
         alive = await stack.enter_async_context(signals.RoleLock(url, signals.Role.DRAIN))
-        await alive.share()
         router = await stack.enter_async_context(signals.RoleLock(url, signals.Role.ROUTER))
         keeper = await stack.enter_async_context(signals.RoleLock(url, signals.Role.KEEPER))
         # opens no session before it is needed
@@ -218,6 +218,7 @@ async def roles(url: str, *, standing: bool) -> AsyncIterator[Roles]:
         if standing and _keeps_warm():
             await keeper.take_over(within_s=KEEPER_S)
             await router.take_over(within_s=ROUTER_S)
+        await alive.share()
         yield Roles(alive, router, keeper, standby)
 
 
@@ -306,16 +307,21 @@ class Staying:
                 await standby.try_take()
             else:
                 await standby.release()
+        drains, younger = await alive.count_sharers()
         sight = Sight(
             keeps=keeper.held or standby.held,
             wanted_by_successor=keeper.held and await keeper.is_wanted_by_another(),
             keeper_exists=await self._db.look(signals.holder_exists, signals.Role.KEEPER),
             idle_since=self._idle_since(),
             busy=self._busy(),
-            drains=await self._db.look(signals.holders, signals.Role.DRAIN),
+            drains=drains,
+            younger=younger,
             most=self._limit.most,
         )
-        return stays(sight, await self._db.now())
+        reason = find_reason_to_end(sight, await self._db.now())
+        if reason is not None:
+            get_run_logger().info("this drain ends: %s", reason)
+        return reason is None
 
 
 def _keeps_warm() -> bool:

@@ -22,6 +22,7 @@ class Sight:
     idle_since: datetime  # time of the drain's last activity
     busy: bool  # the drain has calls in flight
     drains: int  # number of running drains, including this one
+    younger: int  # how many of them began later than this one
     most: int | None  # largest useful number of drains; None while unknown
 
 
@@ -42,20 +43,21 @@ def most_drains(limit: int | None) -> int:
     return max(1, (POOL_LIMIT if limit is None else limit) // 2)
 
 
-def stays(sight: Sight, now: datetime) -> bool:
-    """Return whether the drain continues.
+def find_reason_to_end(sight: Sight, now: datetime) -> str | None:
+    """Return why the drain ends, None if it continues.
 
     A keeper stays until a successor waits, and then ends even while busy. Any other drain stays while it is busy and until its
-    idle time has passed; an idle drain ends at once if more drains run than are useful.
+    idle time has passed; of more drains than are useful, the youngest end at once if they are idle. The older ones have learned
+    what their calls need, so they continue.
     """
     if sight.keeps and sight.wanted_by_successor:
-        return False
+        return "another drain takes over"
     if sight.busy or sight.keeps:
-        return True
-    if sight.most is not None and sight.drains > sight.most:
-        return False
-    idle = now - sight.idle_since
-    return idle < (PATIENCE if sight.keeper_exists else LINGER)
+        return None
+    if sight.most is not None and sight.younger < sight.drains - sight.most:
+        return f"{sight.drains} drains run, and the work pool has places for {sight.most}"
+    idle, most = now - sight.idle_since, PATIENCE if sight.keeper_exists else LINGER
+    return None if idle < most else f"no work for {most.total_seconds():g} s"
 
 
 def needs_more(

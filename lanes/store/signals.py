@@ -42,6 +42,13 @@ WAITERS: LiteralString = """
      where locktype = 'advisory' and not granted and classid = %s and objid = %s
        and database = (select oid from pg_database where datname = current_database()))
 """
+# Postgres hides the ages of other users' sessions; these sessions count as older.
+SHARERS: LiteralString = """
+    select count(*), count(*) filter (where (other.backend_start, other.pid) > (own.backend_start, own.pid))
+      from pg_locks held join pg_stat_activity other using (pid), pg_stat_activity own
+     where own.pid = pg_backend_pid() and locktype = 'advisory' and granted and classid = %s and objid = %s
+       and database = (select oid from pg_database where datname = current_database())
+"""
 WAITING_LIMITS: LiteralString = """
     select set_config('lock_timeout', %s, false), set_config('statement_timeout', %s, false)
 """
@@ -239,6 +246,11 @@ class RoleLock:
         if not await self.holds():
             await self._ask("select true from (select pg_advisory_lock_shared(%s, %s)) taken")
             self.held = True
+
+    async def count_sharers(self) -> tuple[int, int]:
+        """Return how many processes hold a shared role, and how many of their sessions are younger than this one."""
+        cursor = await (await self._open()).execute(SHARERS, self._key)
+        return await cursor.fetchone() or (0, 0)
 
     async def is_wanted_by_another(self) -> bool:
         """Return whether another session waits for the role."""

@@ -16,7 +16,7 @@ from anthropic_standin.testing import Endpoint
 from lanes.realtime.limiter import WaitReason
 from lanes.settling.story import next_step
 from lanes.store.settling.story import records
-from lanes.store.signals import Role, RoleLock, holder_exists
+from lanes.store.signals import Role, RoleLock, holder_exists, holders
 from lanes.store.workload import workloads
 from lanes.words import Lane
 from tasks.background import BackgroundTasks, Wakes
@@ -142,6 +142,62 @@ async def test_the_limit_of_the_work_pool_bounds_the_drains_of_all_hosts(
         await limit_of_drains.read()
         staying = Staying(at.db, held, limit_of_drains, busy=lambda: False, idle_since=lambda: now)
         assert await staying.goes_on() is goes_on
+
+
+async def test_of_idle_drains_above_the_limit_only_the_youngest_end(
+    at: Connections, prefect: PrefectStandIn
+) -> None:
+    prefect.limits["realtime"] = 4
+    limit, now = DrainLimit(), await at.db.now()
+    await limit.read()
+    async with AsyncExitStack() as stack:
+        keeper = await stack.enter_async_context(RoleLock(at.db.direct_url, Role.KEEPER))
+        assert await keeper.try_take()
+        drains = [
+            Staying(
+                at.db,
+                await stack.enter_async_context(roles(at.db.direct_url, standing=False)),
+                limit,
+                busy=lambda: False,
+                idle_since=lambda: now,
+            )
+            for _ in range(4)
+        ]
+        go_on = await asyncio.gather(*(each.goes_on() for each in drains))
+    assert go_on == [True, True, False, False]
+
+
+async def test_a_standing_drain_counts_and_takes_over_once_it_can_answer(
+    at: Connections, prefect: PrefectStandIn
+) -> None:
+    async with AsyncExitStack() as stack, RoleLock(at.db.direct_url, Role.KEEPER) as keeper:
+        assert await keeper.try_take()
+        successor = drain(at, standing=True)
+        opening = asyncio.create_task(stack.enter_async_context(successor))
+        await wanted(keeper)
+        assert at.opening.begin().done()
+        assert await at.db.run(holders, Role.DRAIN) == 0
+        await keeper.release()
+        await opening
+        assert await at.db.run(holders, Role.DRAIN) == 1
+
+
+@pytest.mark.parametrize(("successor_waits", "requests"), [(True, 0), (False, 1)])
+async def test_a_keeper_that_is_asked_to_stop_requests_a_drain_unless_one_waits_to_take_over(
+    at: Connections, prefect: PrefectStandIn, successor_waits: bool, requests: int
+) -> None:
+    async with RoleLock(at.db.direct_url, Role.KEEPER) as successor:
+        async with drain(at, standing=True) as opened:
+            assert await opened.stays()
+            taking = asyncio.create_task(successor.take_over(within_s=PROMPTLY_S))
+            if successor_waits:
+                await wanted(opened._held.keeper)
+            else:
+                taking.cancel()
+            opened.stop()
+        await asyncio.gather(taking, return_exceptions=True)
+        assert successor.held is successor_waits
+        assert len(prefect.asked("answer")) == requests
 
 
 async def test_the_last_read_limit_of_the_work_pool_stays_in_force_while_prefect_is_unavailable(

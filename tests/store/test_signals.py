@@ -1,6 +1,7 @@
 """Roles that one process holds at a time, and notifications of commits."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from datetime import timedelta
 
 import pytest
@@ -342,3 +343,15 @@ async def test_drains_share_a_role_and_can_be_counted(database_url: str, pool: E
                 assert holders(connection, Role.DRAIN) == 2
         with pool.begin() as connection:
             assert holders(connection, Role.DRAIN) == 1
+
+
+async def test_each_process_that_shares_a_role_counts_the_younger_ones(database_url: str) -> None:
+    async with AsyncExitStack() as stack:
+        drains = [RoleLock(database_url, Role.DRAIN) for _ in range(3)]
+        for each in drains:
+            await (await stack.enter_async_context(each)).share()
+        assert [await each.count_sharers() for each in drains] == [(3, 2), (3, 1), (3, 0)]
+        await drains[0].release()
+        assert await drains[1].count_sharers() == (2, 1)
+        await drains[0].share()  # with a new session
+        assert [await each.count_sharers() for each in drains] == [(3, 0), (3, 2), (3, 1)]

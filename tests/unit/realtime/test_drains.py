@@ -12,10 +12,10 @@ from lanes.realtime.drains import (
     Calls,
     Sight,
     Unserved,
+    find_reason_to_end,
     limit_for_one_machine,
     most_drains,
     needs_more,
-    stays,
 )
 from tests.conftest import NOON, later
 
@@ -28,9 +28,10 @@ def sees(
     keeper: bool = False,
     busy: bool = False,
     drains: int = 1,
+    younger: int = 0,
     most: int | None = 4,
 ) -> Sight:
-    return Sight(keeps, wanted, keeper, later(seconds=-idle_s), busy, drains, most)
+    return Sight(keeps, wanted, keeper, later(seconds=-idle_s), busy, drains, younger, most)
 
 
 @pytest.mark.parametrize(
@@ -51,14 +52,25 @@ def sees(
 def test_a_keeper_stays_until_its_successor_waits_and_other_drains_until_their_idle_time_ends(
     sight: Sight, goes_on: bool
 ) -> None:
-    assert stays(sight, NOON) is goes_on
+    assert (find_reason_to_end(sight, NOON) is None) is goes_on
 
 
-def test_an_idle_drain_above_the_limit_leaves_at_once_unless_it_is_the_keeper() -> None:
-    assert stays(sees(keeper=True, drains=4), NOON)
-    assert not stays(sees(keeper=True, drains=5), NOON)
-    assert stays(sees(keeper=True, drains=5, busy=True), NOON)
-    assert stays(sees(keeps=True, keeper=True, drains=5), NOON)
+@pytest.mark.parametrize(
+    ("sight", "goes_on"),
+    [
+        (sees(keeper=True, drains=4), True),
+        (sees(keeper=True, drains=5), False),
+        (sees(keeper=True, drains=5, younger=1), True),
+        (sees(keeper=True, drains=6, younger=1), False),
+        (sees(keeper=True, drains=5, busy=True), True),
+        (sees(keeps=True, keeper=True, drains=5), True),
+        (sees(keeper=True, drains=99, most=None), True),
+    ],
+)
+def test_the_youngest_drains_above_the_limit_end_if_they_are_idle_and_do_not_keep_warm(
+    sight: Sight, goes_on: bool
+) -> None:
+    assert (find_reason_to_end(sight, NOON) is None) is goes_on
 
 
 @pytest.mark.parametrize(("limit", "most"), [(None, 4), (POOL_LIMIT, 4), (17, 8), (2, 1), (1, 1)])
@@ -75,8 +87,7 @@ def test_a_new_pool_of_one_machine_admits_a_drain_for_each_processor(
     assert most_drains(limit_for_one_machine(processors)) == most
 
 
-def test_an_unknown_pool_limit_makes_no_drain_leave_and_calls_no_drain() -> None:
-    assert stays(sees(keeper=True, drains=99, most=None), NOON)
+def test_an_unknown_pool_limit_calls_no_drain() -> None:
     assert not needs_more(NOON - 10 * LATE, NOON, drains=1, most=None)
 
 
