@@ -13,6 +13,7 @@ from blocks.provider import Provider
 from lanes.batch.batch import BatchKind
 from lanes.ids import BatchId
 from lanes.routing.route import decide
+from lanes.standing.roles import Lock
 from lanes.store.batch import batches
 from lanes.store.database import Database, clock
 from lanes.store.doors import unrouted
@@ -57,7 +58,7 @@ async def _left(stand: RunningStand, workload: str, key: str, ago: timedelta) ->
 
 def _waits(connection: Connection, workload: str, key: str, *, now: datetime) -> BatchKind:
     """Admit and route an item to the batch lane, under the lock that keeps the stand's own router out."""
-    connection.execute(select(func.pg_advisory_xact_lock(routes.ROUTING)))
+    connection.execute(select(func.pg_advisory_xact_lock(Lock.ROUTING.value)))
     admit(
         connection,
         key,
