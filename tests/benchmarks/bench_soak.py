@@ -9,7 +9,7 @@ back vacuum. Latencies are from received to answered.
 - `dead_rows_ratio`: the largest ratio of dead to live rows over all tables of Lanes in the last sixth of the time.
 
 With the generator, Prefect and the provider on the same two processors, 80 % of the rate leaves little to spare: without the
-transaction, the 99th percentile of single minutes lies between 0.5 and 7.4 s, so the ratio of two of them varies as much.
+transaction, the 99th percentile of single minutes lies between 0.5 and 4.4 s, so the ratio of two of them varies as much.
 
 ![99th percentile of each minute, memory of the largest process, and dead over live rows.](docs/soak.svg)
 """
