@@ -207,7 +207,7 @@ async def roles(url: str, *, standing: bool) -> AsyncIterator[Roles]:
 
     A standing drain waits up to a minute to replace the drain that is kept warm, and then up to ten seconds to replace the
     router. So both roles move to the newest release even if the drains of an older release are busy. It counts as a drain only
-    after that: while it waits, it answers nothing, and no other drain may end for its sake.
+    after that, because it answers nothing while it waits.
     """
     async with AsyncExitStack() as stack:
         alive = await stack.enter_async_context(signals.RoleLock(url, signals.Role.DRAIN))

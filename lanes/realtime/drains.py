@@ -47,17 +47,19 @@ def find_reason_to_end(sight: Sight, now: datetime) -> str | None:
     """Return why the drain ends, None if it continues.
 
     A keeper stays until a successor waits, and then ends even while busy. Any other drain stays while it is busy and until its
-    idle time has passed; of more drains than are useful, the youngest end at once if they are idle. The older ones have learned
-    what their calls need, so they continue.
+    idle time has passed. If more drains run than are useful, the youngest ones end as soon as they are idle; the older ones
+    continue, because they have learned what their calls need.
     """
     if sight.keeps and sight.wanted_by_successor:
         return "another drain takes over"
     if sight.busy or sight.keeps:
         return None
     if sight.most is not None and sight.younger < sight.drains - sight.most:
-        return f"{sight.drains} drains run, and the work pool has places for {sight.most}"
-    idle, most = now - sight.idle_since, PATIENCE if sight.keeper_exists else LINGER
-    return None if idle < most else f"no work for {most.total_seconds():g} s"
+        return f"{sight.drains} drains run, and the limit of the work pool allows {sight.most}"
+    patience = PATIENCE if sight.keeper_exists else LINGER
+    if now - sight.idle_since < patience:
+        return None
+    return f"no work for {patience.total_seconds():g} s"
 
 
 def needs_more(

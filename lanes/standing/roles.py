@@ -43,9 +43,7 @@ class Lock(IntEnum):
     """The advisory locks with a single key. Two purposes with the same number would wait for each other."""
 
     UPGRADE = 7_016_001  # one upgrade or deploy at a time
-    ROUTING = (
-        7_016_002  # one transaction routes at a time, even while the router role changes hands
-    )
+    ROUTING = 7_016_002  # one transaction routes at a time, even while the role changes hands
     INDEXES = 7_016_003  # one upgrade at a time builds indexes
     FOLDING = 7_016_021  # one transaction folds, or rebuilds, at a time
 

@@ -176,7 +176,7 @@ def reached(stand: RunningStand, *, over_s: float) -> float:
 
 
 def send_events(stand: RunningStand, seconds: float) -> None:
-    """Send events for so many seconds, and wait for their answers."""
+    """Send events for that many seconds, and wait for their answers."""
     number = round(seconds * EVENTS_PER_S)
     arrive(stand, "letters", number, per_s=EVENTS_PER_S, poll_s=0.1)
 
