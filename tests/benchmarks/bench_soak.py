@@ -8,10 +8,13 @@ back vacuum. Latencies are from received to answered.
 - `rss_growth_mb`: the largest growth of the memory of a Lanes process after it had run for a sixth of the time.
 - `dead_rows_ratio`: the largest ratio of dead to live rows over all tables of Lanes in the last sixth of the time.
 
+Each minute is also measured beside a fixed loop of Python, to tell a slower machine from work that grows with the data: the
+loop's processor time shows the speed of the machine, that of an item both (Lanes, Postgres and Prefect's server).
+
 With the generator, Prefect and the provider on the same two processors, 80 % of the rate leaves little to spare: without the
 transaction, the 99th percentile of single minutes lies between 0.5 and 4.4 s, so the ratio of two of them varies as much.
 
-![99th percentile of each minute, memory of the largest process, and dead over live rows.](docs/soak.svg)
+![99th percentile of each minute, processor time of an item and of the fixed loop, memory, dead over live rows.](docs/soak.svg)
 """
 
 import argparse
@@ -24,7 +27,9 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
+from statistics import fmean
 
 import psutil
 import psycopg
@@ -44,7 +49,8 @@ CHART = Path(__file__).parents[2] / "docs/soak.svg"
 BACKLOG = 5_000
 EVENTS_PER_S = 2.0
 CHUNKS_PER_S = 4
-SAMPLES = 180  # of memory and of rows
+SAMPLES = 180  # of memory, of rows and of the fixed loop
+LOOP = 500_000  # rounds of the fixed loop
 SUBMIT = """
 select count(*) from (
   select lanes.submit('letters', jsonb_build_object('text', 'Letter ' || n), 'soak-' || n) as outcome
@@ -58,20 +64,32 @@ ROWS = """
 select relname as name, n_dead_tup as dead, n_live_tup as live
   from pg_stat_user_tables where schemaname = 'lanes'
 """
-MINUTES = """
-select floor(extract(epoch from received_at - cast(:since as timestamptz)) / 60)::int as minute,
-       percentile_cont(0.99) within group
-         (order by extract(epoch from coalesce(answered_at, clock_timestamp()) - received_at)) as p99_s
-  from lanes.item
- where received_at >= :since and received_at < :until
- group by 1 order by 1
+P99 = """
+select percentile_cont(0.99) within group
+         (order by extract(epoch from coalesce(answered_at, clock_timestamp()) - received_at))
+  from lanes.item where received_at >= :since and received_at < :until
 """
+ANSWERED_IN = "select count(*) from lanes.item where answered_at >= :since and answered_at < :until"
+
+
+@dataclass(frozen=True)
+class Minute:
+    """The figures of one minute of a soak."""
+
+    at: datetime
+    p99_s: float
+    cpu_ms: float  # processor time of an item
+    loop_ms: float  # processor time of the fixed loop, the mean of its runs
 
 
 @dataclass
 class Course:
     """The observations over the time of a soak."""
 
+    # Seconds of processor time that the stand had used when each minute began, and when the last one ended.
+    cpu_s: list[tuple[datetime, float]] = field(default_factory=list[tuple[datetime, float]])
+    # Milliseconds of processor time of each run of the fixed loop.
+    loops: list[tuple[datetime, float]] = field(default_factory=list[tuple[datetime, float]])
     # MB of each process, by its flow and number.
     memory: dict[str, list[tuple[datetime, float]]] = field(
         default_factory=dict[str, list[tuple[datetime, float]]]
@@ -117,17 +135,17 @@ def main() -> None:
         rate = given.rate or 0.8 * measured
         course = Course()
         before, sent = used(stand), stand.value(ITEMS)
-        began = soak(stand, rate, given.minutes, course)
-        over = timedelta(minutes=given.minutes)
-        minutes = stand.rows(MINUTES, since=began, until=began + over)
+        soak(stand, rate, given.minutes, course)
+        minutes = minutes_of(stand, course)
         items = stand.value(ITEMS) - sent
         each_took = of_each(before, used(stand), items)
-        last = drains(stand)
-    p99 = [(began + timedelta(minutes=each.minute), float(each.p99_s)) for each in minutes]
-    given.chart.write_text(drawn(p99, course, over))
+        drains_at_last = drains(stand)
+    over = timedelta(minutes=given.minutes)
+    given.chart.write_text(drawn(minutes, course, over))
     grown = course.growths_mb(over / 6)
+    first, last = minutes[0], minutes[-1]
     figures = {
-        "p99_ratio": p99[-1][1] / p99[0][1],
+        "p99_ratio": last.p99_s / first.p99_s,
         "rss_growth_mb": max(grown.values(), default=math.nan),
         "dead_rows_ratio": course.dead_at_the_end(),
     }
@@ -135,14 +153,18 @@ def main() -> None:
         "reached_per_s": measured,
         "rate_per_s": rate,
         "items": items,
-        "first_p99_s": p99[0][1],
-        "last_p99_s": p99[-1][1],
-        "highest_p99_s": max(each for _, each in p99),
+        "first_p99_s": first.p99_s,
+        "last_p99_s": last.p99_s,
+        "highest_p99_s": max(each.p99_s for each in minutes),
+        "first_cpu_ms": first.cpu_ms,
+        "last_cpu_ms": last.cpu_ms,
+        "first_loop_ms": first.loop_ms,
+        "last_loop_ms": last.loop_ms,
         "highest_dead_rows_ratio": max(ratio for _, ratio in course.dead),
         "highest_mb": max(mb for _, mb in course.largest_process()),
         "sent_late_s": course.sent_late_s,
         "sessions": course.sessions,
-        "drains": last,
+        "drains": drains_at_last,
         **each_took,
     }
     worst = sorted(course.largest.items(), key=lambda each: -each[1])[:6]
@@ -187,13 +209,12 @@ def submit(stand: RunningStand, since: int, before: int) -> None:
     assert accepted == before - since, f"{accepted} were accepted"
 
 
-def soak(stand: RunningStand, rate: float, minutes: int, course: Course) -> datetime:
-    """Send items at that rate, sample memory and rows meanwhile, and return when the soak began."""
+def soak(stand: RunningStand, rate: float, minutes: int, course: Course) -> None:
+    """Send items at that rate, and observe the stand meanwhile."""
     seconds = 60 * minutes
     stops = threading.Event()
     with ThreadPoolExecutor(2) as beside, ExitStack() as ending, ExitStack() as held:
         ending.callback(stops.set)  # after an error, too
-        began: datetime = stand.value("select clock_timestamp()")
         start = time.perf_counter()
         events = beside.submit(send_events, stand, seconds)
         looking = beside.submit(look, stand, course, stops, every_s=seconds / SAMPLES)
@@ -214,12 +235,42 @@ def soak(stand: RunningStand, rate: float, minutes: int, course: Course) -> date
             submit(stand, sent, before)
             sent = before
             if chunk % (60 * CHUNKS_PER_S) == 0:
+                course.cpu_s.append(cpu_now(stand))
                 print(said(stand, passed, course), flush=True)
+        course.cpu_s.append(cpu_now(stand))
         events.result()
         stops.set()
         looking.result()
     until(lambda: not stand.value(OPEN), within_s=300, what="the last answers")
-    return began
+
+
+def cpu_now(stand: RunningStand) -> tuple[datetime, float]:
+    """Return the time, and the seconds of processor time that Lanes, Postgres and Prefect have used."""
+    seconds = sum(each for name, each in used(stand).items() if name.endswith("_cpu_s"))
+    return stand.value("select clock_timestamp()"), seconds
+
+
+def loop_ms() -> float:
+    """Return the milliseconds of processor time that a fixed loop takes."""
+    began, total = time.thread_time(), 0
+    for number in range(LOOP):
+        total += number
+    return 1000 * (time.thread_time() - began)
+
+
+def minutes_of(stand: RunningStand, course: Course) -> list[Minute]:
+    """Return the figures of each minute, and print them."""
+    minutes: list[Minute] = []
+    for (began, before_s), (ended, after_s) in pairwise(course.cpu_s):
+        span = {"since": began, "until": ended}
+        loops = [ms for at, ms in course.loops if began <= at < ended] or [math.nan]
+        cpu_ms = 1000 * (after_s - before_s) / max(1, stand.value(ANSWERED_IN, **span))
+        minutes.append(Minute(began, float(stand.value(P99, **span)), cpu_ms, fmean(loops)))
+        print(
+            f"minute {len(minutes)}: p99 {minutes[-1].p99_s:.2f} s, "
+            f"processor time of an item {cpu_ms:.2f} ms, of the loop {minutes[-1].loop_ms:.2f} ms"
+        )
+    return minutes
 
 
 def forgotten(stand: RunningStand) -> psycopg.Connection:
@@ -235,6 +286,7 @@ def look(stand: RunningStand, course: Course, stops: threading.Event, *, every_s
     home = str(stand.home)
     while not stops.wait(every_s):
         now: datetime = stand.value("select clock_timestamp()")
+        course.loops.append((now, loop_ms()))
         for name, pid in lanes_processes(home):
             with suppress(psutil.NoSuchProcess):  # a run that has ended
                 course.memory.setdefault(name, []).append((now, resident_mb(pid)))
@@ -269,14 +321,19 @@ def said(stand: RunningStand, passed: float, course: Course) -> str:
     )
 
 
-def drawn(p99: Sequence[tuple[datetime, float]], course: Course, over: timedelta) -> str:
-    """Draw the three curves over one time axis."""
+def drawn(minutes: Sequence[Minute], course: Course, over: timedelta) -> str:
+    """Draw the curves over one time axis."""
+    in_ms = "{:.1f} ms".format
     series = [
-        Series("p99 of each minute", p99, REALTIME),
+        Series("p99 of each minute", [(each.at, each.p99_s) for each in minutes], REALTIME),
+        Series("CPU time of an item", [(each.at, each.cpu_ms) for each in minutes], NEUTRAL, in_ms),
+        Series(
+            "CPU time of the loop", [(each.at, each.loop_ms) for each in minutes], NEUTRAL, in_ms
+        ),
         Series("Largest process", course.largest_process(), BATCH, "{:,.0f} MB".format),
         Series("Dead over live rows", course.dead, NEUTRAL, "{:.2f}".format),
     ]
-    # The points of minutes are five steps apart, so a line may bridge these gaps.
+    # The points of minutes are at most five steps apart, so a line may bridge these gaps.
     return lines(series, step=max(over / SAMPLES, timedelta(seconds=12))) + "\n"
 
 
