@@ -4,12 +4,15 @@ SQL submits items in real time, and Prefect gets two events a second. The stand'
 time and under the same load, while a backlog of constant size waits. The transaction is open during the middle third and holds
 back vacuum. Latencies are from received to answered.
 
-- `p99_ratio`: the 99th percentile of the last minute over that of the first.
+The speed of a shared machine varies, within a minute by a factor of two. A fixed loop of Python measures it: the items a second
+follow this speed, so that they stay 80 % of what the stand can do, and latencies are compared in durations of the loop.
+
+- `p99_ratio`: the 99th percentile of the last minute over that of the first, both divided by the loop's duration.
 - `rss_growth_mb`: the largest growth of the memory of a Lanes process after it had run for a sixth of the time.
 - `dead_rows_ratio`: the largest ratio of dead to live rows over all tables of Lanes in the last sixth of the time.
 
-Each minute is also measured beside a fixed loop of Python, to tell a slower machine from work that grows with the data: the
-loop's processor time shows the speed of the machine, that of an item both (Lanes, Postgres and Prefect's server).
+If work grew with the data, the processor time of an item (Lanes, Postgres and Prefect's server) would rise and that of the loop
+would not; `cpu_ratio` compares the last minute to the first, in durations of the loop.
 
 With the generator, Prefect and the provider on the same two processors, 80 % of the rate leaves little to spare: without the
 transaction, the 99th percentile of single minutes lies between 0.5 and 4.4 s, so the ratio of two of them varies as much.
@@ -21,15 +24,16 @@ import argparse
 import math
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
+from typing import Self
 
 import psutil
 import psycopg
@@ -49,8 +53,9 @@ CHART = Path(__file__).parents[2] / "docs/soak.svg"
 BACKLOG = 5_000
 EVENTS_PER_S = 2.0
 CHUNKS_PER_S = 4
-SAMPLES = 180  # of memory, of rows and of the fixed loop
-LOOP = 500_000  # rounds of the fixed loop
+SAMPLES = 180  # of memory and of rows
+LOOP = 100_000  # rounds of the fixed loop, which runs with each chunk
+RECENT = 30 * CHUNKS_PER_S  # runs of the loop whose mean is the present speed
 SUBMIT = """
 select count(*) from (
   select lanes.submit('letters', jsonb_build_object('text', 'Letter ' || n), 'soak-' || n) as outcome
@@ -81,6 +86,11 @@ class Minute:
     cpu_ms: float  # processor time of an item
     loop_ms: float  # processor time of the fixed loop, the mean of its runs
 
+    def over(self, other: Self) -> tuple[float, float]:
+        """Return the ratios of the latency and of an item's processor time, each in durations of the loop."""
+        slower = self.loop_ms / other.loop_ms
+        return self.p99_s / other.p99_s / slower, self.cpu_ms / other.cpu_ms / slower
+
 
 @dataclass
 class Course:
@@ -100,6 +110,10 @@ class Course:
     largest: dict[str, int] = field(default_factory=dict[str, int])
     sessions: int = 0  # the most sessions of Lanes
     sent_late_s: float = 0.0  # the largest delay
+
+    def loop_ms(self, latest: int = 0) -> float:
+        """Return the mean duration of the latest runs of the fixed loop, by default of all."""
+        return fmean(ms for _, ms in self.loops[-latest:])
 
     def growths_mb(self, warm_up: timedelta) -> dict[str, float]:
         """Return how much each process grew since the end of its warm-up."""
@@ -125,15 +139,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=int, default=30, help="at least 3")
     parser.add_argument(
-        "--rate", type=float, default=0, help="items a second; 0 takes 80 %% of what it reaches"
+        "--rate", type=float, default=0, help="items a second; 0 takes 80 %% of what it can do"
     )
     parser.add_argument("--chart", type=Path, default=CHART)
     given = parser.parse_args()
     with whole_stand() as stand:
         publish(stand)
-        measured = reached(stand, over_s=60 * given.minutes / 10)  # this also warms up the stand
-        rate = given.rate or 0.8 * measured
         course = Course()
+        # This also warms up the stand.
+        measured = reached(stand, course, over_s=60 * given.minutes / 10)
+        took_ms = course.loop_ms()
+
+        def rate() -> float:
+            return given.rate or 0.8 * measured * took_ms / course.loop_ms(RECENT)
+
         before, sent = used(stand), stand.value(ITEMS)
         soak(stand, rate, given.minutes, course)
         minutes = minutes_of(stand, course)
@@ -144,14 +163,15 @@ def main() -> None:
     given.chart.write_text(drawn(minutes, course, over))
     grown = course.growths_mb(over / 6)
     first, last = minutes[0], minutes[-1]
+    p99_ratio, cpu_ratio = last.over(first)
     figures = {
-        "p99_ratio": last.p99_s / first.p99_s,
+        "p99_ratio": p99_ratio,
         "rss_growth_mb": max(grown.values(), default=math.nan),
         "dead_rows_ratio": course.dead_at_the_end(),
     }
     more = {
         "reached_per_s": measured,
-        "rate_per_s": rate,
+        "rate_per_s": items / over.total_seconds(),
         "items": items,
         "first_p99_s": first.p99_s,
         "last_p99_s": last.p99_s,
@@ -160,6 +180,7 @@ def main() -> None:
         "last_cpu_ms": last.cpu_ms,
         "first_loop_ms": first.loop_ms,
         "last_loop_ms": last.loop_ms,
+        "cpu_ratio": cpu_ratio,
         "highest_dead_rows_ratio": max(ratio for _, ratio in course.dead),
         "highest_mb": max(mb for _, mb in course.largest_process()),
         "sent_late_s": course.sent_late_s,
@@ -173,7 +194,7 @@ def main() -> None:
     tell("soak", figures, minutes=given.minutes, more=more)
 
 
-def reached(stand: RunningStand, *, over_s: float) -> float:
+def reached(stand: RunningStand, course: Course, *, over_s: float) -> float:
     """Return the items a second that the stand answers under the load of the soak, while half of `BACKLOG` waits.
 
     The other half is answered first, so that the drains have started.
@@ -189,6 +210,7 @@ def reached(stand: RunningStand, *, over_s: float) -> float:
             before = sent + max(0, BACKLOG // 2 - counted())
             submit(stand, sent, before)
             sent = before
+            course.loops.append(run_loop())
             time.sleep(1 / CHUNKS_PER_S)
         rate = (stand.value(ANSWERED) - answered) / (time.perf_counter() - began)
         events.result()
@@ -209,8 +231,8 @@ def submit(stand: RunningStand, since: int, before: int) -> None:
     assert accepted == before - since, f"{accepted} were accepted"
 
 
-def soak(stand: RunningStand, rate: float, minutes: int, course: Course) -> None:
-    """Send items at that rate, and observe the stand meanwhile."""
+def soak(stand: RunningStand, rate: Callable[[], float], minutes: int, course: Course) -> None:
+    """Send items at the present rate, and observe the stand meanwhile."""
     seconds = 60 * minutes
     stops = threading.Event()
     with ThreadPoolExecutor(2) as beside, ExitStack() as ending, ExitStack() as held:
@@ -218,7 +240,7 @@ def soak(stand: RunningStand, rate: float, minutes: int, course: Course) -> None
         start = time.perf_counter()
         events = beside.submit(send_events, stand, seconds)
         looking = beside.submit(look, stand, course, stops, every_s=seconds / SAMPLES)
-        sent = first = stand.value(ITEMS)  # higher than any number sent so far
+        sent = due = stand.value(ITEMS)  # higher than any number sent so far
         transaction = 0
         for chunk in range(seconds * CHUNKS_PER_S):
             passed = chunk / CHUNKS_PER_S
@@ -231,9 +253,10 @@ def soak(stand: RunningStand, rate: float, minutes: int, course: Course) -> None
             if transaction == 1 and passed >= 2 * seconds / 3:
                 transaction = 2
                 held.close()
-            before = first + round(rate * (passed + 1 / CHUNKS_PER_S))
-            submit(stand, sent, before)
-            sent = before
+            course.loops.append(run_loop())
+            due += rate() / CHUNKS_PER_S
+            submit(stand, sent, round(due))
+            sent = round(due)
             if chunk % (60 * CHUNKS_PER_S) == 0:
                 course.cpu_s.append(cpu_now(stand))
                 print(said(stand, passed, course), flush=True)
@@ -250,12 +273,12 @@ def cpu_now(stand: RunningStand) -> tuple[datetime, float]:
     return stand.value("select clock_timestamp()"), seconds
 
 
-def loop_ms() -> float:
-    """Return the milliseconds of processor time that a fixed loop takes."""
+def run_loop() -> tuple[datetime, float]:
+    """Run the fixed loop, and return the time and the milliseconds of processor time that the loop took."""
     began, total = time.thread_time(), 0
     for number in range(LOOP):
         total += number
-    return 1000 * (time.thread_time() - began)
+    return datetime.now(UTC), 1000 * (time.thread_time() - began)
 
 
 def minutes_of(stand: RunningStand, course: Course) -> list[Minute]:
@@ -263,7 +286,7 @@ def minutes_of(stand: RunningStand, course: Course) -> list[Minute]:
     minutes: list[Minute] = []
     for (began, before_s), (ended, after_s) in pairwise(course.cpu_s):
         span = {"since": began, "until": ended}
-        loops = [ms for at, ms in course.loops if began <= at < ended] or [math.nan]
+        loops = [ms for at, ms in course.loops if began <= at < ended]
         cpu_ms = 1000 * (after_s - before_s) / max(1, stand.value(ANSWERED_IN, **span))
         minutes.append(Minute(began, float(stand.value(P99, **span)), cpu_ms, fmean(loops)))
         print(
@@ -286,7 +309,6 @@ def look(stand: RunningStand, course: Course, stops: threading.Event, *, every_s
     home = str(stand.home)
     while not stops.wait(every_s):
         now: datetime = stand.value("select clock_timestamp()")
-        course.loops.append((now, loop_ms()))
         for name, pid in lanes_processes(home):
             with suppress(psutil.NoSuchProcess):  # a run that has ended
                 course.memory.setdefault(name, []).append((now, resident_mb(pid)))
