@@ -19,8 +19,7 @@ say more than absolute figures.
 
 The speed of such a machine varies with its host. On 2026-12-01 a plain flow run took 5.4 s instead of 2.1. Most absolute
 figures of `queue`, `batch` and `figures` were then two to four times worse, and `vs_same_rows` was 0.43 in `queue` and 0.57
-in `batch`. The run of `soak` below is from such a day: an item took 4.2 ms of processor time, 5.5 in another run of that day,
-and 2.1 on 2026-11-30.
+in `batch`. In `soak`, an item took 2.1 ms of processor time on 2026-11-30, and 4.2 to 5.7 ms in three runs on 2026-12-02.
 """
 
 
