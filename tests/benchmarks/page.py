@@ -19,7 +19,7 @@ say more than absolute figures.
 
 The speed of such a machine varies with its host. On 2026-12-01 a plain flow run took 5.4 s instead of 2.1. Most absolute
 figures of `queue`, `batch` and `figures` were then two to four times worse, and `vs_same_rows` was 0.43 in `queue` and 0.57
-in `batch`. In `soak`, an item took 2.1 ms of processor time on 2026-11-30, and 4.2 to 5.7 ms in three runs on 2026-12-02.
+in `batch`. In `soak`, an item took 2.1 ms of processor time on 2026-11-30, and 4.2 to 5.7 ms in four runs on 2026-12-02.
 """
 
 
