@@ -154,8 +154,6 @@ SETTINGS = {
     "shared_buffers": f"{SHARED_MB}MB",
     "huge_pages": "off",
     "jit": "off",
-    # With the default of 4, Postgres may scan a whole log to read one day of it.
-    "random_page_cost": "1.1",
     "timezone": "'UTC'",
     "log_timezone": "'UTC'",
     "log_error_verbosity": "terse",  # no rows in the server's log
