@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from typing import Self, TypeVar
 
 from playwright.sync_api import BrowserContext, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Error as PlaywrightError
 
 T = TypeVar("T")
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -83,11 +84,20 @@ class Browser:
     def _visit(self, url: str, look: Callable[[Page], T], login: str | None) -> T:
         page = self._context.new_page()
         page.set_default_timeout(SHOWN_WITHIN_MS)
+        refused: list[str] = []  # requests that failed, and responses with an error
+        page.on("requestfailed", lambda request: refused.append(f"{request.failure} {request.url}"))
+        page.on(
+            "response",
+            lambda got: refused.append(f"{got.status} {got.url}") if not got.ok else None,
+        )
         try:
             page.goto(url, wait_until="domcontentloaded")
             if login is not None and page.evaluate(ASKS):
                 log_in(page, login)
             return look(page)
+        except (AssertionError, PlaywrightError) as error:
+            error.add_note("\n".join([*refused, page.locator("body").inner_text()]))
+            raise
         finally:
             page.close()
 

@@ -104,7 +104,7 @@ class RunningStand:
         return self.prefect.post("events/filter", json=asked).raise_for_status().json()["events"]
 
     def trouble(self) -> str:
-        """Return the waiting events, and the newest warnings and errors of all runs."""
+        """Return the waiting events, the newest warnings and errors of all runs, and the end of the Prefect server's log."""
         waiting = self.rows(
             "select event, count(*), min(occurred_at) from lanes.event_outbox group by event"
         )
@@ -112,7 +112,8 @@ class RunningStand:
         asked = {"logs": {"level": {"ge_": 30}}, "sort": "TIMESTAMP_DESC", "limit": 40}
         logs = self.prefect.post("logs/filter", json=asked).raise_for_status().json()
         told = [f"{each['timestamp']} {each['name']} {each['message']}" for each in reversed(logs)]
-        return "\n".join([f"the outbox: {waiting}, published by {publisher}", *told])
+        server = (self.home / "logs" / "prefect-server.log").read_text()[-20_000:]
+        return "\n".join([f"the outbox: {waiting}, published by {publisher}", *told, server])
 
     def holder(self, role: Role) -> Any:
         """Return the session that holds the role, or None while the role is free."""
