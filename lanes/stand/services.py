@@ -30,6 +30,8 @@ SERVER_SETTINGS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+    # With Prefect's default of 5 seconds, requests fail with status 500 while a busy machine is slow to open connections.
+    "PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT": "60",
     # Write events once a second, whatever their number, and retry for two minutes while Postgres is unavailable. Prefect's
     # defaults of 20 and 5 lose events in a restart of two seconds. With many more retries, an event that Postgres refuses
     # blocks all others for hours.

@@ -1,8 +1,11 @@
-"""Faults of other systems: an outage of the provider, and callers that leave transactions open. No item is lost, no lane stops.
+"""Faults of other systems: an outage of the provider, callers that leave transactions open, and a Postgres that opens no
+connections for a while. No item is lost, no lane stops.
 
 The module has its own stand, because the tests count its incidents and its bill.
 """
 
+import os
+import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -26,6 +29,7 @@ OUTAGE_S = 90
 BEFORE_S = AFTER_S = 15  # of steady arrivals before and after the outage
 DOORS = ("messages", "batches.create", "batches.retrieve", "batches.list", "batches.results")
 BESIDE = 100  # items that arrive while transactions are open
+UNCONNECTED_S = 7  # longer than Prefect waits by default
 
 
 @pytest.fixture(scope="module")
@@ -252,3 +256,20 @@ def test_four_callers_with_open_transactions_delay_only_their_own_rows(
     assert stand.endpoint.get(f"_control/texts?contains={word}").json()["responses"] == 3, (
         tries
     )  # each was paid once
+
+
+def test_prefect_answers_all_requests_while_postgres_is_slow_to_open_connections(
+    stand: RunningStand,
+) -> None:
+    assert stand.info.postgres is not None
+
+    def ask(_: int) -> int:
+        return stand.prefect.post("flow_runs/count", json={}, timeout=60).status_code
+
+    os.kill(stand.info.postgres.pid, signal.SIGSTOP)
+    with ThreadPoolExecutor(40) as requests, ExitStack() as stopped:
+        stopped.callback(os.kill, stand.info.postgres.pid, signal.SIGCONT)
+        answers = [requests.submit(ask, each) for each in range(40)]
+        done, waiting = wait(answers, timeout=UNCONNECTED_S)
+    assert {each.result() for each in answers} == {200}
+    assert waiting, f"each of {len(done)} requests found an open connection"
