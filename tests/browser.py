@@ -84,11 +84,11 @@ class Browser:
     def _visit(self, url: str, look: Callable[[Page], T], login: str | None) -> T:
         page = self._context.new_page()
         page.set_default_timeout(SHOWN_WITHIN_MS)
-        refused: list[str] = []  # requests that failed, and responses with an error
-        page.on("requestfailed", lambda request: refused.append(f"{request.failure} {request.url}"))
+        failures: list[str] = []  # requests that failed, and responses with an error
+        page.on("requestfailed", lambda sent: failures.append(f"{sent.failure} {sent.url}"))
         page.on(
             "response",
-            lambda got: refused.append(f"{got.status} {got.url}") if not got.ok else None,
+            lambda got: failures.append(f"{got.status} {got.url}") if got.status >= 400 else None,
         )
         try:
             page.goto(url, wait_until="domcontentloaded")
@@ -96,7 +96,8 @@ class Browser:
                 log_in(page, login)
             return look(page)
         except (AssertionError, PlaywrightError) as error:
-            error.add_note("\n".join([*refused, page.locator("body").inner_text()]))
+            error.add_note("\n".join(failures))
+            error.add_note(page.locator("body").inner_text())
             raise
         finally:
             page.close()

@@ -1,9 +1,8 @@
 """Reading figures over a history of a million items, or more: report, status, promises and advice, and the cost for a claim.
 
-`slowest_read_ms` covers typical queries of the contract's views and of the pages of `lanes results`. The slowest one counts the
-attempts of a day. At five million items Postgres estimates that the index saves less than 1% of the cost of a full scan, so a
-larger table is probably scanned in full. `status_ms` includes the start of a process, and is about the same at one and at ten
-million items.
+`slowest_read_ms` covers typical queries of the contract's views and of the pages of `lanes results`. At ten million items the
+slowest one counts the attempts of a day, probably by a full scan: at five million, Postgres estimates that the index saves less
+than 1% of the cost. `status_ms` includes the start of a process, and is about the same at one and at ten million items.
 Each query runs once unmeasured and then several times; the median counts. Claims alternate between this database and one that
 holds only the same waiting work; the ratio compares their 99th percentiles.
 """

@@ -29,7 +29,7 @@ OUTAGE_S = 90
 BEFORE_S = AFTER_S = 15  # of steady arrivals before and after the outage
 DOORS = ("messages", "batches.create", "batches.retrieve", "batches.list", "batches.results")
 BESIDE = 100  # items that arrive while transactions are open
-UNCONNECTED_S = 7  # longer than Prefect waits by default
+UNCONNECTED_S = 7  # longer than Prefect's default limit for a new connection
 
 
 @pytest.fixture(scope="module")
