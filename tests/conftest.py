@@ -8,6 +8,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePath
 from types import FrameType
@@ -26,6 +27,7 @@ from lanes.store.figures import arrivals
 from lanes.store.money import sharing
 from lanes.store.routing import mix, turnarounds
 from tests.databases import OWNER_MAY, Databases, Recycled, Reused, Roaming
+from tests.hosts import shield
 from tests.passing_time import PassingTime
 from tests.prefect_standin import PrefectStandIn
 from tests.rewriting import rewrite_share
@@ -414,15 +416,18 @@ def stand(
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator["Browser"]:
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Browser"]:
     """Open a headless browser, or skip the test if the machine has none."""
     # Loading this module takes as long as many tests.
     from tests.browser import LACKING, Browser, program
 
     if (found := program()) is None:
         pytest.skip(LACKING)
-    with Browser(found) as opened:
-        yield opened
+    with (
+        ExitStack() as opened,
+        Browser(shield(opened, found, tmp_path_factory.mktemp("browser"))) as started,
+    ):
+        yield started
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ HOST = "LANES_TEST_HOST"  # an environment variable of every process of a host
 @cache
 def may_cut_cables() -> bool:
     """Return whether this machine permits network namespaces and address translation."""
-    if os.geteuid() != 0 or not all(map(shutil.which, ("ip", "iptables", "unshare"))):
+    if os.geteuid() != 0 or not all(map(shutil.which, ("ip", "iptables", "sysctl", "unshare"))):
         return False
     name = f"lanes-try-{os.getpid()}"
     if subprocess.run(["ip", "netns", "add", name], capture_output=True).returncode != 0:
@@ -142,6 +142,8 @@ def namespace_of(opened: ExitStack, name: str, number: int) -> tuple[str, str]:
     local = ("-s", f"{net}.2", "-p", "tcp", "-j", "SNAT", "--to-source", "127.0.0.1")
     _do("iptables", "-w", "-t", "nat", "-A", "INPUT", *local)
     opened.callback(_do, "iptables", "-w", "-t", "nat", "-D", "INPUT", *local)
+    # The kernel would add an IPv6 address a second later, and a browser drops waiting requests when an address is added.
+    _do(*inside, "sysctl", "-eqw", "net.ipv6.conf.eth0.disable_ipv6=1")
     _do(*inside, "ip", "addr", "add", f"{net}.2/24", "dev", "eth0")
     _do(*inside, "ip", "link", "set", "eth0", "up")
     _do(*inside, "ip", "link", "set", "lo", "up")
@@ -162,6 +164,20 @@ def namespace_of(opened: ExitStack, name: str, number: int) -> tuple[str, str]:
         "MASQUERADE",
     )
     return namespace, cable
+
+
+def shield(opened: ExitStack, program: str, folder: Path) -> str:
+    """Return a script in the folder that runs the browser where changes of this machine's network are not seen.
+
+    A browser drops its waiting requests (ERR_NETWORK_CHANGED) when a test on another worker creates or disconnects a host.
+    """
+    if not may_cut_cables():
+        return program
+    namespace, _ = namespace_of(opened, "browser", 9)
+    script = folder / "browser"
+    script.write_text(f'#!/bin/sh\nexec ip netns exec {namespace} {program} "$@"\n')
+    script.chmod(0o755)
+    return str(script)
 
 
 def _do(*command: str) -> None:

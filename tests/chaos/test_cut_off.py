@@ -2,13 +2,17 @@
 
 import subprocess
 import sys
+import threading
 import time
 from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from playwright.sync_api import Page
 from sqlalchemy import Engine
 
 from lanes.store.signals import Role, holder_exists
+from tests.browser import Browser
 from tests.hosts import cut, may_cut_cables, namespace_of
 
 pytestmark = [
@@ -63,3 +67,42 @@ def test_a_host_that_is_cut_off_loses_its_role_and_notices_within_15_seconds(
     assert freed_s < FREED_S
     assert noticed_s < FREED_S
     assert said != "True"
+
+
+def test_a_page_loses_no_request_when_a_host_is_created(browser: Browser) -> None:
+    created = threading.Event()
+
+    class Slow(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            if self.path.startswith("/slow"):
+                created.wait()
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            return
+
+    def look(page: Page) -> list[str]:
+        # The browser opens six connections to a server; the other requests wait for one.
+        page.evaluate(
+            "() => { window.sent = Promise.allSettled([...Array(30).keys()].map(n => fetch('/slow?' + n))) }"
+        )
+        with ExitStack() as opened:
+            namespace_of(opened, "new", 1)
+            created.set()
+            return page.evaluate("async () => (await window.sent).map(each => each.status)")
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Slow) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            statuses = browser.visit(f"http://127.0.0.1:{server.server_port}/", look)
+        finally:
+            created.set()
+            server.shutdown()
+            thread.join()
+    assert statuses == ["fulfilled"] * 30
