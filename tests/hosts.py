@@ -142,7 +142,7 @@ def namespace_of(opened: ExitStack, name: str, number: int) -> tuple[str, str]:
     local = ("-s", f"{net}.2", "-p", "tcp", "-j", "SNAT", "--to-source", "127.0.0.1")
     _do("iptables", "-w", "-t", "nat", "-A", "INPUT", *local)
     opened.callback(_do, "iptables", "-w", "-t", "nat", "-D", "INPUT", *local)
-    # The kernel would add an IPv6 address a second later, and a browser drops waiting requests when an address is added.
+    # Otherwise the kernel adds an IPv6 address a second later, and a browser in the namespace drops waiting requests.
     _do(*inside, "sysctl", "-eqw", "net.ipv6.conf.eth0.disable_ipv6=1")
     _do(*inside, "ip", "addr", "add", f"{net}.2/24", "dev", "eth0")
     _do(*inside, "ip", "link", "set", "eth0", "up")
@@ -167,9 +167,10 @@ def namespace_of(opened: ExitStack, name: str, number: int) -> tuple[str, str]:
 
 
 def shield(opened: ExitStack, program: str, folder: Path) -> str:
-    """Return a script in the folder that runs the browser where changes of this machine's network are not seen.
+    """Write a script that runs the browser in a network namespace of its own, and return its path.
 
-    A browser drops its waiting requests (ERR_NETWORK_CHANGED) when a test on another worker creates or disconnects a host.
+    Outside a namespace, Chromium drops waiting requests (ERR_NETWORK_CHANGED) when another test creates or disconnects a host.
+    Where this machine permits no namespaces, no test changes the network, and the path of the browser itself is returned.
     """
     if not may_cut_cables():
         return program

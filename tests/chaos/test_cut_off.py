@@ -1,4 +1,6 @@
-"""A host that is cut off from the network: Postgres frees its role in time, and the host notices. Needs root on Linux."""
+"""Hosts that are created and cut off. Postgres frees the role of a host that is cut off, the host notices, and a page in the
+tests' browser loses no request. Needs root on Linux.
+"""
 
 import subprocess
 import sys

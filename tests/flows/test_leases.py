@@ -118,14 +118,14 @@ async def test_a_drain_returns_claims_that_it_could_not_renew_recently_without_a
 ) -> None:
     packed = {"lane": Lane.REALTIME, "buffer_s": 5, "realtime_pack": 2}
     await sender.items("a", **packed)
-    # A renewal would make the first claim recent again.
+    # Without renewals, because one would allow a call with the first claim.
     async with drain(at, standing=False, pace=DrainPace(renew_s=3600)) as opened:
         await turns(opened, lambda: work_is(sender, claimed=1))
         long_ago = time.monotonic() - RENEWED_WITHIN_S
         opened.main.leases.record_claims(opened.main.state.claims.values(), at=long_ago)
         await sender.items("b", **packed)  # fills the pack
         await until_answered(opened, sender, "a", "b")
-    # The first claims ended without a call: only the later ones have attempts, and the provider answered one call.
+    # The first claims ended without a call: both items were answered later, in a single call.
     assert await sender.rows("select distinct claim_no > 1, failures from lanes.work") == [
         (True, 0)
     ]

@@ -112,7 +112,7 @@ async def test_a_drain_with_calls_in_flight_saves_them_all_after_its_roles_were_
         await asyncio.sleep(1)  # the calls are in flight
         process.send_signal(signal.SIGTERM)
         process.send_signal(signal.SIGTERM)  # one from the group, one from the worker
-        # A drain requests no successor if another process holds the role of keeper by then.
+        # Take the roles only after the request: a drain requests no successor if another process already is the keeper.
         async with asyncio.timeout(SOON_S):
             while not prefect.asked("answer"):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
