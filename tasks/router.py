@@ -2,8 +2,8 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
@@ -12,7 +12,16 @@ from prefect.logging import get_run_logger
 from sqlalchemy.exc import OperationalError
 
 from lanes.realtime.turns import QueueCursor
-from lanes.routing.room import FEW, MOST, AccountRooms, Guards, Portions, Room
+from lanes.routing.room import (
+    FEW,
+    MOST,
+    AccountRooms,
+    Guards,
+    PortionBounds,
+    Portions,
+    Room,
+    RoutedPortion,
+)
 from lanes.routing.route import ArrivedItem, ReceivedItem, Route, decide, looks_inside
 from lanes.routing.split import Splits
 from lanes.store import database
@@ -33,15 +42,6 @@ from tasks.background import Wakes, bounded_tasks, take_signal
 
 T = TypeVar("T")
 HALVED = 400  # items from which a portion is saved in two statements: for fewer, that costs more than it gains
-
-
-@dataclass(frozen=True)
-class RoutedPortion:
-    """The result of one routing transaction: the number of items and of urgent items, and the longest wait of an urgent one."""
-
-    items: int = 0
-    urgent: int = 0
-    waited_s: float = 0.0
 
 
 def halves(chunk: Sequence[T], many: int) -> list[Sequence[T]]:
@@ -96,19 +96,19 @@ async def route_received(
     halved: int = HALVED,
 ) -> int:
     """Route about `most` received items as `route_portion` does; return how many, 0 if none waits."""
-    return (await route_portion(db, most, heads=heads, rooms=rooms, halved=halved)).items
+    bounds = PortionBounds(most, most)
+    return (await route_portion(db, bounds, heads=heads, rooms=rooms, halved=halved)).items
 
 
 async def route_portion(
     db: Database,
-    most: int,
+    bounds: PortionBounds,
     *,
-    most_urgent: int = 0,
     heads: QueueCursor[RoutedUpTo] | None = None,
     rooms: Rooms | None = None,
     halved: int = HALVED,
 ) -> RoutedPortion:
-    """Route about `most` received items, urgent and due ones first, and up to `most_urgent` urgent ones even if that is more.
+    """Route received items within the bounds, urgent and due ones first.
 
     This is one bounded transaction: call it again while it routes items. It routes nothing while another router is at work.
     Items that another transaction has locked wait, and so do items of a workload that cannot be read or priced. `heads` may
@@ -117,7 +117,7 @@ async def route_portion(
     """
     cursor = QueueCursor[RoutedUpTo]() if heads is None else heads
     try:
-        return await _route_some(db, most, most_urgent, cursor, rooms, halved)
+        return await _route_some(db, bounds, cursor, rooms, halved)
     except OperationalError as error:
         if not database.is_lock_failure(error):
             raise
@@ -128,8 +128,7 @@ async def route_portion(
 
 async def _route_some(
     db: Database,
-    most: int,
-    most_urgent: int,
+    bounds: PortionBounds,
     heads: QueueCursor[RoutedUpTo],
     rooms: Rooms | None,
     halved: int,
@@ -145,17 +144,20 @@ async def _route_some(
             await run(items.apply_waiting, now=run.now)
         if not start.workloads:
             _tell([])
+        beginnings = unrouted.leave_out_backlogs(start.workloads, of=bounds.resting)
+        if not beginnings:
             return RoutedPortion()
+        has_urgent = any(each.urgent for each in beginnings.values())
         stored, splits = await run(workloads.to_route, start.workloads.keys())
         versions, canaries = stored.versions, stored.canaries
         either = [*versions.values(), *(each.candidate for each in canaries.values())]
         unread = versions.keys() - {each.workload for each in either if looks_inside(each)}
         waiting = await run(
             unrouted.lock_received,
-            most,
-            most_urgent=most_urgent,
+            bounds.if_urgent if has_urgent else bounds.most,
+            most_urgent=bounds.urgent,
             of=versions.keys(),
-            waiting=start.workloads,
+            waiting=beginnings,
             unread=unread,
         )
         if any(each.spec.context.depth for each in either):
@@ -184,10 +186,13 @@ async def _route_some(
     heads.take(unrouted.came_last(waiting, before=heads.positions))
     _tell([*map(str, stored.unreadable), *sorted(problems)])
     arrival_times = [each.arrived.received_at for each in waiting if each.arrived.urgent]
-    if not arrival_times:
-        return RoutedPortion(routed)
-    waited_s = (run.now - min(arrival_times)).total_seconds() + time.monotonic() - began
-    return RoutedPortion(routed, len(arrival_times), waited_s)
+    others = Counter(each.arrived.workload for each in waiting if not each.arrived.urgent)
+    return RoutedPortion(
+        routed,
+        len(arrival_times),
+        (run.now - min(arrival_times, default=run.now)).total_seconds(),
+        {name for name, number in others.items() if number > FEW},
+    )
 
 
 def _decide_routes(
@@ -306,28 +311,23 @@ class Router:
         portions.begin()
         while await self._is_ours():
             began = time.monotonic()
-            size, urgent = portions.size(began), portions.urgent
-            routed = await route_portion(
-                self._db, size, most_urgent=urgent, heads=heads, rooms=self._rooms
-            )
-            if not routed.items:
-                return
-            self._wakes.record_ready_work()
+            bounds = portions.bounds(began)
+            routed = await route_portion(self._db, bounds, heads=heads, rooms=self._rooms)
             ended = time.monotonic()
-            portions.record_portion(
-                size,
-                ended - began,
-                urgent=routed.urgent,
-                waited_s=routed.waited_s,
-                busy=self._busy(),
-                at=ended,
-            )
+            if routed.items:
+                self._wakes.record_ready_work()
+            elif not bounds.resting:
+                return
             since = heads.look(ended).since
-            if routed.items < size and not await self._db.look(unrouted.has_received, since=since):
+            waiting = await self._db.look(unrouted.find_received, since=since)
+            if routed.items:
+                took_s, busy = ended - began, self._busy()
+                portions.record_portion(routed, took_s, waiting=waiting, busy=busy, at=ended)
+            if not waiting:
                 return
             rest_s = portions.rest_s(time.monotonic())
             came = await take_signal(self._wakes.routing, within_s=rest_s)
-            if came and size > FEW:  # so that small new arrivals do not hold up a backlog
+            if came and routed.items > FEW:  # so that small new arrivals do not hold up a backlog
                 portions.begin()
 
     async def close(self) -> None:

@@ -1,6 +1,6 @@
 """Room for items that may wait: in real time, within its limits and without the reserve, and in the portions of the router."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -154,60 +154,98 @@ def _less_the_reserve(limits: Iterable[Limit], at: datetime) -> Iterable[Limit]:
         )
 
 
-FEW = 20  # items of the first portion after an arrival, which may be urgent and waits for no more than these
+FEW = 20  # items of a small portion: an urgent item waits for no more than these
 LEAST = 100  # smallest portion of a backlog: the cost of fewer items is mostly the transaction
 MOST = 1_000  # largest portion: the items of one transaction
-WITHIN_S = 0.05  # how much longer than a small portion another may take; an urgent item may wait as long for its route
+WITHIN_S = 0.05  # how much longer than a small portion another may take; an urgent item may wait as long for its portion
 LONGEST_REST = 9.0  # in durations of the last portion: a backlog gets a tenth of the time, however late urgent items are
+
+
+@dataclass(frozen=True)
+class PortionBounds:
+    """The bounds of one routing transaction: the number of items, `most`, or `if_urgent` if an urgent item waits.
+
+    Up to `urgent` urgent items may be routed even if these are more. Workloads in `resting` have a backlog that pauses.
+    """
+
+    most: int = MOST
+    if_urgent: int = MOST
+    urgent: int = 0
+    resting: Set[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class RoutedPortion:
+    """The result of one routing transaction: the number of items and of urgent items.
+
+    `waited_s` is how long the earliest urgent item had waited when the transaction began. `many` are the workloads of which
+    more than `FEW` items that are not urgent were routed.
+    """
+
+    items: int = 0
+    urgent: int = 0
+    waited_s: float = 0.0
+    many: Set[str] = frozenset()
 
 
 class Portions:
     """The sizes of the router's portions, and the pauses of a backlog between them; times are seconds of any one clock.
 
     A portion of a backlog delays the urgent items that arrive during it, and takes processor time from their answers. The
-    router assumes nothing about the machine: it measures how long its portions take, and how long urgent items waited for their
-    routes.
+    router assumes nothing about the machine: it measures how long its portions take, and how long urgent items waited for them.
 
-    The size of a backlog's portions grows by `LEAST` while everything is in time, and is halved when a portion takes too long
-    or an urgent item waited too long. If a small portion takes long as well, other portions may take longer. While answers are
-    in progress, a backlog pauses after each portion: as long as the portion took, and longer in proportion as urgent items are
-    late.
+    After an arrival, the next portion is small if an urgent item waits. The size of other portions grows by `LEAST` while a
+    backlog remains and everything is in time, and is halved when a portion takes too long or an urgent item waited too long. If
+    a small portion takes long as well, other portions may take longer. While answers are in progress, workloads with a backlog
+    pause after each portion: as long as the portion took, and longer in proportion as urgent items are late. A pause delays
+    neither their urgent items nor a few items of other workloads.
     """
 
     def __init__(self) -> None:
-        self.urgent = FEW  # urgent items that the next portion may take beyond its size
-        self._backlog, self._late, self._few_s = LEAST, 0.0, 0.0
-        self._is_new, self._rests_until = True, float("-inf")
+        self._urgent, self._backlog = FEW, LEAST
+        self._late = self._few_s = 0.0
+        self._is_new, self._resting, self._rests_until = True, frozenset[str](), float("-inf")
 
     def begin(self) -> None:
-        """Make the next portion small, because new work arrived that may be urgent."""
+        """Make the next portion small if an urgent item waits, because new items arrived."""
         self._is_new = True
 
-    def size(self, at: float) -> int:
-        """Return the size of the next portion: small after an arrival, and while a backlog pauses."""
-        return FEW if self._is_new or at < self._rests_until else self._backlog
+    def bounds(self, at: float) -> PortionBounds:
+        """Return the bounds of the next portion: small in a pause, and while the duration of a small portion is unknown."""
+        rests = at < self._rests_until
+        most = FEW if rests or self._few_s == 0 else self._backlog
+        resting = self._resting if rests else frozenset[str]()
+        return PortionBounds(most, FEW if self._is_new else most, self._urgent, resting)
 
     def rest_s(self, at: float) -> float:
         """Return the seconds until a backlog may continue; 0 if it may now."""
         return max(0.0, self._rests_until - at)
 
     def record_portion(
-        self, size: int, seconds: float, *, urgent: int, waited_s: float, busy: bool, at: float
+        self,
+        routed: RoutedPortion,
+        seconds: float,
+        *,
+        waiting: Collection[str],
+        busy: bool,
+        at: float,
     ) -> None:
-        """Record a portion of `size` items that ended at `at`, and adapt the next portions.
+        """Record a portion that ended at `at`, and adapt the next portions.
 
-        `urgent` of its items were urgent, and the earliest of these had waited `waited_s` when the portion ended. `busy` is
-        true while answers are in progress.
+        `waiting` are the workloads with more items: those of which many were routed have a backlog. `busy` is true while
+        answers are in progress.
         """
         self._is_new = False
-        self.urgent = MOST if urgent >= self.urgent else FEW
-        self._late = max(waited_s / WITHIN_S, self._late / 2)
-        if size <= FEW:
+        self._urgent = MOST if routed.urgent >= self._urgent else FEW
+        self._late = max(routed.waited_s / WITHIN_S, self._late / 2)
+        if routed.items <= FEW:
             self._few_s = seconds
             return
+        backlogs = routed.many & {*waiting}
         if self._late > 1 or seconds > self._few_s + WITHIN_S:
             self._backlog = max(LEAST, self._backlog // 2)
-        else:
+        elif backlogs:
             self._backlog = min(MOST, self._backlog + LEAST)
-        if busy:
+        if busy and backlogs:
+            self._resting = frozenset(backlogs)
             self._rests_until = at + seconds * min(max(1.0, self._late), LONGEST_REST)

@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from anthropic_standin.testing import Endpoint
 from lanes.realtime.limiter import WaitReason
+from lanes.routing.room import FEW, LEAST
 from lanes.settling.story import next_step
 from lanes.store.settling.story import records
 from lanes.store.signals import Role, RoleLock, holder_exists, holders
@@ -24,7 +25,7 @@ from tasks.connections import Connections
 from tasks.drain import Drain, drain
 from tasks.router import Router
 from tasks.standing import DrainLimit, Staying, roles
-from tests.examples import admit
+from tests.examples import admit, publish
 from tests.flows.conftest import Sender
 from tests.prefect_standin import PrefectStandIn
 from tests.store.test_signals import cut, wanted
@@ -72,6 +73,20 @@ async def test_a_busy_router_hands_over_to_the_newer_drain_that_waits_for_its_ro
         assert not router.reads
         await router.turn()
         assert not router.holds
+
+
+async def test_a_busy_router_routes_a_whole_backlog_in_one_turn_with_rests_between_the_portions(
+    at: Connections, sender: Sender, pool: Engine, prefect: PrefectStandIn
+) -> None:
+    keys = [f"k{n}" for n in range(FEW + 2 * LEAST + 1)]
+    with pool.begin() as setup:
+        publish(setup, now=(now := await at.db.now()))
+        admit(setup, *keys, now=now)
+    async with RoleLock(at.db.url, Role.ROUTER) as role:
+        router = Router(at.db, role, Wakes(), busy=lambda: True)
+        await router.turn()
+        await router.close()
+    assert await sender.rows("select count(*) from lanes.route_log") == [(len(keys),)]
 
 
 async def test_a_commit_of_another_session_makes_only_the_router_look_for_work_at_once(

@@ -8,6 +8,7 @@ from sqlalchemy import Engine, create_engine, text
 
 from lanes.money import cost
 from lanes.money.estimates import Estimates
+from lanes.routing.room import FEW, PortionBounds
 from lanes.routing.split import version_bucket
 from lanes.store import work
 from lanes.store.database import LOCK_PATIENCE, Database
@@ -44,11 +45,34 @@ async def test_many_urgent_items_of_a_flood_share_one_portion_before_a_few_other
         publish(setup, "archive", now=NOON)
         admit(setup, *"abcd", now=NOON, workload="archive")
         admit(setup, *"uvwxyz", now=NOON, urgent=True)
-    first = await router.route_portion(db, 2, most_urgent=10)
+    bounds = PortionBounds(most=100, if_urgent=2, urgent=10)
+    first = await router.route_portion(db, bounds)
     assert (first.items, first.urgent) == (7, 6)
     assert first.waited_s > 0  # since noon of a day long ago
-    second = await router.route_portion(db, 2, most_urgent=10)
-    assert (second.items, second.urgent, second.waited_s) == (2, 0, 0)
+    second = await router.route_portion(db, bounds)
+    assert (second.items, second.urgent, second.waited_s, second.many) == (3, 0, 0, set())
+
+
+async def test_while_a_backlog_rests_only_what_presses_and_other_workloads_are_routed(
+    db: Database, pool: Engine
+) -> None:
+    with pool.begin() as setup:
+        publish(setup, now=NOON)
+        publish(setup, "notes", now=NOON)
+        admit(setup, *(f"k{n}" for n in range(2 * FEW + 2)), now=NOON)
+    first = await router.route_portion(db, PortionBounds(FEW + 1))
+    assert (first.items, first.many) == (FEW + 1, {"letters"})
+    with pool.begin() as setup:
+        admit(setup, "urgent", now=NOON, urgent=True)
+        admit(setup, "due", now=NOON, due_at=later(hours=1))
+        admit(setup, "neighbour", now=NOON, workload="notes")
+    resting = PortionBounds(FEW, resting=first.many)
+    assert (await router.route_portion(db, resting)).items == 3
+    with pool.begin() as reader:
+        keys = {each.key for each in rows(reader, "route_log")}
+        assert keys >= {"urgent", "due", "neighbour"}
+    assert (await router.route_portion(db, resting)).items == 0
+    assert (await router.route_portion(db, PortionBounds())).items == FEW + 1
 
 
 async def test_a_canary_routes_its_share_by_the_candidate_and_explains_it(

@@ -80,6 +80,24 @@ class Begins:
         return [*urgent, *due, *([] if self.id is None else [(_BEHIND, {"after": self.id - 1})])]
 
 
+def leave_out_backlogs(
+    beginnings: Mapping[str, Begins], of: Collection[str]
+) -> Mapping[str, Begins]:
+    """Return the beginnings without the backlogs of the workloads in `of`, and without workloads of which nothing is left.
+
+    A backlog are the items without a due time, or if all items that are not urgent have one, these.
+    """
+    if not of:
+        return beginnings
+    left = {
+        name: Begins(each.urgent, None if each.id is None else each.due_at, None)
+        if name in of
+        else each
+        for name, each in beginnings.items()
+    }
+    return {name: each for name, each in left.items() if each.parts()}
+
+
 def has_received(connection: sa.Connection, *, since: Since | None = None) -> bool:
     """Return whether `find_received` would find any unrouted item, without locking anything."""
     return connection.execute(_select_received(), build_parameters(since)).first() is not None

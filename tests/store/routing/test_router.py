@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import Connection, Engine, literal, text
 from sqlalchemy.exc import OperationalError
 
+from lanes.ids import ItemId
 from lanes.json_data import characters
 from lanes.routing.route import decide
 from lanes.store.database import LOCK_PATIENCE
@@ -373,6 +374,22 @@ def test_a_search_for_received_items_reports_where_each_workload_begins_in_the_i
     }
     assert unrouted.find_received(connection) == begins
     assert routes.begin(connection, LOCK_PATIENCE).workloads == begins
+
+
+def test_a_backlog_is_left_out_and_due_items_too_if_they_are_the_backlog() -> None:
+    due = later(hours=1)
+    begins = {
+        "letters": Begins(True, due, ItemId(1)),
+        "bills": Begins(True, due, None),
+        "notes": Begins(False, due, None),
+        "other": Begins(False, due, ItemId(2)),
+    }
+    assert unrouted.leave_out_backlogs(begins, of=[]) == begins
+    assert unrouted.leave_out_backlogs(begins, of=["letters", "bills", "notes"]) == {
+        "letters": Begins(True, due, None),
+        "bills": Begins(True, None, None),
+        "other": begins["other"],
+    }
 
 
 def test_a_read_from_the_cursor_does_not_find_items_up_to_the_cursor(

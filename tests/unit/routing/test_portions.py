@@ -5,33 +5,54 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.routing.room import FEW, LEAST, LONGEST_REST, MOST, WITHIN_S, Portions
+from lanes.routing.room import (
+    FEW,
+    LEAST,
+    LONGEST_REST,
+    MOST,
+    WITHIN_S,
+    PortionBounds,
+    Portions,
+    RoutedPortion,
+)
 from tasks.router import HALVED, halves
 
 
 @dataclass(frozen=True)
 class Measured:
-    """The measurements of one routed portion."""
+    """The measurements of one routed portion; the portion is full unless `ends` says that it took the last items."""
 
     seconds: float
     waited_s: float = 0.0
     urgent: int = 0
     busy: bool = True
+    ends: bool = False
 
 
 class MeasuringRouter:
-    """A router with its own clock that measures its portions."""
+    """A router of one workload with its own clock, which measures its portions."""
 
     def __init__(self) -> None:
         self.portions, self.at = Portions(), 0.0
 
     def route(self, portion: Measured) -> int:
         """Route a portion and return its size."""
-        size = self.portions.size(self.at)
+        bounds = self.bounds()
+        size = bounds.if_urgent if portion.urgent else bounds.most
+        many = {"letters"} if size > FEW and "letters" not in bounds.resting else set[str]()
         self.at += portion.seconds
-        how = {"urgent": portion.urgent, "waited_s": portion.waited_s, "busy": portion.busy}
-        self.portions.record_portion(size, portion.seconds, **how, at=self.at)
+        self.portions.record_portion(
+            RoutedPortion(size, portion.urgent, portion.waited_s, many),
+            portion.seconds,
+            waiting=[] if portion.ends else ["letters"],
+            busy=portion.busy,
+            at=self.at,
+        )
         return size
+
+    def bounds(self) -> PortionBounds:
+        """Return the bounds of the next portion."""
+        return self.portions.bounds(self.at)
 
     def rest(self) -> float:
         """Advance the clock by the backlog's rest and return its seconds."""
@@ -53,19 +74,36 @@ def test_the_first_portion_is_small_and_the_backlog_behind_it_gets_growing_porti
     assert [clock.route(Measured(0.01, busy=False)) for _ in range(3)] == [FEW, LEAST, 2 * LEAST]
 
 
-def test_new_items_get_a_small_portion_before_the_next_large_one_of_a_backlog() -> None:
+def test_portions_do_not_grow_without_a_backlog() -> None:
+    clock = MeasuringRouter()
+    sizes = [clock.route(Measured(0.01, busy=False, ends=True)) for _ in range(3)]
+    assert sizes == [FEW, LEAST, LEAST]
+
+
+def test_after_an_arrival_only_an_urgent_item_makes_one_portion_small() -> None:
     clock = grown()
     clock.portions.begin()
-    assert clock.route(Measured(0.01, busy=False)) == FEW
+    assert (clock.bounds().if_urgent, clock.bounds().most) == (FEW, MOST)
+    assert clock.route(Measured(0.01, urgent=1, busy=False)) == FEW
+    assert (
+        clock.route(Measured(0.01, urgent=1, busy=False)) == MOST
+    )  # urgent items come all the time
+    clock.portions.begin()
     assert clock.route(Measured(0.01, busy=False)) == MOST
 
 
-def test_small_portions_are_routed_while_a_backlog_rests() -> None:
+def test_while_a_backlog_rests_it_is_left_out_and_others_get_small_portions() -> None:
     clock = grown()
     assert clock.route(Measured(WITHIN_S / 2)) == MOST
-    assert clock.route(Measured(WITHIN_S / 4)) == FEW
+    assert clock.bounds() == PortionBounds(FEW, FEW, FEW, frozenset({"letters"}))
     assert clock.rest() > 0
-    assert clock.route(Measured(WITHIN_S / 4)) == MOST
+    assert clock.bounds() == PortionBounds(MOST, MOST, FEW)
+
+
+def test_nothing_rests_once_no_item_is_left() -> None:
+    clock = grown()
+    assert clock.route(Measured(WITHIN_S / 2, ends=True)) == MOST
+    assert clock.rest() == 0
 
 
 def test_a_backlog_rests_longer_the_later_urgent_items_are() -> None:
@@ -79,15 +117,20 @@ def test_a_backlog_rests_longer_the_later_urgent_items_are() -> None:
 
 def test_a_flood_of_urgent_items_raises_the_urgent_portion_until_the_flood_ends() -> None:
     clock = MeasuringRouter()
-    assert clock.portions.urgent == FEW
+    assert clock.bounds().urgent == FEW
     clock.route(Measured(0.01, urgent=FEW))
-    assert clock.portions.urgent == MOST
+    assert clock.bounds().urgent == MOST
     clock.route(Measured(0.01, urgent=5))
-    assert clock.portions.urgent == FEW
+    assert clock.bounds().urgent == FEW
 
 
 portions = st.builds(
-    Measured, st.floats(0.001, 10), st.floats(0, 1_000), st.integers(0, MOST), st.booleans()
+    Measured,
+    st.floats(0.001, 10),
+    st.floats(0, 1_000),
+    st.integers(0, MOST),
+    st.booleans(),
+    st.booleans(),
 )
 
 
@@ -99,7 +142,8 @@ def test_a_backlog_never_stops_and_regains_full_portions_once_routing_is_in_time
     for each in before:
         clock.rest()
         clock.portions.begin()
-        assert clock.route(each) == FEW
+        clock.route(each)
+        clock.rest()
         assert LEAST <= clock.route(each) <= MOST
         assert clock.portions.rest_s(clock.at) <= LONGEST_REST * each.seconds * 1.001
     clock.rest()
@@ -112,7 +156,7 @@ def test_portions_converge_to_a_size_that_is_routed_in_time(per_item_s: float) -
     clock, took = MeasuringRouter(), list[float]()
     for _ in range(60):
         clock.rest()
-        seconds = 0.01 + per_item_s * clock.portions.size(clock.at)
+        seconds = 0.01 + per_item_s * clock.bounds().most
         clock.route(Measured(seconds))
         took.append(seconds)
     assert max(took[30:]) <= took[0] + WITHIN_S + per_item_s * LEAST
@@ -120,10 +164,7 @@ def test_portions_converge_to_a_size_that_is_routed_in_time(per_item_s: float) -
 
 def test_portions_stay_large_where_a_small_one_takes_long_too() -> None:
     clock = MeasuringRouter()
-    sizes = [
-        clock.route(Measured(1 + clock.portions.size(clock.at) / 20_000, busy=False))
-        for _ in range(20)
-    ]
+    sizes = [clock.route(Measured(1 + clock.bounds().most / 20_000, busy=False)) for _ in range(20)]
     assert sizes[-1] == MOST
 
 
