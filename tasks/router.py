@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -147,14 +146,16 @@ async def _route_some(
         beginnings = unrouted.leave_out_backlogs(start.workloads, of=bounds.resting)
         if not beginnings:
             return RoutedPortion()
-        has_urgent = any(each.urgent for each in beginnings.values())
+        limit = (
+            bounds.if_urgent if any(each.urgent for each in beginnings.values()) else bounds.most
+        )
         stored, splits = await run(workloads.to_route, start.workloads.keys())
         versions, canaries = stored.versions, stored.canaries
         either = [*versions.values(), *(each.candidate for each in canaries.values())]
         unread = versions.keys() - {each.workload for each in either if looks_inside(each)}
         waiting = await run(
             unrouted.lock_received,
-            bounds.if_urgent if has_urgent else bounds.most,
+            limit,
             most_urgent=bounds.urgent,
             of=versions.keys(),
             waiting=beginnings,
@@ -186,12 +187,11 @@ async def _route_some(
     heads.take(unrouted.came_last(waiting, before=heads.positions))
     _tell([*map(str, stored.unreadable), *sorted(problems)])
     arrival_times = [each.arrived.received_at for each in waiting if each.arrived.urgent]
-    others = Counter(each.arrived.workload for each in waiting if not each.arrived.urgent)
     return RoutedPortion(
         routed,
         len(arrival_times),
         (run.now - min(arrival_times, default=run.now)).total_seconds(),
-        {name for name, number in others.items() if number > FEW},
+        unrouted.find_full(waiting, limit, workloads=len(beginnings)) if limit > FEW else set(),
     )
 
 

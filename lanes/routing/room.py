@@ -178,14 +178,14 @@ class PortionBounds:
 class RoutedPortion:
     """The result of one routing transaction: the number of items and of urgent items.
 
-    `waited_s` is how long the earliest urgent item had waited when the transaction began. `many` are the workloads of which
-    more than `FEW` items that are not urgent were routed.
+    `waited_s` is how long the earliest urgent item had waited when the transaction began. `full` are the workloads that used
+    up their share of a portion of more than `FEW` items.
     """
 
     items: int = 0
     urgent: int = 0
     waited_s: float = 0.0
-    many: Set[str] = frozenset()
+    full: Set[str] = frozenset()
 
 
 class Portions:
@@ -232,17 +232,16 @@ class Portions:
     ) -> None:
         """Record a portion that ended at `at`, and adapt the next portions.
 
-        `waiting` are the workloads with more items: those of which many were routed have a backlog. `busy` is true while
-        answers are in progress.
+        `waiting` are the workloads with more items: those that used up their share have a backlog. `busy` is true while answers
+        are in progress.
         """
         self._is_new = False
         self._urgent = MOST if routed.urgent >= self._urgent else FEW
         self._late = max(routed.waited_s / WITHIN_S, self._late / 2)
+        backlogs = routed.full & {*waiting}
         if routed.items <= FEW:
             self._few_s = seconds
-            return
-        backlogs = routed.many & {*waiting}
-        if self._late > 1 or seconds > self._few_s + WITHIN_S:
+        elif self._late > 1 or seconds > self._few_s + WITHIN_S:
             self._backlog = max(LEAST, self._backlog // 2)
         elif backlogs:
             self._backlog = min(MOST, self._backlog + LEAST)

@@ -50,7 +50,7 @@ async def test_many_urgent_items_of_a_flood_share_one_portion_before_a_few_other
     assert (first.items, first.urgent) == (7, 6)
     assert first.waited_s > 0  # since noon of a day long ago
     second = await router.route_portion(db, bounds)
-    assert (second.items, second.urgent, second.waited_s, second.many) == (3, 0, 0, set())
+    assert (second.items, second.urgent, second.waited_s, second.full) == (3, 0, 0, set())
 
 
 async def test_while_a_backlog_rests_only_what_presses_and_other_workloads_are_routed(
@@ -61,12 +61,12 @@ async def test_while_a_backlog_rests_only_what_presses_and_other_workloads_are_r
         publish(setup, "notes", now=NOON)
         admit(setup, *(f"k{n}" for n in range(2 * FEW + 2)), now=NOON)
     first = await router.route_portion(db, PortionBounds(FEW + 1))
-    assert (first.items, first.many) == (FEW + 1, {"letters"})
+    assert (first.items, first.full) == (FEW + 1, {"letters"})
     with pool.begin() as setup:
         admit(setup, "urgent", now=NOON, urgent=True)
         admit(setup, "due", now=NOON, due_at=later(hours=1))
         admit(setup, "neighbour", now=NOON, workload="notes")
-    resting = PortionBounds(FEW, resting=first.many)
+    resting = PortionBounds(FEW, resting=first.full)
     assert (await router.route_portion(db, resting)).items == 3
     with pool.begin() as reader:
         keys = {each.key for each in rows(reader, "route_log")}

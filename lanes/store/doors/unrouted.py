@@ -1,5 +1,6 @@
 """Unrouted items: where a workload's urgent, due and other items begin, and the items that the router takes next."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -185,6 +186,20 @@ def lock_received(
             if most <= 0 or left <= 0:
                 break
     return found
+
+
+def find_full(taken: Iterable[ReceivedItem], limit: int, *, workloads: int) -> set[str]:
+    """Return the workloads that used up their share of the limits of `lock_received`, in items that are not urgent.
+
+    `workloads` is the number of workloads that shared them. Their bytes are estimated: a character has at most four.
+    """
+    items, most_bytes = Counter[str](), Counter[str]()
+    for each in taken:
+        if not each.arrived.urgent:
+            items[each.arrived.workload] += 1
+            most_bytes[each.arrived.workload] += 4 * each.arrived.characters
+    share, share_bytes = max(1, limit // workloads), MOST_BYTES // workloads
+    return {name for name in items if items[name] >= share or most_bytes[name] >= share_bytes}
 
 
 def came_last(received_items: Sequence[ReceivedItem], *, before: Since) -> dict[str, RoutedUpTo]:

@@ -376,6 +376,24 @@ def test_a_search_for_received_items_reports_where_each_workload_begins_in_the_i
     assert routes.begin(connection, LOCK_PATIENCE).workloads == begins
 
 
+def test_a_workload_is_full_once_it_used_up_its_share_in_items_or_in_bytes(
+    connection: Connection,
+) -> None:
+    for name in ("letters", "large", "notes"):
+        publish(connection, name, now=NOON)
+    admit(connection, *"abcd", now=NOON)
+    admit(connection, "a", now=NOON, workload="large", payload={"text": "x" * 50_000})
+    admit(connection, "a", now=NOON, workload="notes")
+    admit(connection, *"bcd", now=NOON, workload="notes", urgent=True)
+    taken = unrouted.lock_received(connection, 9)
+    assert unrouted.find_full(taken, 9, workloads=3) == {"letters"}
+    assert unrouted.find_full(taken, 900, workloads=100) == {"large"}
+    assert unrouted.find_full(taken, 1, workloads=3) == {
+        "letters",
+        "large",
+    }  # of notes only urgent ones
+
+
 def test_a_backlog_is_left_out_and_due_items_too_if_they_are_the_backlog() -> None:
     due = later(hours=1)
     begins = {

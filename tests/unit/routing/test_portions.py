@@ -39,10 +39,10 @@ class MeasuringRouter:
         """Route a portion and return its size."""
         bounds = self.bounds()
         size = bounds.if_urgent if portion.urgent else bounds.most
-        many = {"letters"} if size > FEW and "letters" not in bounds.resting else set[str]()
+        full = {"letters"} if size > FEW and "letters" not in bounds.resting else set[str]()
         self.at += portion.seconds
         self.portions.record_portion(
-            RoutedPortion(size, portion.urgent, portion.waited_s, many),
+            RoutedPortion(size, portion.urgent, portion.waited_s, full),
             portion.seconds,
             waiting=[] if portion.ends else ["letters"],
             busy=portion.busy,
@@ -98,6 +98,15 @@ def test_while_a_backlog_rests_it_is_left_out_and_others_get_small_portions() ->
     assert clock.bounds() == PortionBounds(FEW, FEW, FEW, frozenset({"letters"}))
     assert clock.rest() > 0
     assert clock.bounds() == PortionBounds(MOST, MOST, FEW)
+
+
+def test_a_few_large_items_of_a_backlog_rest_too() -> None:
+    portions = Portions()
+    portions.record_portion(
+        RoutedPortion(1, full={"letters"}), 0.5, waiting=["letters", "notes"], busy=True, at=0.5
+    )
+    assert portions.rest_s(0.5) == 0.5
+    assert portions.bounds(0.6).resting == {"letters"}
 
 
 def test_nothing_rests_once_no_item_is_left() -> None:
