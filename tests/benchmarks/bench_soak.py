@@ -14,10 +14,12 @@ follow this speed, so that they stay 80 % of what the stand can do, and latencie
 If work grew with the data, the processor time of an item (Lanes, Postgres and Prefect's server) would rise and that of the loop
 would not; `cpu_ratio` compares the last minute to the first, in durations of the loop.
 
-The generator, Prefect and the provider share the two processors, so 80 % of the rate leaves little to spare, and `p99_ratio`
-varies: two runs on 2026-12-02 gave 0.67 at 281 items a second and 5.3 at 389. In both the work stayed the same: an item
-took 1.51, 1.52 and 1.46 durations of the loop in the three thirds of the one run, and 1.18, 1.26 and 1.14 in the other. Beside
-the transaction it took up to 1.5 there, so for six minutes up to 9,000 items waited, and p99 rose to 26 s.
+The generator, Prefect and the provider share the two processors: at 80 % of the rate 13 to 14 % of the time is idle. From
+minute to minute an item takes 0.9 to 1.4 durations of the loop: the loop and the stand do not slow down alike, and beside the
+transaction Postgres needs a tenth to a fifth more. Above about 1.1 the processors are full. Items that may wait then wait
+before their route, because the router yields to urgent items, and `p99_ratio` compares two such minutes: five runs gave 0.67,
+5.3, 1.3, 8.6 and 3.0. In the last one p99 rose to 34 s, while `urgent_p99_s`, of the urgent items of all minutes, was 0.90 s.
+The work did not grow with the data: an item took 1.01, 1.12 and 1.05 durations of the loop in the three thirds of that run.
 
 ![99th percentile of each minute, processor time of an item and of the fixed loop, memory, dead over live rows.](docs/soak.svg)
 """
