@@ -165,7 +165,7 @@ LONGEST_REST = 9.0  # in durations of the last portion: a backlog gets a tenth o
 class PortionBounds:
     """The bounds of one routing transaction: the number of items, `most`, or `if_urgent` if an urgent item waits.
 
-    Up to `urgent` urgent items may be routed even if these are more. Workloads in `resting` have a backlog that pauses.
+    Up to `urgent` urgent items may be routed even if these are more. Workloads in `resting` have a backlog that rests.
     """
 
     most: int = MOST
@@ -189,7 +189,7 @@ class RoutedPortion:
 
 
 class Portions:
-    """The sizes of the router's portions, and the pauses of a backlog between them; times are seconds of any one clock.
+    """The sizes of the router's portions, and the rests of a backlog between them; times are seconds of any one clock.
 
     A portion of a backlog delays the urgent items that arrive during it, and takes processor time from their answers. The
     router assumes nothing about the machine: it measures how long its portions take, and how long urgent items waited for them.
@@ -197,8 +197,8 @@ class Portions:
     After an arrival, the next portion is small if an urgent item waits. The size of other portions grows by `LEAST` while a
     backlog remains and everything is in time, and is halved when a portion takes too long or an urgent item waited too long. If
     a small portion takes long as well, other portions may take longer. While answers are in progress, workloads with a backlog
-    pause after each portion: as long as the portion took, and longer in proportion as urgent items are late. A pause delays
-    neither their urgent items nor a few items of other workloads.
+    rest after each portion: as long as the portion took, and longer in proportion as urgent items are late. Meanwhile, their
+    urgent items and small portions of other workloads are routed.
     """
 
     def __init__(self) -> None:
@@ -211,7 +211,7 @@ class Portions:
         self._is_new = True
 
     def bounds(self, at: float) -> PortionBounds:
-        """Return the bounds of the next portion: small in a pause, and while the duration of a small portion is unknown."""
+        """Return the bounds of the next portion: small during a rest, and while the duration of a small portion is unknown."""
         rests = at < self._rests_until
         most = FEW if rests or self._few_s == 0 else self._backlog
         resting = self._resting if rests else frozenset[str]()

@@ -84,9 +84,10 @@ class Begins:
 def leave_out_backlogs(
     beginnings: Mapping[str, Begins], of: Collection[str]
 ) -> Mapping[str, Begins]:
-    """Return the beginnings without the backlogs of the workloads in `of`, and without workloads of which nothing is left.
+    """Leave out the backlogs of the workloads in `of`, and workloads that then have no items.
 
-    A backlog are the items without a due time, or if all items that are not urgent have one, these.
+    A workload's backlog is its items that are neither urgent nor due. If all items that are not urgent have a due time, the
+    backlog is these items.
     """
     if not of:
         return beginnings
@@ -189,9 +190,9 @@ def lock_received(
 
 
 def find_full(taken: Iterable[ReceivedItem], limit: int, *, workloads: int) -> set[str]:
-    """Return the workloads that used up their share of the limits of `lock_received`, in items that are not urgent.
+    """Return the workloads whose items that are not urgent used up their share of the limits of `lock_received`.
 
-    `workloads` is the number of workloads that shared them. Their bytes are estimated: a character has at most four.
+    `workloads` is the number of workloads that share the limits. Bytes are estimated: a character has at most four.
     """
     items, most_bytes = Counter[str](), Counter[str]()
     for each in taken:
