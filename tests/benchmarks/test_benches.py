@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.benchmarks.bench_all import medians
 from tests.benchmarks.goals import GOALS
 from tests.benchmarks.sizes import SMALL
 
@@ -62,3 +63,12 @@ def test_a_benchmark_ends_with_a_line_of_its_promised_figures(name: str, open_fo
     assert list(told) == list(GOALS[name])
     for figure in SURE.get(name, ()):
         assert GOALS[name][figure].is_met(float(told[figure])), f"{figure}={told[figure]}"
+
+
+def test_several_runs_of_a_benchmark_give_the_median_of_each_figure() -> None:
+    runs = [
+        {"bench": "queue", "items": 9, "figures": {"per_s": per_s, "ratio": ratio}}
+        for per_s, ratio in ((3.0, 0.5), (1.0, None), (2.0, 0.7))
+    ]
+    told = {"bench": "queue", "items": 9, "figures": {"per_s": 2.0, "ratio": 0.6}}
+    assert medians(runs) == told

@@ -1,4 +1,4 @@
-"""The command that rewrites the pages of docs/reference/ from the code and prints the changed ones.
+"""The command that rewrites docs/reference/ and BENCHMARKS.md from the code and BENCHMARKS.json, and prints what changed.
 
 It needs no stand: it starts a Postgres of its own.
 """
@@ -28,8 +28,7 @@ def main() -> None:
             engine.dispose()
         finally:
             server.stop()
-    for name, text in made.items():
-        path = FOLDER / name
+    for path, text in made.items():
         if not path.exists() or path.read_text() != text:
             path.write_text(text)
             print(path.relative_to(FOLDER.parents[1]))
