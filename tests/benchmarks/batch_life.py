@@ -23,7 +23,7 @@ from tasks.collect import bring_home, poll
 from tasks.connections import Connections, opening
 from tasks.send_batch import send_batch
 from tests.benchmarks.letters import batch, payloads
-from tests.benchmarks.memory import Peak
+from tests.benchmarks.process_costs import Peak
 from tests.examples import route, submission
 
 CHUNK = 2_000  # items admitted in one call before the clock starts

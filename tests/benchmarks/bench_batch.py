@@ -31,23 +31,25 @@ class BatchBench:
         self._pattern: RowPattern | None = None
 
     def lanes(self) -> dict[str, float]:
-        """Return the seconds of Lanes, as `batch_life.lead` measures them."""
+        """Return the seconds of Lanes, as `batch_life.lead` measures them, and the costs of an item."""
         url = self._ground.copy(self._filled)
-        with standin() as endpoint:
+        with standin() as endpoint, self._ground.metered(url) as cost:
             took = batch_life.lead(url, endpoint.url, self._items)
         self._pattern = RowPattern(plain_url(url), leaving=["message_id"])
         self._ground.drop(url)
-        return took
+        return took | cost.of_each(self._items)
 
     def floor(self) -> dict[str, float]:
-        """Return the seconds of the floor, and how many of them the stand-in took to create the batches."""
+        """Return the seconds of the floor, those of them in which the stand-in created batches, and the costs of an item."""
         assert self._pattern is not None
         url = self._ground.copy(self._filled)
         with standin() as endpoint:
-            took = BatchFloor(plain_url(url), endpoint.url, self._pattern).lead()
+            floor = BatchFloor(plain_url(url), endpoint.url, self._pattern)
+            with self._ground.metered(url) as cost:
+                took = floor.lead()
         self._pattern.check(plain_url(url))
         self._ground.drop(url)
-        return took
+        return took | cost.of_each(self._items)
 
     def steadybatch(self, items: int, *, durable: bool) -> dict[str, float]:
         """Return the items a second of steadybatch, which has a stand-in of its own."""

@@ -8,7 +8,7 @@ import time
 
 from tests.benchmarks.answering import one_drain
 from tests.benchmarks.ground import server
-from tests.benchmarks.memory import resident_mb
+from tests.benchmarks.process_costs import resident_mb
 from tests.benchmarks.standin_home import standin
 from tests.benchmarks.telling import tell
 

@@ -40,9 +40,15 @@ from tests.running_stand import RunningStand
 from tests.waiting import until
 
 POLL_S = 0.01
-IN_LANES = """
-select extract(epoch from answered_at - received_at)::float8 as seconds
-  from lanes.item where workload = 'tickets' and key = any(:keys)
+# Seconds of each answered item, by stage; `in_lanes` is their sum.
+STAGES = """
+select extract(epoch from i.answered_at - i.received_at)::float8 as in_lanes,
+       extract(epoch from r.decided_at - i.received_at)::float8 as until_routed,
+       extract(epoch from a.started_at - r.decided_at)::float8 as until_called,
+       extract(epoch from a.ended_at - a.started_at)::float8 as in_call,
+       extract(epoch from i.answered_at - a.ended_at)::float8 as until_saved
+  from lanes.item i join lanes.route r on r.item_id = i.id join lanes.attempt a on a.item_id = i.id and a.outcome = 'valid'
+ where i.workload = 'tickets' and i.key = any(:keys)
 """
 SETTLES_S = 20.0  # runs that already hold their roles still load for some seconds
 READY_S = 10.0  # after a drain has ended, its process exits and another one loads
@@ -101,7 +107,12 @@ def measured(stand: RunningStand, sizes: EventSizes) -> dict[str, float]:
     figures = of("warm", events(stand, sizes, "warm"), stand)
     for door, by in {"sql": direct_doors.by_sql, "client": direct_doors.by_client}.items():
         took = by(stand, sizes.sql)
-        figures |= {f"{door}_p50_s": quantile(took, 0.5), f"{door}_p99_s": quantile(took, 0.99)}
+        seconds = [*took.values()]
+        figures |= {
+            f"{door}_p50_s": quantile(seconds, 0.5),
+            f"{door}_p99_s": quantile(seconds, 0.99),
+            **stages(door, [*took], stand),
+        }
         print(f"{door}: {sizes.sql} items, median {figures[f'{door}_p50_s']:.4f} s", flush=True)
     by_flow_run = series("plain", sizes.plain, lambda: plain.flow_run(stand))
     figures |= {"plain_p50_s": median(by_flow_run), "plain_lost": sizes.plain - len(by_flow_run)}
@@ -120,18 +131,26 @@ def measured(stand: RunningStand, sizes: EventSizes) -> dict[str, float]:
 def of(name: str, arrivals: Sequence[Arrival], stand: RunningStand) -> dict[str, float]:
     """Return the percentiles of some events, of all and of the urgent ones, and how late the sender was."""
     keys = [each.key for each in arrivals if each.is_urgent]
-    in_lanes = [row.seconds for row in stand.rows(IN_LANES, keys=keys)]
     all_of_them = [each.latency_s for each in arrivals]
     urgent = [each.latency_s for each in arrivals if each.is_urgent]
     return {
         f"{name}_urgent_p50_s": quantile(urgent, 0.5),
         f"{name}_urgent_p99_s": quantile(urgent, 0.99),
-        f"{name}_in_lanes_p50_s": quantile(in_lanes, 0.5),
-        f"{name}_in_lanes_p99_s": quantile(in_lanes, 0.99),
+        **stages(name, keys, stand),
         f"{name}_p50_s": quantile(all_of_them, 0.5),
         f"{name}_p99_s": quantile(all_of_them, 0.99),
         f"{name}_sent_late_p99_s": quantile([each.late_s for each in arrivals], 0.99),
         f"{name}_events": len(arrivals),
+    }
+
+
+def stages(name: str, keys: Sequence[str], stand: RunningStand) -> dict[str, float]:
+    """Return the percentiles of the seconds that these items spent in Lanes, whole and by stage."""
+    rows = [row._mapping for row in stand.rows(STAGES, keys=keys)]
+    return {
+        f"{name}_{stage}_p{share}_s": quantile([row[stage] for row in rows], share / 100)
+        for stage in (rows[0] if rows else ())
+        for share in (50, 99)
     }
 
 

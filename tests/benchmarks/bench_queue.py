@@ -8,7 +8,7 @@ the size of the tables of items without their payloads, with a vacuum after each
 """
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from operator import itemgetter
 
@@ -43,7 +43,7 @@ class QueueBench:
         self._pattern: RowPattern | None = None
 
     def lanes(self) -> dict[str, float]:
-        """Return the items a second, and the bytes of WAL, the bytes at rest and the statements of an item."""
+        """Return the items a second, and the costs, the bytes at rest and the statements of an item."""
         url = self._of_lanes()
         with self._ground.metered(url) as cost:
             took = RealtimeLife(url).lead(self._items)
@@ -51,7 +51,7 @@ class QueueBench:
         self._ground.drop(url)
         return {
             "per_s": self._items / took,
-            "wal_per_item": cost.wal / self._items,
+            **cost.of_each(self._items),
             "bytes_per_item": self._at_rest() / self._items,
             "statements_per_item": cost.statements / self._items,
         }
@@ -70,20 +70,20 @@ class QueueBench:
         return sizes - payloads
 
     def floor(self) -> dict[str, float]:
-        """Return the items a second and WAL bytes an item of bare psycopg for the same rows, in the faster of its two ways."""
+        """Return the figures of bare psycopg that writes the same rows, in the faster of its two ways."""
         assert self._pattern is not None
         pattern = self._pattern
-        return self._faster(self._of_lanes, lambda url: pattern, is_checked=True)
+        return self._in_both_ways(self._of_lanes, lambda url: pattern, is_checked=True)
 
     def kept(self) -> dict[str, float]:
         """Return the same of the floor of an earlier migration."""
-        return self._faster(
+        return self._in_both_ways(
             lambda: kept_database(self._ground),
             lambda url: kept_pattern(url, self._items),
             is_checked=False,
         )
 
-    def _faster(
+    def _in_both_ways(
         self, database: Callable[[], str], pattern: Callable[[str], RowPattern], *, is_checked: bool
     ) -> dict[str, float]:
         both: list[dict[str, float]] = []
@@ -96,25 +96,19 @@ class QueueBench:
             if is_checked:
                 left.check(plain_url(url))
             self._ground.drop(url)
-            both.append({"per_s": self._items / took, "wal_per_item": cost.wal / self._items})
-        print(
-            f"all admitted first {both[0]['per_s']:,.0f} a second, beside each other {both[1]['per_s']:,.0f}",
-            flush=True,
-        )
-        return max(both, key=itemgetter("per_s"))
+            both.append({"per_s": self._items / took, **cost.of_each(self._items)})
+        return _faster(both, "admitted")
 
     def peer(self, seconds: Callable[..., float]) -> dict[str, float]:
-        """Return the jobs a second of a general queue, in the faster of its two ways."""
-        rates: list[float] = []
+        """Return the figures of a general queue, in the faster of its two ways."""
+        both: list[dict[str, float]] = []
         for beside in (False, True):
             url = self._ground.database()
-            rates.append(self._items / seconds(plain_url(url), self._items, beside=beside))
+            with self._ground.metered(url) as cost:
+                took = seconds(plain_url(url), self._items, beside=beside)
             self._ground.drop(url)
-        print(
-            f"all submitted first {rates[0]:,.0f} a second, beside each other {rates[1]:,.0f}",
-            flush=True,
-        )
-        return {"per_s": max(rates)}
+            both.append({"per_s": self._items / took, **cost.of_each(self._items)})
+        return _faster(both, "submitted")
 
     def _of_lanes(self) -> str:
         url = self._ground.database(of_lanes=True)
@@ -124,6 +118,12 @@ class QueueBench:
         engine.dispose()
         vacuumed(url)
         return url
+
+
+def _faster(both: Sequence[dict[str, float]], done: str) -> dict[str, float]:
+    first, beside = (each["per_s"] for each in both)
+    print(f"all {done} first {first:,.0f} a second, beside each other {beside:,.0f}", flush=True)
+    return max(both, key=itemgetter("per_s"))
 
 
 def main() -> None:

@@ -46,7 +46,7 @@ from lanes.report.charts import BATCH, NEUTRAL, REALTIME, Series, lines
 from lanes.store.asking import plain_url
 from tests.arrivals import arrive
 from tests.benchmarks.bench_outage import publish
-from tests.benchmarks.memory import resident_mb
+from tests.benchmarks.process_costs import resident_mb
 from tests.benchmarks.running_costs import SESSIONS, of_each, used
 from tests.benchmarks.telling import tell
 from tests.benchmarks.whole_stand import drains, whole_stand

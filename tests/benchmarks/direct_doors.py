@@ -18,8 +18,8 @@ WITHIN_S = 60.0
 Send = Callable[[str], None]
 
 
-def by_sql(stand: RunningStand, number: int) -> list[float]:
-    """Return the seconds of each item, one after the other; the drain is warm."""
+def by_sql(stand: RunningStand, number: int) -> dict[str, float]:
+    """Return the seconds of each item by its key, one after the other; the drain is warm."""
 
     def send(key: str) -> None:
         with stand.pool.begin() as connection:
@@ -31,7 +31,7 @@ def by_sql(stand: RunningStand, number: int) -> list[float]:
     return _answered(stand, send, number)
 
 
-def by_client(stand: RunningStand, number: int) -> list[float]:
+def by_client(stand: RunningStand, number: int) -> dict[str, float]:
     """Return the same as `by_sql`, through the Python client."""
     with Lanes(stand.environment["LANES_DATABASE_URL"]) as lanes:
 
@@ -43,14 +43,14 @@ def by_client(stand: RunningStand, number: int) -> list[float]:
         return _answered(stand, send, number)
 
 
-def _answered(stand: RunningStand, send: Send, number: int) -> list[float]:
+def _answered(stand: RunningStand, send: Send, number: int) -> dict[str, float]:
     with stand.pool.connect() as opened:
         watcher = opened.execution_options(isolation_level="AUTOCOMMIT")
-        return [_one(watcher, send) for _ in range(number)]
+        keys = [f"door-{uuid4().hex[:12]}" for _ in range(number)]
+        return {key: _one(watcher, send, key) for key in keys}
 
 
-def _one(watcher: Connection, send: Send) -> float:
-    key = f"door-{uuid4().hex[:12]}"
+def _one(watcher: Connection, send: Send, key: str) -> float:
     began = time.perf_counter()
     send(key)
     while watcher.execute(text(ANSWERED), {"key": key}).first() is None:

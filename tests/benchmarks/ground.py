@@ -1,6 +1,7 @@
 """The basis of every benchmark: a Postgres of its own that syncs to disk, with fresh databases, and meters of their cost."""
 
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,14 +16,25 @@ from lanes.stand.postgres import EmbeddedPostgres, Running
 from lanes.store import schema
 from lanes.store.asking import plain_url
 from tests.benchmarks.endings import end_as_asked
+from tests.benchmarks.process_costs import cpu_s
 
 
 @dataclass
 class Metered:
-    """The cost of a measured block: bytes of the write-ahead log, and statements of one database."""
+    """The cost of a measured block: bytes of WAL, statements of one database, and seconds of processor time."""
 
     wal: int = 0
     statements: int = 0
+    python_s: float = 0.0  # of this process
+    postgres_s: float = 0.0  # of all processes of the server
+
+    def of_each(self, items: int) -> dict[str, float]:
+        """Return the bytes of WAL and the microseconds of processor time of an item."""
+        return {
+            "wal_per_item": self.wal / items,
+            "python_us": 1e6 * self.python_s / items,
+            "postgres_us": 1e6 * self.postgres_s / items,
+        }
 
 
 class Server:
@@ -62,7 +74,10 @@ class Server:
         """Measure the cost of the block, filled in at its end; statements are those of the database at `url`."""
         seen = Metered()
         before, calls = self._wal(), self._calls(url)
+        python_s, postgres_s = time.process_time(), cpu_s(self._running.pid)
         yield seen
+        seen.python_s = time.process_time() - python_s
+        seen.postgres_s = cpu_s(self._running.pid) - postgres_s
         seen.wal, seen.statements = self._wal() - before, self._calls(url) - calls
 
     def _wal(self) -> int:

@@ -1,11 +1,9 @@
 """The resources that the processes and the database of a running stand use: processor time, bytes, WAL."""
 
 from collections.abc import Mapping
-from contextlib import suppress
-
-import psutil
 
 from lanes.stand.processes import Processes
+from tests.benchmarks.process_costs import cpu_s
 from tests.running_stand import RunningStand
 
 OF_LANES = ("worker-realtime", "worker-batch", "supervisor")  # a worker's runs are its children
@@ -24,9 +22,9 @@ def used(stand: RunningStand) -> Mapping[str, float]:
     postmaster = int((stand.home / "postgres" / "postmaster.pid").read_text().split()[0])
     size, wal = stand.rows(BYTES)[0]
     return {
-        "lanes_cpu_s": sum(_cpu_s(pids[name]) for name in OF_LANES),
-        "postgres_cpu_s": _cpu_s(postmaster),
-        "prefect_cpu_s": _cpu_s(pids["prefect-server"]),
+        "lanes_cpu_s": sum(cpu_s(pids[name]) for name in OF_LANES),
+        "postgres_cpu_s": cpu_s(postmaster),
+        "prefect_cpu_s": cpu_s(pids["prefect-server"]),
         "bytes": float(size),
         "wal": float(wal),
     }
@@ -43,13 +41,3 @@ def of_each(
         if name.endswith("_s")
     }
     return {**cpu, "bytes_per_item": took["bytes"], "wal_per_item": took["wal"]}
-
-
-def _cpu_s(pid: int) -> float:
-    """Return the processor time of a process and all its descendants, including those that have ended."""
-    seconds = 0.0
-    root = psutil.Process(pid)
-    for each in [root, *root.children(recursive=True)]:
-        with suppress(psutil.NoSuchProcess):
-            seconds += sum(each.cpu_times()[:4])
-    return seconds

@@ -1,8 +1,8 @@
-"""The memory that a process uses."""
+"""The memory and the processor time that a process uses."""
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import psutil
 
@@ -10,6 +10,16 @@ import psutil
 def resident_mb(pid: int) -> float:
     """Return the process's resident memory now."""
     return psutil.Process(pid).memory_info().rss / 2**20
+
+
+def cpu_s(pid: int) -> float:
+    """Return the processor time of a process and all its descendants, including those that have ended."""
+    seconds = 0.0
+    root = psutil.Process(pid)
+    for each in [root, *root.children(recursive=True)]:
+        with suppress(psutil.NoSuchProcess):
+            seconds += sum(each.cpu_times()[:4])
+    return seconds
 
 
 class Peak:
