@@ -303,7 +303,7 @@ def test_a_description_says_what_the_deployment_is_when_to_use_it_and_what_it_ma
     first, when, makes, *_ = parts(name)
     assert re.fullmatch(r"\*\*[A-Z][^*]+\.\*\* [^\n]+", first)
     assert len(re.findall(r"^- ", when, re.MULTILINE)) == 3
-    assert makes.startswith("**It makes**: ")
+    assert makes.startswith("**Output**: ")
     assert LINK.search(makes)
 
 
