@@ -14,13 +14,13 @@ HEAD = """\
 # Benchmarks
 
 Written by `make bench NAME=all`. To repeat one: `make bench NAME={names}`.
-Its last line says its figures, the line before it the same and more as JSON; `ARGS="--help"` tells its sizes, and
+Its last line shows its figures, and the line before it shows the same and more as JSON. `ARGS="--help"` lists its sizes;
 `ARGS="--items 5000"` makes most of them smaller.
 
-Machine: {machine}. Postgres with its usual durability, in a folder of the same disk.
-Contenders take turns in each round, and figures are medians of the rounds. Where the sizes say "times 3", the benchmark ran
-three times (`make bench NAME=all ARGS="--times 3"`), and figures are medians of these runs. What is compared runs in the same
-minutes: ratios say more than absolute figures.
+Machine: {machine}; each section names its processor. Postgres has its usual durability and keeps its
+data in a folder of the same disk. Contenders take turns in each round, and figures are medians of the rounds. Where the sizes
+say "times 3", the benchmark ran three times (`make bench NAME=all ARGS="--times 3"`), and figures are medians of these runs.
+What is compared runs in the same minutes: ratios say more than absolute figures.
 
 The speed of such a machine varies with its host: a plain flow run took 2.1 s on 2026-11-30, 5.4 s on 2026-12-01, and 3.3 to
 4.6 s in the three runs of `events` below. For comparison, figures of the fast day (commits 7b57a09b, c97853a5 and 059583bd):
@@ -43,7 +43,7 @@ def page() -> str:
 def render(told: Sequence[Mapping[str, Any]]) -> str:
     """Return the page of these benchmarks, from their lines of JSON with day and commit."""
     machine = told[0]["machine"]
-    said = f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}, Python {machine['python']}"
+    said = f"{machine['cores']} cores, {machine['system']}, Python {machine['python']}"
     head = HEAD.format(names="|".join(GOALS), machine=said)
     return "\n".join([head, *map(_section, told)])
 
@@ -84,8 +84,11 @@ def _section(told: Mapping[str, Any]) -> str:
     sizes = ", ".join(
         f"{size} {value:,g}" for size, value in told.items() if isinstance(value, int | float)
     )
-    measured = f"Measured on {told['day']} at commit {told['commit']}; load when it began: {told['machine']['load_before']:g}."
-    parts.append(f"Sizes and more: {sizes}. {measured}")
+    machine = told["machine"]
+    measured = f"Measured on {told['day']} at commit {told['commit']}, on {machine['cpu']}"
+    parts.append(
+        f"Sizes and more: {sizes}. {measured}; load when it began: {machine['load_before']:g}."
+    )
     return "\n\n".join(parts) + "\n"
 
 
