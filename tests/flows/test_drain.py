@@ -313,17 +313,16 @@ async def test_a_claim_whose_versions_cannot_be_read_is_returned_at_once_without
             )
 
         async def given_back() -> bool:
-            seen = (
-                "select distinct state, claim_no, failures, claimed_by, lease_until from lanes.work"
-            )
-            return await sender.rows(seen) == [("ready", 1, 0, None, None)]
+            # on a slow machine, the drain may have claimed the work again before this query
+            seen = "select distinct state, claim_no > 0, failures, claimed_by, lease_until from lanes.work"
+            return await sender.rows(seen) == [("ready", True, 0, None, None)]
 
         with monkeypatch.context() as broken:
             broken.setattr(workloads, "versions", lost)
             await turns(opened, given_back)
         await until_answered(opened, sender, "a", "b")
-    assert await sender.rows("select distinct outcome, claim_no from lanes.attempt") == [
-        ("valid", 2)
+    assert await sender.rows("select distinct outcome, claim_no > 1 from lanes.attempt") == [
+        ("valid", True)
     ]
 
 
