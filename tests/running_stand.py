@@ -17,6 +17,7 @@ import httpx2
 import psutil
 from sqlalchemy import Engine, create_engine, text
 
+from lanes.mainjob.mainjob import ENDED
 from lanes.stand.info import StandInfo, load_info
 from lanes.stand.local import birth_mark
 from lanes.stand.prefect_api import credentials
@@ -79,6 +80,15 @@ class RunningStand:
             f"deployments/{found['id']}/create_flow_run", json={"parameters": parameters or {}}
         )
         return asked.raise_for_status().json()["id"]
+
+    def wait_for_end(self, run: str) -> str:
+        """Wait until the run has ended, and return the type of its last state."""
+
+        def find_end() -> str | None:
+            state = self.prefect.get(f"flow_runs/{run}").raise_for_status().json()["state_type"]
+            return state if state in ENDED else None
+
+        return until(find_end, what=f"the end of run {run}") or ""
 
     def rows(self, query: str, **values: Any) -> list[Any]:
         """Return the rows of a query."""

@@ -38,10 +38,13 @@ def stand(home: Path, provider: EndpointProcess, **more: str) -> Prey:
 
 
 def left(prey: Prey, provider: EndpointProcess, batches: int) -> None:
-    """Submit the waiting batch work, and wait until the provider has `batches` batches."""
-    prey.run("depart", {"departure": {"workload": "archive"}})
+    """Submit the waiting batch work; the provider then has `batches` batches.
+
+    Wait for the end of the run: until then, it would submit work that begins to wait later.
+    """
+    prey.wait_for_end(prey.run("depart", {"departure": {"workload": "archive"}}))
     known = "select count(*) from lanes.batch where provider_batch_id is not null"
-    until(lambda: prey.value(known) == batches, what=f"batch {batches}")
+    assert prey.value(known) == batches
 
 
 def restored(dump: Path, server: Running) -> str:
