@@ -18,7 +18,6 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import Connection, text
 
-from lanes.mainjob.mainjob import ENDED
 from tests.arrivals import Arrival, arrive
 from tests.running_stand import RunningStand, put_up, take_down
 from tests.slack_standin import SlackStandIn, shown
@@ -52,13 +51,7 @@ def a_quarter_urgent(nth: int) -> Mapping[str, Any]:
 
 def departed(stand: RunningStand) -> str:
     """Run `depart` for all waiting work, and return the state type in which the run ended."""
-    run = stand.run("depart", {"departure": {}})
-
-    def state() -> str:
-        return stand.prefect.get(f"flow_runs/{run}").raise_for_status().json()["state_type"]
-
-    until(lambda: state() in ENDED, what="the end of a submit")
-    return state()
+    return stand.wait_for_end(stand.run("depart", {"departure": {}}))
 
 
 def named(stand: RunningStand, state: str) -> list[dict[str, Any]]:
@@ -186,12 +179,17 @@ class Callers:
 
 
 def under_way(stand: RunningStand, keys: Sequence[str]) -> None:
-    """Send these items, whose calls stall at the provider until its faults are cleared."""
+    """Send these items, whose calls stall at the provider until its faults are cleared.
+
+    Their workload has no batch pass, which could answer an item again during the test.
+    """
     for key in keys:
         stalled = {"where": "messages", "kind": "stall", "match": key}
         stand.endpoint.post("_control/faults", json=stalled).raise_for_status()
-        stand.emit("tickets", {"key": key, "payload": {"text": f"Letter {key}"}, "urgent": True})
-    working = "select count(*) from lanes.item_status where workload = 'tickets' and key = any(:keys) and state = 'working'"
+        stand.emit(
+            "archive", {"key": key, "payload": {"title": key, "text": "A letter"}, "urgent": True}
+        )
+    working = "select count(*) from lanes.item_status where workload = 'archive' and key = any(:keys) and state = 'working'"
     until(lambda: stand.value(working, keys=list(keys)) == len(keys), what="the calls")
 
 
@@ -212,16 +210,16 @@ def test_four_callers_with_open_transactions_delay_only_their_own_rows(
     with ExitStack() as opened:
         callers = Callers(stand, opened)
         under_way(stand, [read, canceled, amended])
-        callers.call("read", "lanes.read_result('tickets', :k, 'idle')", k=read)
-        assert callers.call("cancel", "lanes.cancel('tickets', :k)", k=canceled)[0] == "canceled"
+        callers.call("read", "lanes.read_result('archive', :k, 'idle')", k=read)
+        assert callers.call("cancel", "lanes.cancel('archive', :k)", k=canceled)[0] == "canceled"
         assert (
-            callers.call("amend", """lanes.amend('tickets', :k, '{"text": "late"}')""", k=amended)[
+            callers.call("amend", """lanes.amend('archive', :k, '{"text": "late"}')""", k=amended)[
                 0
             ]
             == "amended"
         )
         assert (
-            callers.call("submit", """lanes.submit('tickets', '{"text": "n"}', :k)""", k=submitted)[
+            callers.call("submit", """lanes.submit('archive', '{"text": "n"}', :k)""", k=submitted)[
                 0
             ]
             == "accepted"
@@ -231,8 +229,8 @@ def test_four_callers_with_open_transactions_delay_only_their_own_rows(
         ).raise_for_status()  # their answers now arrive at locked rows
         disturbed_s = beside(stand)
         assert disturbed_s <= 3 * undisturbed_s + 2, (disturbed_s, undisturbed_s)
-        assert stand.state("tickets", read) == "answered"  # a read blocks no write of the item
-        assert [stand.state("tickets", key) for key in (canceled, amended)] == [
+        assert stand.state("archive", read) == "settled"  # a read blocks no write of the item
+        assert [stand.state("archive", key) for key in (canceled, amended)] == [
             "working",
             "working",
         ]
@@ -241,11 +239,11 @@ def test_four_callers_with_open_transactions_delay_only_their_own_rows(
             connection.rollback()
     for key in (canceled, amended):
         until(
-            lambda key=key: stand.state("tickets", key) == "answered",
+            lambda key=key: stand.state("archive", key) == "settled",
             within_s=30,
             what=f"the answer of {key}",
         )
-    assert stand.state("tickets", submitted) is None
+    assert stand.state("archive", submitted) is None
     tries = stand.rows(
         "select key, outcome, error from lanes.attempt_log where key like :k order by 1, 2",
         k=f"%-{word}",
