@@ -12,7 +12,6 @@ from typing import Any
 
 from sqlalchemy import create_engine, text
 
-from lanes.mainjob.mainjob import ENDED
 from lanes.promises.incident import EVERYBODY, Promise
 from lanes.stand.info import SUPERUSER
 from lanes.standing.roles import Role
@@ -505,8 +504,4 @@ def _depart(stand: RunningStand) -> None:
     """Submit all work that waits for a batch, and wait for the end of the run."""
     received = "select count(*) from lanes.item where position is null and canceled_at is null"
     until(lambda: stand.value(received) == 0, what="routes")
-    run = stand.run("depart", {"departure": {}})
-    until(
-        lambda: stand.prefect.get(f"flow_runs/{run}").json()["state_type"] in ENDED,
-        what="the departure",
-    )
+    stand.wait_for_end(stand.run("depart", {"departure": {}}))

@@ -84,11 +84,11 @@ class RunningStand:
     def wait_for_end(self, run: str) -> str:
         """Wait until the run has ended, and return the type of its last state."""
 
-        def find_end() -> str | None:
-            state = self.prefect.get(f"flow_runs/{run}").raise_for_status().json()["state_type"]
-            return state if state in ENDED else None
+        def read_type() -> str:
+            return self.prefect.get(f"flow_runs/{run}").raise_for_status().json()["state_type"]
 
-        return until(find_end, what=f"the end of run {run}") or ""
+        until(lambda: read_type() in ENDED, what=f"the end of run {run}")
+        return read_type()
 
     def rows(self, query: str, **values: Any) -> list[Any]:
         """Return the rows of a query."""

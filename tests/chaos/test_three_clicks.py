@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import pytest
 from playwright.sync_api import Page, Response, expect
 
-from lanes.mainjob.mainjob import ENDED
 from lanes.promises.incident import EDIT_EVERY, EVERYBODY, TERMS, Promise
 from tests import pages
 from tests.breaking import BrokenPromise, break_promises, incident_of
@@ -283,11 +282,7 @@ def test_every_command_that_a_message_offers_exits_with_an_expected_code(
 
 
 def test_the_report_is_shown_with_its_charts(stand: RunningStand, browser: Browser) -> None:
-    run = stand.run("report")
-    until(
-        lambda: stand.prefect.get(f"flow_runs/{run}").json()["state_type"] in ENDED,
-        what="the report",
-    )
+    stand.wait_for_end(stand.run("report"))
     sight = pages.report(stand)
     browser.visit(stand.info.ui_url + sight.path, sight.come, login=stand.login)
 
