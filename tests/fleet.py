@@ -31,7 +31,7 @@ from tests.poolers import configuration, free_port
 from tests.running_stand import OWN, RunningStand, cli
 from tests.waiting import until
 
-PROGRAMS = ("pgbouncer", "haproxy", "valkey-server")
+PROGRAMS = ("pgbouncer", "haproxy", "valkey-server", "faketime")
 LOGIN = "admin:fleet"
 TAKEN_WITHIN_S = 120
 REDIS = {
